@@ -22,33 +22,17 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    database_url: str | None = Field(
-        default=None, description="postgresql://...; embedded PostgreSQL when absent"
-    )
-    data: Path = Field(
-        default=Path("tuner-data"), description="folder of the embedded database, artifacts, credentials"
-    )
+    database_url: str | None = Field(default=None, description="postgresql://...; embedded PostgreSQL when absent")
+    data: Path = Field(default=Path("tuner-data"), description="folder of the embedded database, artifacts, credentials")
     host: str = Field(default="127.0.0.1", description="address the server binds")
-    port: int = Field(
-        default=DEFAULT_PORT, ge=0, le=65535, description="port the server binds; 0: any free one"
-    )
-    allowed_hosts: str = Field(
-        default="", description="comma-separated Host names accepted beside the bound address"
-    )
-    pool_size: int = Field(
-        default=16, ge=1, le=500, description="database connections of one process at most"
-    )
+    port: int = Field(default=DEFAULT_PORT, ge=0, le=65535, description="port the server binds; 0: any free one")
+    allowed_hosts: str = Field(default="", description="comma-separated Host names accepted beside the bound address")
+    pool_size: int = Field(default=16, ge=1, le=500, description="database connections of one process at most")
     lease_ttl: float = Field(default=60.0, ge=1, le=3600, description="seconds a lease lives without renewal")
-    reap_interval: float = Field(
-        default=2.0, ge=0.05, le=300, description="seconds between two looks for expired leases"
-    )
-    retry_backoff: float = Field(
-        default=1.0, ge=0, le=3600, description="seconds a lost trial waits, doubled each attempt"
-    )
+    reap_interval: float = Field(default=2.0, ge=0.05, le=300, description="seconds between two looks for expired leases")
+    retry_backoff: float = Field(default=1.0, ge=0, le=3600, description="seconds a lost trial waits, doubled each attempt")
     max_body_bytes: int = Field(default=1_000_000, ge=1_000, description="largest JSON body accepted")
-    max_checkpoint_bytes: int = Field(
-        default=20_000_000_000, ge=1_000, description="largest checkpoint accepted"
-    )
+    max_checkpoint_bytes: int = Field(default=20_000_000_000, ge=1_000, description="largest checkpoint accepted")
 
     @property
     def artifacts(self) -> Path:
@@ -74,7 +58,5 @@ class Settings(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             raise InvalidValue(
-                errors=[
-                    FieldError(f"TUNER_{str(item['loc'][0]).upper()}", item["msg"]) for item in error.errors()
-                ]
+                errors=[FieldError(f"TUNER_{str(item['loc'][0]).upper()}", item["msg"]) for item in error.errors()]
             ) from None

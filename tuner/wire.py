@@ -48,9 +48,7 @@ def encode_numbers(value: Any) -> Any:
     return value
 
 
-Number = Annotated[
-    float, BeforeValidator(decode_number), PlainSerializer(encode_number, return_type=Any, when_used="always")
-]
+Number = Annotated[float, BeforeValidator(decode_number), PlainSerializer(encode_number, return_type=Any, when_used="always")]
 MAX_DEPTH = 16
 
 
@@ -221,9 +219,7 @@ class Trial(Answer):
     reason: str | None = None
     error: str | None = None
     params: dict[str, Scalar] = {}
-    values: dict[str, Number] | None = Field(
-        default=None, description="one value an objective, once finished"
-    )
+    values: dict[str, Number] | None = Field(default=None, description="one value an objective, once finished")
     user_attrs: dict[str, Any] = {}
     origin: str = Field(default="suggested", description="suggested, enqueued or added")
     attempt: int = Field(default=0, description="how often it has been leased")
@@ -300,17 +296,11 @@ class Resources(Body):
 
 
 class LeaseRequest(Body):
-    worker: str | None = Field(
-        default=None, max_length=200, description="name under which the worker registered"
-    )
+    worker: str | None = Field(default=None, max_length=200, description="name under which the worker registered")
     count: int = Field(default=1, ge=1, le=256)
     wait: float = Field(default=0, ge=0, le=60, description="seconds to wait for a trial when none is there")
-    ttl: float | None = Field(
-        default=None, ge=1, le=3600, description="seconds the lease lives without renewal"
-    )
-    resources: Resources | None = Field(
-        default=None, description="what the asking slot has; null: anything goes"
-    )
+    ttl: float | None = Field(default=None, ge=1, le=3600, description="seconds the lease lives without renewal")
+    resources: Resources | None = Field(default=None, description="what the asking slot has; null: anything goes")
     studies: list[int | str] | None = Field(default=None, max_length=100)
     executors: list[Literal["trainer", "entrypoint", "command"]] | None = Field(
         default=None, description="executors this worker offers; null: all but external"
@@ -427,9 +417,7 @@ class Worker(Answer):
 class KeyCreate(Body):
     name: str = Field(min_length=1, max_length=200)
     scope: Scope
-    project: str = Field(
-        default="default", min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-    )
+    project: str = Field(default="default", min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     expires_in: float | None = Field(default=None, gt=0, le=10 * 366 * 86400, description="seconds")
 
 

@@ -2,7 +2,7 @@
 
 Every row of a tenant carries its project. Parameters, distributions and attributes are JSON *text*: Optuna stores NaN and infinity
 in them, which jsonb cannot hold; reports encode those as strings and may be jsonb. Time is the database's clock. `revision` is the id of the
-transaction that last wrote the row (see TRIGGERS): "changed since r" is `revision >= r`, without a lock and without a gap.
+transaction that last wrote the row, set by a trigger (first migration): "changed since r" is `revision >= r`, without a lock and without a gap.
 """
 
 from __future__ import annotations
@@ -165,7 +165,13 @@ trials = Table(
     CheckConstraint("verdict in ('continue', 'prune', 'pause', 'stop')", name="verdict"),
     CheckConstraint("origin in ('suggested', 'enqueued', 'added')", name="origin"),
 )
-Index("ix_trials_waiting", trials.c.study_id, trials.c.priority.desc(), trials.c.number, postgresql_where=trials.c.state == "WAITING")
+Index(
+    "ix_trials_waiting",
+    trials.c.study_id,
+    trials.c.priority.desc(),
+    trials.c.number,
+    postgresql_where=trials.c.state == "WAITING",
+)
 Index("ix_trials_running", trials.c.study_id, postgresql_where=trials.c.state == "RUNNING")
 Index("ix_trials_state", trials.c.study_id, trials.c.state)
 Index("ix_trials_value", trials.c.study_id, trials.c.value, postgresql_where=trials.c.state == "COMPLETE")
@@ -287,29 +293,4 @@ idempotency = Table(
     Column("response", LargeBinary),
     _time("created_at", now=True),
     PrimaryKeyConstraint("project", "key"),
-)
-
-# Statements that belong to the tables and that SQLAlchemy cannot express; the first migration runs them.
-TRIGGERS = (
-    """
-    CREATE FUNCTION tuner_touch() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        NEW.revision := pg_current_xact_id()::text::bigint;
-        RETURN NEW;
-    END $$
-    """,
-    "CREATE TRIGGER tuner_touch BEFORE INSERT OR UPDATE ON studies FOR EACH ROW EXECUTE FUNCTION tuner_touch()",
-    "CREATE TRIGGER tuner_touch BEFORE INSERT OR UPDATE ON trials FOR EACH ROW EXECUTE FUNCTION tuner_touch()",
-    "CREATE TRIGGER tuner_touch BEFORE INSERT OR UPDATE ON reports FOR EACH ROW EXECUTE FUNCTION tuner_touch()",
-    """
-    CREATE FUNCTION tuner_final() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        RAISE EXCEPTION 'trial % is %, and a final state is final', OLD.id, OLD.state USING ERRCODE = 'TN001';
-    END $$
-    """,
-    # A second lock, independent of the code above it: no statement takes a trial out of a final state.
-    """
-    CREATE TRIGGER tuner_final BEFORE UPDATE OF state ON trials FOR EACH ROW
-    WHEN (OLD.state IN ('COMPLETE', 'PRUNED', 'FAIL') AND NEW.state IS DISTINCT FROM OLD.state) EXECUTE FUNCTION tuner_final()
-    """,
 )

@@ -1,0 +1,63 @@
+"""The database of the tests: one embedded PostgreSQL a machine, a migrated template, one database a test process, emptied between tests.
+
+The server runs with fsync off, so nothing here says anything about durability; the acceptance tests use a server as users have it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from tuner.db import postgres
+from tuner.db.postgres import Database
+from tuner.db.tables import metadata
+from tuner.settings import Settings
+
+os.environ["TUNER_ALLOW_UNSAFE_DATABASE"] = "1"
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a server's maintenance database; the server lives as long as the session."""
+    data = Path(tempfile.mkdtemp(prefix="tuner-tests-"))
+    data.chmod(0o755)
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(data))
+    folder = data / "postgres"
+    folder.mkdir()
+    url = postgres.start_embedded(data)
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        for setting in ("fsync = off", "full_page_writes = off", "synchronous_commit = off"):
+            connection.execute(f"ALTER SYSTEM SET {setting}")
+        connection.execute("SELECT pg_reload_conf()")
+    yield url
+    postgres.stop_embedded(data)
+
+
+@pytest.fixture(scope="session")
+def database_url(postgres_url: str) -> str:
+    """URL of a migrated database of this test process."""
+    postgres.migrate(postgres_url)
+    return postgres_url
+
+
+@pytest.fixture(scope="session")
+def _database(database_url: str) -> Iterator[Database]:
+    database = Database.open(Settings(database_url=database_url, pool_size=80))
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def database(_database: Database) -> Database:
+    """An empty database with the project "default"."""
+    with _database.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+        connection.execute(text("INSERT INTO projects (name) VALUES ('default')"))
+    return _database
