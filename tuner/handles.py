@@ -1,0 +1,371 @@
+"""What the SDK puts into a person's hands: a study, an asked trial, and the thread that keeps asked trials' leases alive.
+
+Every operation is one call of `tuner.client.Client`, which makes these objects. A renewal that fails is tried again until the lease is
+known to be lost; an asked trial whose process is suspended for longer than its time to live is handed on by the server, and says so.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from tuner import wire
+from tuner.errors import CheckpointNotFound, InvalidValue, LeaseLost, NotFound, TunerError
+from tuner.wire import Reason, StudyState, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tuner.client import Client
+
+POLL = 0.5
+PAGE = 500
+
+
+class Renewer:
+    """One daemon thread that renews the leases of all asked trials of a client, each about five times in its time to live."""
+
+    def __init__(self, renew: Callable[[str], wire.VerdictAnswer]) -> None:
+        self._renew = renew
+        self._due: dict[str, tuple[float, AskedTrial]] = {}
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._stopped = False
+
+    def add(self, trial: AskedTrial) -> None:
+        with self._changed:
+            self._due[trial.lease.id] = (_next_renewal(trial.lease.ttl), trial)
+            if self._thread is None and not self._stopped:
+                self._thread = threading.Thread(target=self._run, name="tuner-renewer", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def remove(self, lease: str) -> None:
+        with self._changed:
+            self._due.pop(lease, None)
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                if self._stopped:
+                    return
+                now = time.monotonic()
+                first = min(self._due.values(), key=lambda entry: entry[0], default=None)
+                if first is None or first[0] > now:
+                    self._changed.wait(None if first is None else first[0] - now)
+                    continue
+                trial = first[1]
+                self._due[trial.lease.id] = (_next_renewal(trial.lease.ttl), trial)
+            try:
+                trial.hear(self._renew(trial.lease.id).verdict)
+            except (LeaseLost, NotFound):
+                trial.hear(Verdict.STOP, lost=True)
+                self.remove(trial.lease.id)
+            except TunerError:
+                continue
+
+
+def _next_renewal(ttl: float) -> float:
+    return time.monotonic() + ttl / 5 * random.uniform(0.8, 1.2)
+
+
+class AskedTrial:
+    """A trial leased to this process. Report while it runs, then tell how it ended; until then its lease is renewed."""
+
+    def __init__(self, client: Client, lease: wire.Lease, renewer: Renewer) -> None:
+        self.lease = lease
+        self.takes_next = False
+        self.following: AskedTrial | None = None
+        self.told: wire.Trial | None = None
+        self._client = client
+        self._renewer = renewer
+        self._verdict = Verdict.CONTINUE
+        self._answered = Verdict.CONTINUE
+        self._lost = False
+        renewer.add(self)
+
+    @property
+    def id(self) -> int:
+        return self.lease.trial.id
+
+    @property
+    def number(self) -> int:
+        return self.lease.trial.number
+
+    @property
+    def params(self) -> dict[str, wire.Scalar]:
+        return self.lease.trial.params
+
+    @property
+    def seed(self) -> int:
+        """Derived from the study's seed and the trial's number: the same whenever the study is repeated."""
+        return self.lease.trial.seed
+
+    @property
+    def verdict(self) -> str:
+        """The last verdict heard, be it in answer to a report or to a renewal in the background."""
+        return self._verdict.value
+
+    def report(self, step: int, values: Mapping[str, float] | float, *, wait: float = 0.0) -> str:
+        """Store values of a step and return the verdict: continue, prune, pause or stop.
+
+        With `wait` the answer comes once the search has judged this report. A lease that was lost answers stop.
+        """
+        if self.told is not None:
+            raise InvalidValue(f"trial {self.number} has been told already; report before telling")
+        if not self._lost:
+            try:
+                answer = self._client.report(self.lease.id, [wire.Report(step=step, values=self._named(values))], wait=wait)
+                self.hear(answer.verdict)
+            except LeaseLost:
+                self.hear(Verdict.STOP, lost=True)
+        self._answered = self._verdict
+        return self._verdict.value
+
+    def tell(
+        self,
+        values: Mapping[str, float] | float | None = None,
+        *,
+        user_attrs: Mapping[str, Any] | None = None,
+        insist: bool = False,
+    ) -> wire.Trial:
+        """Finish the trial with a value for each objective, and return it as the server has it.
+
+        After a report that answered prune, pause or stop the trial ends as that verdict demands (PRUNED, handed back, FAIL), since the
+        loop was left early because of it; `insist` tells COMPLETE all the same. LeaseLost when the trial was handed on meanwhile.
+        """
+        if self._answered is not Verdict.CONTINUE and not insist:
+            return self._follow_verdict(user_attrs)
+        if values is None:
+            raise InvalidValue(f"values: give a value for each objective: {', '.join(self.lease.trial.objectives)}")
+        return self._tell(wire.Tell(state="COMPLETE", values=self._named(values), user_attrs=dict(user_attrs or {})))
+
+    def tell_pruned(self, *, user_attrs: Mapping[str, Any] | None = None) -> wire.Trial:
+        return self._tell(wire.Tell(state="PRUNED", user_attrs=dict(user_attrs or {})))
+
+    def tell_failed(self, reason: str = Reason.EXCEPTION, error: str | None = None) -> wire.Trial:
+        """End the trial as FAIL. `reason` is a short word such as nan, oom_cuda or exception; `error` a text for people."""
+        return self._tell(wire.Tell(state="FAIL", reason=str(reason), error=error))
+
+    def hand_back(self) -> wire.Trial:
+        """Return the trial unfinished: it waits for another to take it, and goes on from its last checkpoint."""
+        return self._tell(wire.Tell(state="WAITING", reason=Reason.PREEMPTED))
+
+    def save_checkpoint(self, source: bytes | Path | BinaryIO, step: int) -> wire.Checkpoint:
+        """Upload the state after `step`; whoever takes this trial next finds it."""
+        if isinstance(source, bytes):
+            return self._client.upload_checkpoint(self.lease.id, step, io.BytesIO(source))
+        if isinstance(source, Path):
+            with source.open("rb") as stream:
+                return self._client.upload_checkpoint(self.lease.id, step, stream)
+        return self._client.upload_checkpoint(self.lease.id, step, source)
+
+    def load_checkpoint(self) -> tuple[int, bytes] | None:
+        """Step and content of the last checkpoint of an earlier attempt; None when the trial starts afresh."""
+        resume = self.lease.trial.resume
+        if resume is None:
+            return None
+        target = io.BytesIO()
+        with suppress(CheckpointNotFound):
+            self._client.download_checkpoint(resume.checkpoint, target, sha256=resume.sha256)
+            return resume.step, target.getvalue()
+        return None
+
+    def hear(self, verdict: Verdict, *, lost: bool = False) -> None:
+        """Note a verdict (of the renewer or of a report). Once it is not continue it stays."""
+        self._lost = self._lost or lost
+        if verdict is not Verdict.CONTINUE or self._verdict is Verdict.CONTINUE:
+            self._verdict = verdict
+
+    def settle(self) -> None:
+        """Tell what a loop left untold: as the last verdict demands; InvalidValue when there was none to follow."""
+        if self.told is not None or self._lost:
+            self._renewer.remove(self.lease.id)
+            return
+        if self._verdict is not Verdict.CONTINUE:
+            with suppress(LeaseLost):
+                self._follow_verdict(None)
+            return
+        message = f"trial {self.number} was never told: end each turn of the loop with trial.tell(...) or trial.tell_failed(...)"
+        self.takes_next = False
+        self._tell(wire.Tell(state="FAIL", reason=Reason.MISSING_OBJECTIVE, error=message))
+        raise InvalidValue(message)
+
+    def abandon(self) -> None:
+        """End what a loop that is being left still holds: the untold trial as FAIL, a trial taken ahead handed back."""
+        self.takes_next = False
+        with suppress(TunerError):
+            if self.following is not None:
+                self.following.hand_back()
+            if self.told is None and not self._lost:
+                self.tell_failed(Reason.EXCEPTION, "the loop over the trials was left before this one was told")
+
+    def __enter__(self) -> AskedTrial:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if self.told is not None or self._lost:
+            return
+        if error is None:
+            self.settle()
+        elif isinstance(error, KeyboardInterrupt | SystemExit):
+            with suppress(TunerError):
+                self.hand_back()
+        else:
+            with suppress(TunerError):
+                self.tell_failed(Reason.EXCEPTION, "".join(traceback.format_exception(error))[-20_000:])
+
+    def _follow_verdict(self, user_attrs: Mapping[str, Any] | None) -> wire.Trial:
+        attrs = dict(user_attrs or {})
+        if self._verdict is Verdict.PRUNE:
+            return self._tell(wire.Tell(state="PRUNED", user_attrs=attrs))
+        if self._verdict is Verdict.PAUSE:
+            return self._tell(wire.Tell(state="WAITING", reason=Reason.PAUSED, user_attrs=attrs))
+        return self._tell(wire.Tell(state="FAIL", reason=Reason.CANCELLED, user_attrs=attrs))
+
+    def _tell(self, tell: wire.Tell) -> wire.Trial:
+        if self.takes_next:
+            tell = tell.model_copy(update={"lease_next": True})
+        try:
+            answer = self._client.tell(self.lease.id, tell)
+        except LeaseLost:
+            self.hear(Verdict.STOP, lost=True)
+            self._renewer.remove(self.lease.id)
+            raise
+        self._renewer.remove(self.lease.id)
+        self.told = answer.trial
+        if answer.leases and self.following is None:
+            self.following = AskedTrial(self._client, answer.leases[0], self._renewer)
+        return answer.trial
+
+    def _named(self, values: Mapping[str, float] | float) -> dict[str, float]:
+        """Values by name; a bare number is the only objective's."""
+        if isinstance(values, Mapping):
+            return {name: float(value) for name, value in values.items()}
+        objectives = self.lease.trial.objectives
+        if len(objectives) != 1:
+            raise InvalidValue(f"values: the study has several objectives, give each by name: {', '.join(objectives)}")
+        return {objectives[0]: float(values)}
+
+    def __repr__(self) -> str:
+        return f"AskedTrial(number={self.number}, params={self.params})"
+
+
+class StudyHandle:
+    """A study at hand: what it looks like now, and what can be done to it."""
+
+    def __init__(self, client: Client, study: wire.Study) -> None:
+        self._client = client
+        self.id = study.id
+        self.name = study.name
+
+    @property
+    def now(self) -> wire.Study:
+        """The study as the server has it at this moment."""
+        return self._client.get_study(self.id)
+
+    @property
+    def state(self) -> StudyState:
+        return self.now.state
+
+    @property
+    def best_trial(self) -> wire.Trial:
+        """InvalidValue as long as no trial is complete, and for a study of several objectives."""
+        trials = self.best_trials
+        if not trials:
+            raise InvalidValue(f"study {self.name!r} has no complete trial yet")
+        if len(trials) > 1:
+            raise InvalidValue(f"study {self.name!r} has several objectives and {len(trials)} best trials; use best_trials")
+        return trials[0]
+
+    @property
+    def best_trials(self) -> list[wire.Trial]:
+        """The best trial; with several objectives all that no other dominates."""
+        return self._client.best(self.id)
+
+    def trials(self, *, state: str | None = None, sort: str | None = None) -> Iterator[wire.Trial]:
+        cursor: str | None = None
+        while True:
+            page = self._client.list_trials(self.id, state=state, sort=sort, cursor=cursor, limit=PAGE)
+            yield from page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def trials_dataframe(self) -> pd.DataFrame:
+        """One row a trial: number, state, reason, times, values.<objective>, params.<name>. Needs pandas."""
+        try:
+            import pandas as pd
+        except ImportError:
+            raise InvalidValue("trials_dataframe needs pandas: pip install pandas (or use study.trials())") from None
+        rows = []
+        for trial in self.trials():
+            row: dict[str, Any] = {"number": trial.number, "state": trial.state.value, "reason": trial.reason}
+            row.update(
+                created_at=trial.created_at, started_at=trial.started_at, finished_at=trial.finished_at, duration=trial.duration
+            )
+            row.update({f"values.{name}": value for name, value in (trial.values or {}).items()})
+            row.update({f"params.{name}": value for name, value in trial.params.items()})
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def enqueue(self, params: Mapping[str, wire.Scalar], *, user_attrs: Mapping[str, Any] | None = None) -> wire.Trial:
+        """Have these parameters tried before anything else."""
+        return self._client.create_trial(self.id, wire.TrialCreate(params=dict(params), user_attrs=dict(user_attrs or {})))
+
+    def wait(self, *, progress: bool = False, timeout: float | None = None, poll: float = POLL) -> wire.Study:
+        """Return the study once it has ended; TimeoutError after `timeout` seconds. `progress` shows a bar on standard error."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        follow = self._follow(deadline, poll)
+        if progress:
+            from tuner.progress import show
+
+            return show(follow, stream=sys.stderr)
+        *_, last = follow
+        return last
+
+    def _follow(self, deadline: float | None, poll: float) -> Iterator[wire.Study]:
+        """The study again and again, as it is, the last time once it has ended."""
+        while True:
+            study = self.now
+            yield study
+            if study.state.is_finished:
+                return
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"study {self.name!r} is still {study.state.value} with {study.counts.finished} trials finished"
+                )
+            time.sleep(poll)
+
+    def pause(self) -> wire.Study:
+        return self._client.pause_study(self.id)
+
+    def resume(self) -> wire.Study:
+        return self._client.resume_study(self.id)
+
+    def stop(self) -> wire.Study:
+        """Let running trials end, then end the study."""
+        return self._client.stop_study(self.id)
+
+    def cancel(self) -> wire.Study:
+        """End the study and its running trials now."""
+        return self._client.cancel_study(self.id)
+
+    def delete(self) -> None:
+        self._client.delete_study(self.id)
+
+    def __repr__(self) -> str:
+        return f"StudyHandle(id={self.id}, name={self.name!r})"
