@@ -28,7 +28,11 @@ def record(
     """Append to the log within the caller's transaction."""
     connection.execute(
         insert(events).values(
-            project=project, study_id=study_id, kind=kind, trial_number=trial_number, data=json.loads(json.dumps(data, default=str))
+            project=project,
+            study_id=study_id,
+            kind=kind,
+            trial_number=trial_number,
+            data=json.loads(json.dumps(data, default=str)),
         )
     )
 
@@ -65,7 +69,9 @@ class Listener:
         first = True
         while not self._stop.is_set():
             try:
-                with psycopg.connect(self._conninfo, autocommit=True, connect_timeout=5, application_name="tuner listener") as connection:
+                with psycopg.connect(
+                    self._conninfo, autocommit=True, connect_timeout=5, application_name="tuner listener"
+                ) as connection:
                     connection.execute(f"LISTEN {CHANNEL}")
                     if not first:
                         self._callback("reconnected", 0)

@@ -81,7 +81,9 @@ def create(database: Database, body: KeyCreate) -> CreatedKey:
         connection.execute(upsert(projects).values(name=body.project).on_conflict_do_nothing())
         row = connection.execute(
             insert(api_keys)
-            .values(id=key_id, project=body.project, name=body.name, scope=body.scope, secret_hash=_hash(secret), expires_at=expires)
+            .values(
+                id=key_id, project=body.project, name=body.name, scope=body.scope, secret_hash=_hash(secret), expires_at=expires
+            )
             .returning(api_keys)
         ).one()
     return CreatedKey(**_key(row).model_dump(), key=f"tnr_{key_id}_{secret}")
@@ -108,7 +110,10 @@ def authenticate(database: Database, presented: str) -> Caller:
             raise Unauthenticated(f"the API key {row.name!r} has expired")
         connection.execute(
             update(api_keys)
-            .where(api_keys.c.id == row.id, api_keys.c.last_used_at.is_distinct_from(func.date_trunc("minute", func.clock_timestamp())))
+            .where(
+                api_keys.c.id == row.id,
+                api_keys.c.last_used_at.is_distinct_from(func.date_trunc("minute", func.clock_timestamp())),
+            )
             .values(last_used_at=func.date_trunc("minute", func.clock_timestamp()))
         )
     caller = _caller(row)
@@ -211,7 +216,9 @@ def _create_session(database: Database, key_id: str, kind: str, lifetime: timede
     token = secrets.token_urlsafe(32)
     with database.begin() as connection:
         connection.execute(
-            insert(sessions).values(token_hash=_hash(token), kind=kind, key_id=key_id, expires_at=func.clock_timestamp() + lifetime)
+            insert(sessions).values(
+                token_hash=_hash(token), kind=kind, key_id=key_id, expires_at=func.clock_timestamp() + lifetime
+            )
         )
     return token
 

@@ -180,7 +180,6 @@ def upgrade() -> None:
         sa.Column("epoch", sa.Integer(), server_default="0", nullable=False),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("verdict", sa.Text(), server_default="continue", nullable=False),
-        sa.Column("last_step", sa.BigInteger(), nullable=True),
         sa.Column("judged_step", sa.BigInteger(), nullable=True),
         sa.Column("worker", sa.Text(), nullable=True),
         sa.Column("gpu_seconds", sa.Float(), server_default="0", nullable=False),

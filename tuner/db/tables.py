@@ -148,7 +148,6 @@ trials = Table(
     Column("epoch", Integer, nullable=False, server_default="0"),  # the fence: rises at each lease
     Column("attempts", Integer, nullable=False, server_default="0"),  # leases that count against max_attempts
     Column("verdict", Text, nullable=False, server_default="continue"),
-    Column("last_step", BigInteger),
     Column("judged_step", BigInteger),  # the pruner has looked at reports up to this step
     Column("worker", Text),
     Column("gpu_seconds", Float, nullable=False, server_default="0"),

@@ -1,0 +1,114 @@
+"""Duties on a timer, safe to run in every replica at once: reap expired leases, end studies, expire old rows, sweep files."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from time import monotonic
+
+from sqlalchemy import select, text
+
+from tuner import leases, studies
+from tuner.artifacts import ArtifactStore
+from tuner.db.postgres import Database
+from tuner.db.tables import reports, trials
+from tuner.db.tables import studies as study_table
+from tuner.errors import TunerError
+from tuner.settings import Settings
+from tuner.wire import StudyState
+
+_log = logging.getLogger(__name__)
+_EXPIRY_INTERVAL = 600.0
+
+
+def run_once(database: Database, settings: Settings) -> int:
+    """Reap expired leases and end the studies that are done; how many leases were reaped."""
+    reaped = 0
+    while batch := leases.reap(database, backoff=settings.retry_backoff):
+        reaped += batch
+    stop_overdue(database)
+    with database.read() as connection:
+        live = connection.execute(
+            select(study_table.c.id).where(
+                study_table.c.state.in_((StudyState.RUNNING, StudyState.STOPPING)), study_table.c.spec.is_not(None)
+            )
+        ).scalars()
+        study_ids = list(live)
+    for study_id in study_ids:
+        with database.begin() as connection:
+            state = studies.finish_if_done(connection, study_id)
+        if state is not None and state.is_finished:
+            database.wake("trials", study_id)
+            database.wake("result", study_id)
+    return reaped
+
+
+def stop_overdue(database: Database) -> None:
+    """Tell the workers of trials that have run longer than trial_timeout to stop; workers watch this themselves, and may hang."""
+    with database.begin() as connection:
+        connection.execute(
+            text(
+                """
+                UPDATE trials t SET verdict = 'stop', reason = 'timeout'
+                FROM attempts a JOIN studies s ON s.id = a.study_id
+                WHERE a.ended_at IS NULL AND t.id = a.trial_id AND t.state = 'RUNNING' AND t.verdict <> 'stop'
+                    AND a.started_at < clock_timestamp() - ((s.limits->>'trial_timeout')::float + 30) * interval '1 second'
+                """
+            )
+        )
+
+
+def expire(database: Database, store: ArtifactStore) -> None:
+    """Forget what nobody can ask for any more."""
+    with database.begin() as connection:
+        connection.execute(text("DELETE FROM idempotency WHERE created_at < clock_timestamp() - interval '1 day'"))
+        connection.execute(text("DELETE FROM sessions WHERE expires_at < clock_timestamp()"))
+        connection.execute(text("DELETE FROM demands WHERE expires_at < clock_timestamp()"))
+    store.sweep(database)
+
+
+def repair_revisions(database: Database) -> None:
+    """Bring revisions from the future back: transaction ids start again when a dump is restored into a new cluster."""
+    with database.begin() as connection:
+        ahead = connection.execute(
+            text("SELECT EXISTS (SELECT FROM studies WHERE revision > pg_current_xact_id()::text::bigint)")
+        )
+        if ahead.scalar_one():
+            for table in (study_table, trials, reports):
+                connection.execute(table.update().values(revision=0))  # the trigger sets the present one
+
+
+class Maintenance:
+    """The thread in which a server does all this; a failure is logged, and the next round tries again."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+        self._store = ArtifactStore(settings)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        next_expiry = monotonic()
+        repaired = False
+        while not self._stop.is_set():
+            try:
+                if not repaired:
+                    repair_revisions(self._database)
+                    repaired = True
+                run_once(self._database, self._settings)
+                if monotonic() >= next_expiry:
+                    expire(self._database, self._store)
+                    next_expiry = monotonic() + _EXPIRY_INTERVAL
+            except TunerError as error:
+                _log.warning("maintenance: %s", error)
+            except Exception:
+                _log.exception("maintenance failed")
+            self._stop.wait(self._settings.reap_interval)

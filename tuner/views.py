@@ -1,0 +1,405 @@
+"""Read-only queries: pages, curves, columns, changes. They decide nothing and lock nothing.
+
+Pages are by key, not by offset, so the thousandth costs what the first does. A cursor is the sort key of the last item, base64 of JSON.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, func, or_, select, text
+from sqlalchemy import cast as sql_cast
+from sqlalchemy.types import Text
+
+from tuner import rows, trials
+from tuner.db.postgres import Database
+from tuner.db.tables import attempts, checkpoints, logs, reports, studies
+from tuner.db.tables import trials as trial_table
+from tuner.errors import FieldError, InvalidValue
+from tuner.studies import find
+from tuner.wire import (
+    Attempt,
+    Change,
+    Checkpoint,
+    LogLine,
+    LogPage,
+    ReportItem,
+    Study,
+    StudyPage,
+    StudyState,
+    Trial,
+    TrialPage,
+    TrialReports,
+    TrialState,
+    encode_numbers,
+)
+
+SORTS = ("number", "-number", "value", "-value", "state", "-state", "started_at", "-started_at", "finished_at", "-finished_at")
+MAX_PAGE = 1000
+
+
+def get_study(database: Database, project: str, study: str | int) -> Study:
+    with database.read() as connection:
+        return rows.study(connection, find(connection, project, study))
+
+
+def list_studies(
+    database: Database, project: str, state: str | None = None, q: str | None = None, cursor: str | None = None, limit: int = 50
+) -> StudyPage:
+    """Studies, newest first; `q` is looked for in names and tags."""
+    query = select(studies).where(studies.c.project == project).order_by(studies.c.id.desc()).limit(_limit(limit) + 1)
+    if state is not None:
+        query = query.where(studies.c.state.in_(_states(state, StudyState)))
+    if q:
+        pattern = "%" + q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+        query = query.where(or_(studies.c.name.ilike(pattern), sql_cast(studies.c.tags, Text).ilike(pattern)))
+    if cursor is not None:
+        (last,) = _open_cursor(cursor, int)
+        query = query.where(studies.c.id < last)
+    with database.read() as connection:
+        found = connection.execute(query).all()
+        items = rows.studies(connection, found[:limit])
+    return StudyPage(items=items, next_cursor=_cursor(items[-1].id) if len(found) > limit else None)
+
+
+def list_trials(
+    database: Database,
+    project: str,
+    study: str | int,
+    state: str | None = None,
+    sort: str | None = None,
+    cursor: str | None = None,
+    limit: int = 100,
+) -> TrialPage:
+    """Trials of a study, by default by number; `sort` is one of SORTS, `-` in front for descending, nulls last."""
+    sort = sort or "number"
+    if sort not in SORTS:
+        raise InvalidValue(errors=[FieldError("sort", f"{sort[:50]!r} is not one of {', '.join(SORTS)}")])
+    descending = sort.startswith("-")
+    column = trial_table.c[sort.lstrip("-")]
+    key = (
+        column
+        if sort.lstrip("-") == "number"
+        else func.coalesce(sql_cast(column, Text), "")
+        if column.type.python_type is str
+        else column
+    )
+    with database.read() as connection:
+        row = find(connection, project, study)
+        query = select(trial_table, _LAST_STEP).where(trial_table.c.study_id == row.id)
+        if state is not None:
+            query = query.where(trial_table.c.state.in_(_states(state, TrialState)))
+        if cursor is not None:
+            query = query.where(_after(key, _open_cursor(cursor, object, int), descending=descending))
+        order = key.desc().nulls_last() if descending else key.asc().nulls_last()
+        found = connection.execute(query.order_by(order, trial_table.c.number).limit(_limit(limit) + 1)).all()
+    names = _objectives(row)
+    items = [rows.trial(trial, row.name, names) for trial in found[:limit]]
+    next_cursor = None
+    if len(found) > limit:
+        last = found[limit - 1]
+        next_cursor = _cursor(_sortable(getattr(last, sort.lstrip("-"))), last.number)
+    return TrialPage(items=items, next_cursor=next_cursor)
+
+
+def iterate_trials(database: Database, project: str, study: str | int, state: str | None = None) -> Iterator[Trial]:
+    """All trials of a study by number, read in pages: for exports."""
+    cursor: str | None = None
+    while True:
+        page = list_trials(database, project, study, state=state, cursor=cursor, limit=MAX_PAGE)
+        yield from page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+def get_trial(database: Database, project: str, trial_id: int) -> Trial:
+    with database.read() as connection:
+        return _trial(connection, trials.find(connection, project, trial_id))
+
+
+def get_trial_by_number(database: Database, project: str, study: str | int, number: int) -> Trial:
+    with database.read() as connection:
+        row = find(connection, project, study)
+        found = connection.execute(
+            select(trial_table.c.id).where(trial_table.c.study_id == row.id, trial_table.c.number == number)
+        ).scalar_one_or_none()
+        return _trial(connection, trials.find(connection, project, -1 if found is None else found))
+
+
+def list_reports(database: Database, project: str, trial_id: int, since_step: int = -1) -> list[ReportItem]:
+    with database.read() as connection:
+        trials.find(connection, project, trial_id)
+        query = select(reports).where(reports.c.trial_id == trial_id, reports.c.step > since_step).order_by(reports.c.step)
+        return [_report(row) for row in connection.execute(query)]
+
+
+def list_attempts(database: Database, project: str, trial_id: int) -> list[Attempt]:
+    with database.read() as connection:
+        trials.find(connection, project, trial_id)
+        query = select(attempts).where(attempts.c.trial_id == trial_id).order_by(attempts.c.epoch)
+        return [
+            Attempt(
+                id=str(row.id),
+                epoch=row.epoch,
+                worker=row.worker,
+                started_at=row.started_at,
+                expires_at=row.expires_at,
+                ended_at=row.ended_at,
+                reason=row.reason,
+                error=row.error,
+                resumed_from=row.resumed_from,
+            )
+            for row in connection.execute(query)
+        ]
+
+
+def list_checkpoints(database: Database, project: str, trial_id: int) -> list[Checkpoint]:
+    with database.read() as connection:
+        trials.find(connection, project, trial_id)
+        query = select(checkpoints).where(checkpoints.c.trial_id == trial_id).order_by(checkpoints.c.step, checkpoints.c.epoch)
+        return [Checkpoint.model_validate(dict(row)) for row in connection.execute(query).mappings()]
+
+
+def list_logs(database: Database, project: str, trial_id: int, cursor: str | None = None, limit: int = 1000) -> LogPage:
+    """Log lines in the order they came. `next_cursor` stands for the end of what there is: ask again with it to follow."""
+    after = 0 if cursor is None else _open_cursor(cursor, int)[0]
+    with database.read() as connection:
+        trials.find(connection, project, trial_id)
+        query = select(logs).where(logs.c.trial_id == trial_id, logs.c.id > after).order_by(logs.c.id).limit(_limit(limit))
+        items = [LogLine.model_validate(dict(row)) for row in connection.execute(query).mappings()]
+    return LogPage(items=items, next_cursor=_cursor(items[-1].id) if items else cursor)
+
+
+def best(database: Database, project: str, study: str | int) -> list[Trial]:
+    """The best COMPLETE trial, or of several objectives the Pareto front; empty while there is none."""
+    with database.read() as connection:
+        row = find(connection, project, study)
+        names = _objectives(row)
+        if len(names) > 1:
+            return _pareto(connection, row)
+        value = trial_table.c.value
+        order = value.desc() if row.objectives[0]["direction"] == "maximize" else value.asc()
+        query = select(trial_table, _LAST_STEP).where(
+            trial_table.c.study_id == row.id, trial_table.c.state == TrialState.COMPLETE, value.is_not(None)
+        )
+        found = connection.execute(query.order_by(order, trial_table.c.number).limit(1)).all()
+        return [rows.trial(trial, row.name, names) for trial in found]
+
+
+def pareto(database: Database, project: str, study: str | int) -> list[Trial]:
+    """COMPLETE trials that no other dominates, by number."""
+    with database.read() as connection:
+        return _pareto(connection, find(connection, project, study))
+
+
+def columns(database: Database, project: str, study: str | int, since: int = 0) -> dict[str, Any]:
+    """Trials changed since a revision, as parallel arrays ordered by number: what charts and tables read.
+
+    {revision, total, ids, numbers, state, reason, started_at, finished_at (seconds since 1970), values: {objective: []},
+    params: {name: []}}; null where a trial has none. Ask again with `since=revision` for what changed; rows may come twice.
+    """
+    with database.begin() as connection:
+        row = find(connection, project, study)
+        names = _objectives(row)
+        revision = _horizon(connection)
+        found = connection.execute(_COLUMNS, {"study": row.id, "since": since}).all()
+        total = connection.execute(select(studies.c.next_number).where(studies.c.id == row.id)).scalar_one()
+    parsed = [json.loads(trial.params) for trial in found]
+    # A dict as an ordered set: parameters in the order in which trials first had them.
+    parameters = dict.fromkeys(name for params in parsed for name in params)
+    values = [None if trial.objective_values is None else json.loads(trial.objective_values) for trial in found]
+    return {
+        "revision": revision,
+        "total": total,
+        "ids": [trial.id for trial in found],
+        "numbers": [trial.number for trial in found],
+        "state": [trial.state for trial in found],
+        "reason": [trial.reason for trial in found],
+        "started_at": [trial.started for trial in found],
+        "finished_at": [trial.finished for trial in found],
+        "values": {
+            name: [None if value is None or index >= len(value) else encode_numbers(value[index]) for value in values]
+            for index, name in enumerate(names)
+        },
+        "params": {name: [encode_numbers(params.get(name)) for params in parsed] for name in parameters},
+    }
+
+
+def changes(database: Database, project: str, study: str | int, since: int, max_trials: int = 500) -> Change:
+    """What changed since a revision: the study's summary, trials, new reports. With more than `max_trials`, none and `more`."""
+    with database.begin() as connection:
+        row = find(connection, project, study)
+        revision = _horizon(connection)
+        query = select(trial_table, _LAST_STEP).where(trial_table.c.study_id == row.id, trial_table.c.revision >= since)
+        found = connection.execute(query.order_by(trial_table.c.number).limit(max_trials + 1)).all()
+        more = len(found) > max_trials
+        new_reports = (
+            [] if more else connection.execute(_NEW_REPORTS, {"study": row.id, "since": since, "limit": 20 * max_trials}).all()
+        )
+        summary = rows.study(connection, row)
+    names = _objectives(row)
+    return Change(
+        study=summary,
+        trials=[] if more else [rows.trial(trial, row.name, names) for trial in found],
+        reports=_by_trial(new_reports),
+        revision=revision,
+        more=more,
+    )
+
+
+def curves(
+    database: Database, project: str, study: str | int, numbers: Sequence[int] | None = None, top: int = 20
+) -> list[TrialReports]:
+    """Reports of the trials given, or of the `top` best and the running ones."""
+    with database.read() as connection:
+        row = find(connection, project, study)
+        if numbers is None:
+            descending = bool(row.objectives) and row.objectives[0]["direction"] == "maximize"
+            value = trial_table.c.value
+            leading = connection.execute(
+                select(trial_table.c.number)
+                .where(trial_table.c.study_id == row.id, trial_table.c.state == TrialState.COMPLETE, value.is_not(None))
+                .order_by(value.desc() if descending else value.asc())
+                .limit(_limit(top))
+            ).scalars()
+            running = connection.execute(
+                select(trial_table.c.number)
+                .where(trial_table.c.study_id == row.id, trial_table.c.state == TrialState.RUNNING)
+                .order_by(trial_table.c.number.desc())
+                .limit(_limit(top))
+            ).scalars()
+            numbers = [*leading, *running]
+        return _by_trial(connection.execute(_CURVES, {"study": row.id, "numbers": list(numbers)[:MAX_PAGE]}).all())
+
+
+_LAST_STEP = select(func.max(reports.c.step)).where(reports.c.trial_id == trial_table.c.id).scalar_subquery().label("last_step")
+
+_COLUMNS = text(
+    """
+    SELECT id, number, state, reason, params, objective_values, extract(epoch FROM started_at)::float AS started,
+        extract(epoch FROM finished_at)::float AS finished
+    FROM trials WHERE study_id = :study AND revision >= :since ORDER BY number
+    """
+)
+
+_NEW_REPORTS = text(
+    """
+    SELECT t.number, r.step, r.epoch, r.metrics FROM reports r JOIN trials t ON t.id = r.trial_id
+    WHERE r.study_id = :study AND r.revision >= :since ORDER BY t.number, r.step LIMIT :limit
+    """
+)
+
+_CURVES = text(
+    """
+    SELECT t.number, r.step, r.epoch, r.metrics FROM trials t JOIN reports r ON r.trial_id = t.id
+    WHERE t.study_id = :study AND t.number = ANY(:numbers) ORDER BY t.number, r.step
+    """
+)
+
+
+def _horizon(connection: Connection) -> int:
+    """The revision to ask from next: all transactions below it have ended, so none of their rows can appear later.
+
+    Taken before the rows are read: what commits in between comes again next time.
+    """
+    return int(connection.execute(text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")).scalar_one())
+
+
+def _trial(connection: Connection, row: Row[Any]) -> Trial:
+    study = connection.execute(select(studies.c.name, studies.c.objectives).where(studies.c.id == row.study_id)).one()
+    last_step = connection.execute(select(func.max(reports.c.step)).where(reports.c.trial_id == row.id)).scalar_one()
+    return rows.trial(row, study.name, _objectives(study)).model_copy(update={"last_step": last_step})
+
+
+def _objectives(study: Row[Any]) -> list[str]:
+    return [objective["name"] for objective in study.objectives]
+
+
+def _report(row: Row[Any]) -> ReportItem:
+    return ReportItem(step=row.step, epoch=row.epoch, values=row.metrics)
+
+
+def _by_trial(found: Sequence[Row[Any]]) -> list[TrialReports]:
+    grouped: dict[int, list[ReportItem]] = {}
+    for row in found:
+        grouped.setdefault(row.number, []).append(_report(row))
+    return [TrialReports(trial=number, reports=items) for number, items in grouped.items()]
+
+
+def _pareto(connection: Connection, row: Row[Any]) -> list[Trial]:
+    query = select(trial_table, _LAST_STEP).where(
+        trial_table.c.study_id == row.id, trial_table.c.state == TrialState.COMPLETE, trial_table.c.objective_values.is_not(None)
+    )
+    found = connection.execute(query.order_by(trial_table.c.number)).all()
+    signs = [-1.0 if objective["direction"] == "maximize" else 1.0 for objective in row.objectives]
+    losses = [[sign * value for sign, value in zip(signs, json.loads(trial.objective_values), strict=True)] for trial in found]
+    # In order of the first loss a trial can only be dominated by one before it; so each is held against the front so far.
+    front: list[int] = []
+    for index in sorted(range(len(found)), key=lambda index: losses[index]):
+        if not any(_dominates(losses[kept], losses[index]) for kept in front):
+            front.append(index)
+    return [rows.trial(found[index], row.name, _objectives(row)) for index in sorted(front)]
+
+
+def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
+    return all(a <= b for a, b in zip(one, other, strict=True)) and any(a < b for a, b in zip(one, other, strict=True))
+
+
+def _limit(limit: int) -> int:
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidValue(errors=[FieldError("limit", f"must lie between 1 and {MAX_PAGE}")])
+    return limit
+
+
+def _states(given: str, states: type[StudyState] | type[TrialState]) -> list[str]:
+    """One state or several with commas between, in any case."""
+    names = [name.strip().upper() for name in given.split(",")]
+    allowed = [str(state) for state in states]
+    if not set(names) <= set(allowed):
+        raise InvalidValue(errors=[FieldError("state", f"{given[:50]!r} is not of {', '.join(allowed)}")])
+    return names
+
+
+def _after(key: Any, position: tuple[Any, ...], *, descending: bool) -> Any:
+    """Rows behind a cursor position (value, number) in an order with nulls last."""
+    value, number = position
+    if value is None:
+        return and_(key.is_(None), trial_table.c.number > number)
+    if isinstance(key.type.python_type(), str) is False and isinstance(value, str):
+        value = sql_cast(value, key.type)
+    beyond = key < value if descending else key > value
+    return or_(beyond, and_(key == value, trial_table.c.number > number), key.is_(None))
+
+
+def _sortable(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return encode_numbers(value)
+    return value if isinstance(value, int | float | str | None) else str(value)
+
+
+def _cursor(*position: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
+
+
+def _open_cursor(cursor: str, *types: type) -> tuple[Any, ...]:
+    try:
+        position = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, binascii.Error, UnicodeError, RecursionError):
+        position = None
+    scalars = (int, float, str, type(None))
+    if (
+        not isinstance(position, list)
+        or len(position) != len(types)
+        or not all(
+            isinstance(item, scalars if kind is object else kind) and not (isinstance(item, int) and abs(item) >= 2**63)
+            for item, kind in zip(position, types, strict=True)
+        )
+    ):
+        raise InvalidValue(errors=[FieldError("cursor", "is not one that this listing has given")])
+    return tuple(position)

@@ -1,0 +1,66 @@
+"""The fleet: which workers registered, when each was last heard of, and how many trials it holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Row, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from tuner.db.postgres import Database
+from tuner.db.tables import attempts, workers
+from tuner.errors import WorkerNotFound
+from tuner.wire import Worker, WorkerRegistration
+
+_RUNNING = (
+    select(func.count())
+    .where(attempts.c.project == workers.c.project, attempts.c.worker == workers.c.name, attempts.c.ended_at.is_(None))
+    .scalar_subquery()
+    .label("running")
+)
+
+
+def register(database: Database, project: str, body: WorkerRegistration) -> Worker:
+    """Announce a worker, or renew what is known of the one with this name."""
+    values = body.model_dump()
+    statement = upsert(workers).values(project=project, **values)
+    statement = statement.on_conflict_do_update(
+        index_elements=["project", "name"], set_={**values, "seen_at": func.clock_timestamp()}
+    )
+    with database.begin() as connection:
+        connection.execute(statement)
+        row = connection.execute(select(workers, _RUNNING).where(workers.c.project == project, workers.c.name == body.name)).one()
+    return _worker(row)
+
+
+def saw(database: Database, project: str, name: str) -> None:
+    """Note that a worker was heard of; at most every few seconds, so that a busy worker costs no writes."""
+    stale = workers.c.seen_at < func.clock_timestamp() - text("interval '5 seconds'")
+    with database.read() as connection:
+        connection.execute(
+            update(workers)
+            .where(workers.c.project == project, workers.c.name == name, stale)
+            .values(seen_at=func.clock_timestamp())
+        )
+
+
+def list_(database: Database, project: str) -> list[Worker]:
+    """Workers heard of within the last week, the latest first."""
+    recent = workers.c.seen_at > func.clock_timestamp() - text("interval '7 days'")
+    query = select(workers, _RUNNING).where(workers.c.project == project, recent).order_by(workers.c.seen_at.desc()).limit(5000)
+    with database.read() as connection:
+        return [_worker(row) for row in connection.execute(query)]
+
+
+def get(database: Database, project: str, worker_id: int) -> Worker:
+    with database.read() as connection:
+        row = connection.execute(
+            select(workers, _RUNNING).where(workers.c.project == project, workers.c.id == worker_id)
+        ).one_or_none()
+    if row is None:
+        raise WorkerNotFound(f"no worker has the id {worker_id} in project {project!r}")
+    return _worker(row)
+
+
+def _worker(row: Row[Any]) -> Worker:
+    return Worker.model_validate({name: getattr(row, name) for name in Worker.model_fields})
