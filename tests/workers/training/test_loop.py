@@ -1,0 +1,191 @@
+"""The loop trains, reports, obeys verdicts, repeats itself, and resumes as if it had never stopped."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.workers.training.handles import RecordingTrial
+from tuner.errors import InvalidValue
+from workers.training import loop, optimizers
+from workers.training.failures import TrainingFailed, named_out_of_memory
+
+DIGITS: dict[str, Any] = {
+    "dataset": {"name": "digits"},
+    "model": {"name": "mlp", "hidden": [32], "dropout": 0.2},
+    "epochs": 4,
+}
+LRS = {"gd": 0.5, "sgd": 0.1, "minibatch": 0.1, "momentum": 0.03, "nesterov": 0.03, "adagrad": 0.05, "rmsprop": 0.003}
+
+
+def train(config: dict[str, Any], trial: RecordingTrial | None = None) -> tuple[dict[str, float], RecordingTrial]:
+    trial = trial or RecordingTrial()
+    return loop.train(config, trial), trial
+
+
+def test_learns_digits_and_reports_each_epoch() -> None:
+    values, trial = train(DIGITS | {"epochs": 10})
+    assert values["val_accuracy"] > 0.93
+    assert [step for step, _ in trial.reports] == list(range(10))
+    assert trial.reports[-1][1].items() <= values.items()
+    assert {"val_loss", "val_accuracy", "train_loss", "lr", "grad_norm", "samples_per_second"} == set(values)
+    assert trial.reports[0][1]["train_loss"] > trial.reports[-1][1]["train_loss"]
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
+def test_solves_xor(activation: str) -> None:
+    values, _ = train(
+        {
+            "dataset": {"name": "xor"},
+            "model": {"name": "mlp", "hidden": [8], "activation": activation},
+            "optimizer": {"name": "adam", "lr": 0.05},
+            "batch_size": 8,
+            "epochs": 40,
+        }
+    )
+    assert values["val_accuracy"] == 1.0
+
+
+def test_without_a_hidden_layer_xor_stays_unsolved() -> None:
+    values, _ = train({"dataset": {"name": "xor"}, "model": {"name": "mlp", "depth": 0}, "epochs": 40})
+    assert values["val_accuracy"] <= 0.75
+
+
+def test_regression_reports_its_own_metrics() -> None:
+    values, _ = train({"dataset": {"name": "diabetes"}, "model": {"name": "mlp", "hidden": [16]}, "epochs": 15})
+    assert values["val_r2"] > 0.3
+    assert "val_mae" in values
+    assert "val_accuracy" not in values
+
+
+@pytest.mark.parametrize("dataset", ["iris", "wine", "breast_cancer"])
+def test_learns_tables(dataset: str) -> None:
+    values, _ = train(
+        {"dataset": {"name": dataset}, "model": {"name": "mlp", "hidden": [16]}, "optimizer": {"lr": 0.01}, "epochs": 20}
+    )
+    assert values["val_accuracy"] > 0.85
+
+
+def test_a_convolution_learns_digits() -> None:
+    values, _ = train({"dataset": {"name": "digits"}, "model": {"name": "cnn", "channels": 8, "dropout": 0.1}, "epochs": 6})
+    assert values["val_accuracy"] > 0.93
+
+
+@pytest.mark.parametrize("name", optimizers.names())
+def test_each_optimizer_lowers_the_loss(name: str) -> None:
+    params = {"optimizer.name": name} | ({"optimizer.lr": LRS[name]} if name in LRS else {})
+    _, trial = train(DIGITS, RecordingTrial(params))
+    losses = [values["train_loss"] for _, values in trial.reports]
+    assert losses[-1] < 0.85 * losses[0]
+
+
+@pytest.mark.parametrize("name", optimizers.names())
+def test_resumed_equals_uninterrupted(name: str, tmp_path: Path) -> None:
+    """Bit for bit: reports, weights, optimizer state, random state; with dropout, batch norm, plateau and early stopping."""
+    config = DIGITS | {
+        "model": {"name": "mlp", "hidden": [16], "dropout": 0.2, "norm": "batch"},
+        "schedule": {"name": "plateau", "patience": 0, "factor": 0.5, "warmup": 1},
+        "early_stopping": 50,
+        "epochs": 5,
+        "checkpoint_every": 5,
+    }
+    params = {"optimizer.name": name} | ({"optimizer.lr": LRS[name]} if name in LRS else {})
+    _, whole = train(config, RecordingTrial(params, folder=tmp_path / "whole"))
+    _, first = train(config, RecordingTrial(params, folder=tmp_path / "c", verdicts={2: "pause"}))
+    torch.manual_seed(999)  # another trial has used the process in between
+    _, second = train(config, RecordingTrial(params, resume=tmp_path / "c", folder=tmp_path / "end"))
+    assert first.reports + second.reports == whole.reports
+    assert [first.saved, second.saved, whole.saved] == [[2], [4], [4]]
+    for file in ("state.json", "state.safetensors"):
+        assert (tmp_path / "end" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
+def test_a_seed_repeats_bit_for_bit_and_another_differs() -> None:
+    _, one = train(DIGITS, RecordingTrial(seed=1))
+    _, again = train(DIGITS, RecordingTrial(seed=1))
+    _, other = train(DIGITS, RecordingTrial(seed=2))
+    _, fixed = train(DIGITS | {"seed": 1}, RecordingTrial(seed=2))
+    assert one.reports == again.reports == fixed.reports
+    assert one.reports[-1][1]["train_loss"] != other.reports[-1][1]["train_loss"]
+
+
+def test_checkpoints_come_every_n_epochs() -> None:
+    _, trial = train(DIGITS | {"epochs": 7, "checkpoint_every": 3})
+    assert trial.saved == [2, 5]
+
+
+@pytest.mark.parametrize(("verdict", "saved"), [("prune", []), ("pause", [1]), ("stop", [1])])
+def test_verdicts_end_training(verdict: str, saved: list[int]) -> None:
+    values, trial = train(DIGITS, RecordingTrial(verdicts={1: verdict}))
+    assert [step for step, _ in trial.reports] == [0, 1]
+    assert trial.saved == saved
+    assert "val_accuracy" in values
+
+
+def test_nan_ends_the_trial_with_its_reason() -> None:
+    with pytest.raises(TrainingFailed, match="in epoch 0") as caught:
+        train(DIGITS, RecordingTrial({"optimizer.name": "momentum", "optimizer.lr": 1e30}))
+    assert caught.value.reason == "nan"
+
+
+def test_want_of_memory_has_its_reason() -> None:
+    with pytest.raises(TrainingFailed, match="memory was not enough") as caught, named_out_of_memory():
+        torch.empty(2**50)
+    assert caught.value.reason == "oom_host"
+
+
+def test_early_stopping_ends_after_stale_epochs() -> None:
+    config = DIGITS | {"epochs": 50, "early_stopping": 2, "optimizer": {"name": "sgd", "lr": 1e-30}}
+    _, trial = train(config)
+    assert len(trial.reports) == 3  # the first is the best; two more are not better
+
+
+def test_the_test_part_is_reported_at_the_end_alone() -> None:
+    values, trial = train(DIGITS | {"dataset": {"name": "digits", "test": 0.1}, "epochs": 3})
+    assert "test_accuracy" in values
+    assert ["test_accuracy" in v for _, v in trial.reports] == [False, False, True]
+
+
+def test_full_batch_optimizers_take_one_step_an_epoch() -> None:
+    run = loop.start(loop.TrainerConfig.parse(DIGITS, {"optimizer.name": "gd", "schedule.name": "step"}, 0), torch.device("cpu"))
+    loop.run_epoch(run, 0)
+    assert run.schedule.num_steps == 1
+
+
+def test_clipping_bounds_the_step() -> None:
+    config = DIGITS | {"model": {"name": "mlp"}, "optimizer": {"name": "gd", "lr": 1.0}}
+
+    def step_norm(**fields: Any) -> tuple[float, float]:
+        run = loop.start(loop.TrainerConfig.parse(config | fields, {}, 0), torch.device("cpu"))
+        before = torch.cat([p.detach().flatten().clone() for p in run.model.parameters()])
+        values = loop.run_epoch(run, 0)
+        moved = torch.cat([p.detach().flatten() for p in run.model.parameters()]) - before
+        return float(moved.norm()), values["grad_norm"]
+
+    free, norm = step_norm()
+    assert free == pytest.approx(norm, rel=1e-4)
+    assert step_norm(clip_norm=norm / 10) == (pytest.approx(norm / 10, rel=1e-4), pytest.approx(norm, rel=1e-6))
+    assert step_norm(clip_value=1e-4)[0] < norm / 2
+
+
+def test_bad_configurations_are_refused_in_one_sentence() -> None:
+    with pytest.raises(InvalidValue, match=r"optimizer\.momentum: adam has no hyperparameter 'momentum'"):
+        train(DIGITS, RecordingTrial({"optimizer.name": "adam", "optimizer.momentum": 0.9}))
+    with pytest.raises(InvalidValue, match="halves images of 8x8 away; at most 3 fits"):
+        train(DIGITS | {"model": {"name": "cnn", "depth": 4}})
+    with pytest.raises(InvalidValue, match="leave nothing to train on"):
+        train(DIGITS | {"dataset": {"name": "digits", "validation": 0.6, "test": 0.5}})
+
+
+def test_a_warm_process_spends_its_time_in_steps() -> None:
+    """20 epochs of a digits MLP: well under a second of CPU, four fifths of it in training steps."""
+    config = DIGITS | {"epochs": 20}
+    train(config)
+    began = time.process_time()
+    _, trial = train(config)
+    assert time.process_time() - began < 2.0  # 0.3 s on an idle core; leaves room for a loaded one
+    assert len(trial.reports) == 20

@@ -1,0 +1,75 @@
+"""The weight initializers of the catalogue, with the activations each suits.
+
+Each sets the weights of linear and convolutional layers and zeroes their biases; `default` leaves torch's own. Norms keep theirs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tuner.catalog.entries import Entry, Hyperparameter
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitializerFacts:
+    suits: tuple[str, ...]
+    """Activations it keeps the variance of."""
+
+
+InitializerEntry = Entry[InitializerFacts]
+
+SATURATING = ("sigmoid", "tanh")
+RECTIFYING = ("relu", "leaky_relu", "gelu", "silu")
+
+
+def _entry(
+    name: str, summary: str, when_to_use: str, source: str, *hyperparameters: Hyperparameter, suits: tuple[str, ...]
+) -> InitializerEntry:
+    return Entry(
+        kind="initializers",
+        name=name,
+        summary=summary,
+        when_to_use=when_to_use,
+        source=source,
+        hyperparameters=hyperparameters,
+        facts=InitializerFacts(suits=suits),
+    )
+
+
+ENTRIES: tuple[InitializerEntry, ...] = (
+    _entry(
+        "default",
+        "torch's own: uniform within 1 / sqrt(fan_in).",
+        "When nothing speaks for another.",
+        "torch.nn.Linear.reset_parameters",
+        suits=(*SATURATING, *RECTIFYING),
+    ),
+    _entry(
+        "xavier_uniform",
+        "Uniform within sqrt(6 / (fan_in + fan_out)).",
+        "Sigmoid and tanh.",
+        "Glorot and Bengio 2010; torch.nn.init.xavier_uniform_",
+        suits=SATURATING,
+    ),
+    _entry(
+        "xavier_normal",
+        "Normal with variance 2 / (fan_in + fan_out).",
+        "Sigmoid and tanh.",
+        "Glorot and Bengio 2010; torch.nn.init.xavier_normal_",
+        suits=SATURATING,
+    ),
+    _entry(
+        "he_uniform",
+        "Uniform within sqrt(6 / fan_in).",
+        "ReLU and its kin.",
+        "He et al. 2015, arXiv 1502.01852; torch.nn.init.kaiming_uniform_",
+        suits=RECTIFYING,
+    ),
+    _entry(
+        "he_normal",
+        "Normal with variance 2 / fan_in.",
+        "ReLU and its kin.",
+        "He et al. 2015, arXiv 1502.01852; torch.nn.init.kaiming_normal_",
+        suits=RECTIFYING,
+    ),
+)

@@ -1,0 +1,57 @@
+"""The losses of the catalogue and the tasks each can train."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tuner.catalog.entries import Entry, Hyperparameter, number
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossFacts:
+    tasks: tuple[str, ...]
+
+
+LossEntry = Entry[LossFacts]
+
+
+def _entry(
+    name: str, summary: str, when_to_use: str, source: str, *hyperparameters: Hyperparameter, tasks: tuple[str, ...]
+) -> LossEntry:
+    return Entry(
+        kind="losses",
+        name=name,
+        summary=summary,
+        when_to_use=when_to_use,
+        source=source,
+        hyperparameters=hyperparameters,
+        facts=LossFacts(tasks=tasks),
+    )
+
+
+ENTRIES: tuple[LossEntry, ...] = (
+    _entry(
+        "cross_entropy",
+        "Negative log of the softmax probability of the right class.",
+        "Classification.",
+        "-log softmax(z)_y; torch.nn.functional.cross_entropy",
+        number("label_smoothing", 0.0, 0, 1, high_open=True, summary="share spread evenly over all classes"),
+        tasks=("classification",),
+    ),
+    _entry(
+        "mse",
+        "Mean squared error.",
+        "Regression with few outliers.",
+        "mean (z - y)^2",
+        tasks=("regression",),
+    ),
+    _entry("mae", "Mean absolute error.", "Regression with outliers.", "mean |z - y|", tasks=("regression",)),
+    _entry(
+        "huber",
+        "Squared near zero, absolute beyond delta.",
+        "Regression with some outliers.",
+        "Huber 1964; d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2)",
+        number("delta", 1.0, 0, low_open=True, log=True, summary="where it turns from squared to absolute"),
+        tasks=("regression",),
+    ),
+)

@@ -1,0 +1,62 @@
+"""What the trainer reports each epoch: the names a study may take as objectives, and the better direction of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tuner.catalog.entries import Entry
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricFacts:
+    tasks: tuple[str, ...]
+    direction: Literal["maximize", "minimize"]
+
+
+MetricEntry = Entry[MetricFacts]
+
+ALL_TASKS = ("classification", "regression")
+
+
+def _entry(
+    name: str,
+    summary: str,
+    source: str,
+    direction: Literal["maximize", "minimize"],
+    tasks: tuple[str, ...] = ALL_TASKS,
+    when_to_use: str = "As an objective or to watch.",
+) -> MetricEntry:
+    return Entry(
+        kind="metrics",
+        name=name,
+        summary=summary,
+        when_to_use=when_to_use,
+        source=source,
+        facts=MetricFacts(tasks=tasks, direction=direction),
+    )
+
+
+ENTRIES: tuple[MetricEntry, ...] = (
+    _entry("val_loss", "Loss on the validation set.", "mean over its samples", "minimize"),
+    _entry("train_loss", "Loss while training, averaged over the epoch.", "without the penalty", "minimize"),
+    _entry("val_accuracy", "Share of right classes.", "argmax z = y", "maximize", ("classification",)),
+    _entry("train_accuracy", "Share of right classes while training.", "argmax z = y", "maximize", ("classification",)),
+    _entry("val_r2", "Share of variance explained.", "1 - SSE / SST", "maximize", ("regression",)),
+    _entry("val_mae", "Mean absolute error.", "mean |z - y|", "minimize", ("regression",)),
+    _entry("lr", "Learning rate at the start of the epoch.", "first parameter group", "minimize", when_to_use="To watch."),
+    _entry(
+        "grad_norm",
+        "Norm of the gradient, averaged over the epoch.",
+        "before clipping",
+        "minimize",
+        when_to_use="To watch: vanishing and exploding gradients show here.",
+    ),
+    _entry(
+        "samples_per_second",
+        "Training throughput, evaluation left out.",
+        "wall clock",
+        "maximize",
+        when_to_use="As an objective where speed counts.",
+    ),
+)

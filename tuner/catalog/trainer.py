@@ -1,0 +1,172 @@
+"""Trainer configurations: checked at submission, merged with a trial's parameters, completed with defaults.
+
+A configuration is a mapping of components (`optimizer: {name: adam, lr: 0.001}`) and plain fields (`epochs: 20`). A parameter
+named a.b of the search space sets field b of component a. Whether two components fit (a convolution wants images) is checked as
+far as names alone tell; shapes that only the data shows are left to the trial.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tuner.catalog.entries import Entry, near
+from tuner.catalog.fields import FIELDS
+from tuner.catalog.table import entries, get, names
+from tuner.errors import FieldError, InvalidValue
+
+SECTIONS: dict[str, str] = {
+    "dataset": "datasets",
+    "model": "models",
+    "optimizer": "optimizers",
+    "schedule": "schedules",
+    "loss": "losses",
+    "initializer": "initializers",
+    "regularizer": "regularizers",
+}
+"""The components of a configuration and the kind of catalogue entry each takes."""
+DEFAULTS = {"optimizer": "adam", "schedule": "constant", "initializer": "default", "regularizer": "none"}
+LOSSES = {"classification": "cross_entropy", "regression": "mse"}
+"""The loss where none is given, by the data set's task."""
+
+
+def complete(trainer: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with every default filled in, in canonical order and form. InvalidValue with all its problems."""
+    problems = problems_of(trainer)
+    if problems:
+        raise InvalidValue(errors=problems)
+    completed: dict[str, Any] = {}
+    for section, kind in SECTIONS.items():
+        given = dict(trainer.get(section) or {})
+        name = str(given.pop("name", None) or default_name(section, trainer))
+        completed[section] = {"name": name, **get(kind, name).complete(given)}
+    fields = {name: value for name, value in trainer.items() if name not in SECTIONS}
+    return completed | FIELDS.complete(fields)
+
+
+def merge(trainer: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """The complete configuration of a trial: parameter a.b sets field a.b of the base configuration.
+
+    Where a trial chooses another component than the base names, those of the base's hyperparameters that the chosen one lacks
+    are dropped; a hyperparameter set by the trial that the chosen one lacks raises InvalidValue.
+    """
+    merged: dict[str, Any] = copy.deepcopy(dict(trainer))
+    for section, kind in SECTIONS.items():
+        chosen = params.get(f"{section}.name")
+        if isinstance(chosen, str) and isinstance(merged.get(section), dict):
+            merged[section] = _switched(merged[section], get(kind, chosen), default_name(section, trainer))
+    for path, value in params.items():
+        section, dot, field = path.partition(".")
+        if not dot:
+            merged[path] = value
+        elif section not in SECTIONS:
+            raise InvalidValue(errors=[FieldError(path, unknown_path(path))])
+        else:
+            merged[section] = {**(merged.get(section) or {}), field: value}
+    return complete(merged)
+
+
+# --- the base configuration -----------------------------------------------------------------------------------------------
+
+
+def problems_of(trainer: Mapping[str, Any], supplied: Iterable[str] = ()) -> list[FieldError]:
+    """Problems with locations relative to the configuration; `supplied` are paths that the search space always sets."""
+    supplied = set(supplied)
+    problems: list[FieldError] = []
+    fields: dict[str, Any] = {}
+    for key, value in trainer.items():
+        if key in SECTIONS:
+            problems += _section_problems(key, value, trainer, supplied)
+        elif key in FIELDS.by_name:
+            fields[key] = value
+        else:
+            problems.append(FieldError(str(key), f"unknown field; {near(str(key), [*SECTIONS, *FIELDS.by_name])}"))
+    problems += [FieldError(name, msg) for name, msg in FIELDS.check(fields)]
+    for section in ("dataset", "model"):
+        if section not in trainer and f"{section}.name" not in supplied:
+            problems.append(FieldError(section, f"is required: {{name: ...}} with one of {', '.join(names(SECTIONS[section]))}"))
+    if not problems:
+        problems += _split_problems(trainer)
+        problems += misfits({s: default_name(s, trainer) for s in ("dataset", "model", "loss")})
+    return problems
+
+
+def _section_problems(section: str, value: Any, trainer: Mapping[str, Any], supplied: set[str]) -> list[FieldError]:
+    kind = SECTIONS[section]
+    if not isinstance(value, Mapping):
+        return [FieldError(section, f"must be a mapping with a name, such as {{name: {names(kind)[0]}}}")]
+    name = value.get("name", default_name(section, trainer))
+    if name is None and f"{section}.name" in supplied:
+        return []
+    if not isinstance(name, str) or name not in names(kind):
+        return [FieldError(f"{section}.name", unknown_name(kind, name))]
+    given = {key: item for key, item in value.items() if key != "name"}
+    return [
+        FieldError(f"{section}.{key}", msg)
+        for key, msg in get(kind, name).check(given)
+        if key in given or f"{section}.{key}" not in supplied
+    ]
+
+
+def _split_problems(trainer: Mapping[str, Any]) -> list[FieldError]:
+    dataset = trainer.get("dataset") or {}
+    held = sum(dataset.get(part, 0.0) for part in ("validation", "test"))
+    if held < 1:
+        return []
+    return [FieldError("dataset.validation", f"validation and test leave nothing to train on: {held:g} of all samples")]
+
+
+def misfits(chosen: Mapping[str, str | None]) -> list[FieldError]:
+    """Components that cannot work together, told from their names."""
+    dataset, model, loss = chosen.get("dataset"), chosen.get("model"), chosen.get("loss")
+    problems = []
+    if dataset is None:
+        return []
+    data = get("datasets", dataset).facts
+    if model is not None:
+        takes = get("models", model).facts.takes
+        if data.sample not in takes:
+            fitting = [e.name for e in entries("models") if data.sample in e.facts.takes]
+            problems.append(
+                FieldError(
+                    "model.name",
+                    f"{model} takes {' or '.join(takes)} samples, {dataset} has {data.sample} ones; "
+                    f"there are {', '.join(fitting)}",
+                )
+            )
+    if loss is not None and data.task not in get("losses", loss).facts.tasks:
+        fitting = [e.name for e in entries("losses") if data.task in e.facts.tasks]
+        problems.append(FieldError("loss.name", f"{loss} is not a loss for {data.task}; there are {', '.join(fitting)}"))
+    return problems
+
+
+def default_name(section: str, trainer: Mapping[str, Any]) -> str | None:
+    """The name a section has in the configuration, given or by default; None where there is none."""
+    value = trainer.get(section)
+    given = value.get("name") if isinstance(value, Mapping) else None
+    if given is not None:
+        return str(given)
+    if section == "loss":
+        dataset = default_name("dataset", trainer)
+        return LOSSES.get(get("datasets", dataset).facts.task) if dataset in names("datasets") else None
+    return DEFAULTS.get(section)
+
+
+def _switched(base: Mapping[str, Any], entry: Entry[Any], base_name: str | None) -> dict[str, Any]:
+    if base_name == entry.name:
+        return dict(base)
+    kept = {key: value for key, value in base.items() if key in entry.by_name}
+    return {"name": entry.name, **kept}
+
+
+def unknown_name(kind: str, name: object) -> str:
+    return f"unknown name {name!r}; {near(str(name), names(kind))}"
+
+
+def unknown_path(path: str) -> str:
+    paths = [*FIELDS.by_name, *(f"{section}.name" for section in SECTIONS)]
+    section = path.partition(".")[0]
+    if section in SECTIONS:
+        return f"set a field of {section}, such as {section}.name"
+    return f"is no field of the trainer; {near(path, paths)}"

@@ -1,0 +1,30 @@
+"""Evaluation: what is reported of a model on held-out samples, named as in the catalogue without the part's prefix."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from workers.training.datasets import Part
+from workers.training.losses import Loss
+
+CHUNK = 4096
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, part: Part, loss: Loss, task: str) -> dict[str, float]:
+    """`loss` and, by task, `accuracy` or `r2` and `mae`. Leaves the model in evaluation mode."""
+    model.eval()
+    outputs = torch.cat([model(inputs) for inputs in torch.split(part.inputs, CHUNK)])
+    values = {"loss": float(loss(outputs, part.targets))}
+    if task == "classification":
+        values["accuracy"] = float((outputs.argmax(1) == part.targets).double().mean())
+    else:
+        values |= _regression(outputs.double(), part.targets.double())
+    return values
+
+
+def _regression(outputs: Tensor, targets: Tensor) -> dict[str, float]:
+    errors = targets - outputs
+    total = (targets - targets.mean()).square().sum()
+    return {"r2": float(1 - errors.square().sum() / total), "mae": float(errors.abs().mean())}

@@ -1,0 +1,43 @@
+"""Multilayer perceptron."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from workers.training.models.activations import ACTIVATIONS
+
+
+class MLP(nn.Module):
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        outputs: int,
+        *,
+        hidden: Sequence[int],
+        depth: int | None,
+        activation: str,
+        dropout: float,
+        norm: str,
+    ) -> None:
+        super().__init__()
+        num_hidden = len(hidden) if depth is None else depth
+        widths = [hidden[min(i, len(hidden) - 1)] for i in range(num_hidden)]
+        layers: list[nn.Module] = [nn.Flatten()]
+        before = math.prod(shape)
+        for width in widths:
+            layers.append(nn.Linear(before, width))
+            if norm != "none":
+                layers.append(nn.BatchNorm1d(width) if norm == "batch" else nn.LayerNorm(width))
+            layers.append(ACTIVATIONS[activation]())
+            if dropout > 0:
+                layers.append(nn.Dropout(dropout))
+            before = width
+        layers.append(nn.Linear(before, outputs))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.layers(x)
+        return result

@@ -1,0 +1,75 @@
+"""Builders of the first-order optimizers: the catalogue's hyperparameters to torch's arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from workers.training.optimizers.rmsprop import RMSpropInside
+
+
+def _sgd(params: Any, *, lr: float, weight_decay: float, momentum: float = 0.0, nesterov: bool = False) -> Optimizer:
+    # Looking ahead by no momentum is plain SGD, which torch refuses to be asked for in these words.
+    return torch.optim.SGD(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov and momentum > 0)
+
+
+def _nesterov(params: Any, *, lr: float, weight_decay: float, momentum: float) -> Optimizer:
+    return _sgd(params, lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=True)
+
+
+def _adagrad(
+    params: Any, *, lr: float, lr_decay: float, initial_accumulator: float, eps: float, weight_decay: float
+) -> Optimizer:
+    return torch.optim.Adagrad(
+        params,
+        lr=lr,
+        lr_decay=lr_decay,
+        initial_accumulator_value=initial_accumulator,
+        eps=eps,
+        weight_decay=weight_decay,
+    )
+
+
+def _adadelta(params: Any, *, lr: float, rho: float, eps: float, weight_decay: float) -> Optimizer:
+    return torch.optim.Adadelta(params, lr=lr, rho=rho, eps=eps, weight_decay=weight_decay)
+
+
+def _rmsprop(
+    params: Any,
+    *,
+    lr: float,
+    rho: float,
+    eps: float,
+    eps_inside: bool,
+    momentum: float,
+    centered: bool,
+    weight_decay: float,
+) -> Optimizer:
+    if eps_inside:
+        return RMSpropInside(params, lr=lr, rho=rho, eps=eps, momentum=momentum, centered=centered, weight_decay=weight_decay)
+    return torch.optim.RMSprop(params, lr=lr, alpha=rho, eps=eps, momentum=momentum, centered=centered, weight_decay=weight_decay)
+
+
+def _adam(params: Any, *, lr: float, beta1: float, beta2: float, eps: float, amsgrad: bool, weight_decay: float) -> Optimizer:
+    return torch.optim.Adam(params, lr=lr, betas=(beta1, beta2), eps=eps, amsgrad=amsgrad, weight_decay=weight_decay)
+
+
+def _adamw(params: Any, *, lr: float, beta1: float, beta2: float, eps: float, amsgrad: bool, weight_decay: float) -> Optimizer:
+    return torch.optim.AdamW(params, lr=lr, betas=(beta1, beta2), eps=eps, amsgrad=amsgrad, weight_decay=weight_decay)
+
+
+BUILDERS: dict[str, Callable[..., Optimizer]] = {
+    "gd": _sgd,
+    "sgd": _sgd,
+    "minibatch": _sgd,
+    "momentum": _sgd,
+    "nesterov": _nesterov,
+    "adagrad": _adagrad,
+    "adadelta": _adadelta,
+    "rmsprop": _rmsprop,
+    "adam": _adam,
+    "adamw": _adamw,
+}

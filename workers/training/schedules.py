@@ -1,0 +1,161 @@
+"""Learning-rate schedules: `build(name, optimizer, epochs, steps_per_epoch, ...)`, then `step()` after each optimizer step.
+
+A schedule is a curve: the factor of the optimizer's own lr after e epochs, warm-up not counted. With steps_per_epoch 1, `step()`
+is called once an epoch, as torch's schedulers are. `observe(val_loss)` at the end of each epoch matters to plateau alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from torch.optim import Optimizer
+
+from workers.training.registry import Registry
+
+Curve = Callable[[float], float]
+# Steps over steps_per_epoch may fall a rounding error short of a whole epoch.
+ROUNDING = 1e-9
+
+
+class Plateau:
+    """Falls by `factor` when the metric has not improved for more than `patience` observations."""
+
+    def __init__(self, *, factor: float, patience: int, threshold: float) -> None:
+        self.factor, self.patience, self.threshold = factor, patience, threshold
+        self.best = math.inf
+        self.stale = 0
+        self.scale = 1.0
+
+    def __call__(self, e: float) -> float:
+        return self.scale
+
+    def observe(self, metric: float) -> None:
+        if metric < self.best * (1 - self.threshold):
+            self.best, self.stale = metric, 0
+        else:
+            self.stale += 1
+        if self.stale > self.patience:
+            self.scale, self.stale = self.scale * self.factor, 0
+
+
+class Schedule:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        curve: Curve,
+        *,
+        steps_per_epoch: int,
+        warmup: float,
+        warmup_factor: float,
+        min_lr: float = 0.0,
+    ) -> None:
+        self.optimizer = optimizer
+        self.curve = curve
+        self.steps_per_epoch = steps_per_epoch
+        self.warmup, self.warmup_factor, self.min_lr = warmup, warmup_factor, min_lr
+        self.base = [float(group["lr"]) for group in optimizer.param_groups]
+        self.num_steps = 0
+        self._set()
+
+    def factor(self, num_steps: int) -> float:
+        """The multiple of the base lr for the step after `num_steps` steps."""
+        e = num_steps / self.steps_per_epoch
+        if e < self.warmup:
+            return self.warmup_factor + (1 - self.warmup_factor) * e / self.warmup
+        return self.curve(e - self.warmup)
+
+    def step(self, metric: float | None = None) -> None:
+        self.num_steps += 1
+        if metric is not None:
+            self.observe(metric)
+        self._set()
+
+    def observe(self, metric: float) -> None:
+        """Tell a plateau the metric of the epoch that has ended; warm-up is not judged."""
+        if isinstance(self.curve, Plateau) and self.num_steps >= self.warmup * self.steps_per_epoch:
+            self.curve.observe(metric)
+            self._set()
+
+    def get_last_lr(self) -> list[float]:
+        return [float(group["lr"]) for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        state: dict[str, Any] = {"num_steps": self.num_steps, "base": self.base}
+        if isinstance(self.curve, Plateau):
+            state["plateau"] = {"best": self.curve.best, "stale": self.curve.stale, "scale": self.curve.scale}
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.num_steps, self.base = state["num_steps"], list(state["base"])
+        if isinstance(self.curve, Plateau):
+            saved = state["plateau"]
+            self.curve.best, self.curve.stale, self.curve.scale = saved["best"], saved["stale"], saved["scale"]
+        self._set()
+
+    def _set(self) -> None:
+        factor = self.factor(self.num_steps)
+        for group, base in zip(self.optimizer.param_groups, self.base, strict=True):
+            group["lr"] = max(base * factor, min(base, self.min_lr))
+
+
+def _schedule(make_curve: Callable[..., Curve]) -> Callable[..., Schedule]:
+    """A builder from a function of the epochs after warm-up and the entry's hyperparameters to a curve."""
+
+    def build_schedule(
+        optimizer: Optimizer,
+        epochs: float,
+        steps_per_epoch: int,
+        *,
+        warmup: float,
+        warmup_factor: float,
+        min_lr: float = 0.0,
+        **hyperparameters: Any,
+    ) -> Schedule:
+        return Schedule(
+            optimizer,
+            make_curve(max(epochs - warmup, 1.0), **hyperparameters),
+            steps_per_epoch=steps_per_epoch,
+            warmup=warmup,
+            warmup_factor=warmup_factor,
+            min_lr=min_lr,
+        )
+
+    return build_schedule
+
+
+def _constant(epochs: float) -> Curve:
+    return lambda e: 1.0
+
+
+def _step(epochs: float, *, step_size: int, gamma: float) -> Curve:
+    return lambda e: float(gamma ** math.floor(e / step_size + ROUNDING))
+
+
+def _exponential(epochs: float, *, gamma: float) -> Curve:
+    return lambda e: float(gamma ** math.floor(e + ROUNDING))
+
+
+def _plateau(epochs: float, *, factor: float, patience: int, threshold: float) -> Curve:
+    return Plateau(factor=factor, patience=patience, threshold=threshold)
+
+
+_REGISTRY: Registry[Schedule] = Registry(
+    "schedules",
+    {
+        "constant": _schedule(_constant),
+        "step": _schedule(_step),
+        "exponential": _schedule(_exponential),
+        "plateau": _schedule(_plateau),
+    },
+)
+
+
+def names() -> list[str]:
+    return _REGISTRY.names()
+
+
+def build(name: str, optimizer: Optimizer, epochs: float = 1, steps_per_epoch: int = 1, **hyperparameters: Any) -> Schedule:
+    """Take over the optimizer's lr: it is set for the first step at once, and by each `step()` for the next."""
+    return _REGISTRY.build(name, optimizer, epochs, steps_per_epoch, **hyperparameters)
