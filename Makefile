@@ -1,0 +1,38 @@
+# make demo | test | bench | lint: each works from a fresh clone. Everything is installed into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench lint clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+# One stamp a set of extras: an install is repeated only when what it installs has changed.
+.venv/.demo: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,gp,worker]'
+	@touch $@
+
+.venv/.dev: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,gp,worker,dev]'
+	@touch $@ .venv/.demo
+
+demo: .venv/.demo ## start everything, run a study, print the leaderboard and the dashboard's address
+	$(BIN)/tuner demo
+
+test: .venv/.dev ## run the test suite (FAST=1 leaves out the slow tests)
+	$(BIN)/python -m pytest $(if $(FAST),-m 'not slow') $(ARGS)
+
+bench: .venv/.dev ## measure what the README claims, side by side with the alternative
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lint: .venv/.dev ## format check, ruff, mypy strict
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean: ## remove what the targets above have made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
