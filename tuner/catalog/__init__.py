@@ -6,6 +6,7 @@ A leaf: standard library, `tuner.errors` and `tuner.space`; no torch. It validat
 """
 
 from tuner.catalog.entries import Entry, Hyperparameter, HyperparameterType, near
+from tuner.catalog.spaces import check_objectives, check_trainer
 from tuner.catalog.table import entries, get, kinds, names, to_json
 from tuner.catalog.trainer import SECTIONS, complete, merge
 
@@ -14,6 +15,8 @@ __all__ = [
     "Entry",
     "Hyperparameter",
     "HyperparameterType",
+    "check_objectives",
+    "check_trainer",
     "complete",
     "entries",
     "get",

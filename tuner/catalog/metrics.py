@@ -41,7 +41,6 @@ ENTRIES: tuple[MetricEntry, ...] = (
     _entry("val_loss", "Loss on the validation set.", "mean over its samples", "minimize"),
     _entry("train_loss", "Loss while training, averaged over the epoch.", "without the penalty", "minimize"),
     _entry("val_accuracy", "Share of right classes.", "argmax z = y", "maximize", ("classification",)),
-    _entry("train_accuracy", "Share of right classes while training.", "argmax z = y", "maximize", ("classification",)),
     _entry("val_r2", "Share of variance explained.", "1 - SSE / SST", "maximize", ("regression",)),
     _entry("val_mae", "Mean absolute error.", "mean |z - y|", "minimize", ("regression",)),
     _entry("lr", "Learning rate at the start of the epoch.", "first parameter group", "minimize", when_to_use="To watch."),

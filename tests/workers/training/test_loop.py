@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.workers.training.handles import RecordingTrial
+from tuner import catalog
 from tuner.errors import InvalidValue
 from workers.training import loop, optimizers
 from workers.training.failures import TrainingFailed, named_out_of_memory
@@ -189,3 +190,10 @@ def test_a_warm_process_spends_its_time_in_steps() -> None:
     _, trial = train(config)
     assert time.process_time() - began < 2.0  # 0.3 s on an idle core; leaves room for a loaded one
     assert len(trial.reports) == 20
+
+
+@pytest.mark.parametrize("config", [DIGITS, {"dataset": {"name": "diabetes"}, "model": {"name": "mlp"}, "epochs": 1}])
+def test_reports_are_those_the_catalogue_promises(config: dict[str, Any]) -> None:
+    values, _ = train(config)
+    task = catalog.get("datasets", config["dataset"]["name"]).facts.task
+    assert set(values) == {metric.name for metric in catalog.entries("metrics") if task in metric.facts.tasks}
