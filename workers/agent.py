@@ -1,0 +1,251 @@
+"""The worker agent of one host: registers it, runs one loop a slot, renews all its leases, watches its trials, drains on a signal.
+
+Heartbeats come from this process, training happens in others, so a step however long does not lose its lease. The agent never ends for
+a network error. It imports no torch and stays small.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import tuner
+from tuner.client import Client
+from tuner.errors import Conflict, Denied, Invalid, NotFound, TunerError
+from tuner.wire import WorkerRegistration
+from workers.engines import Place
+from workers.engines.local import LocalPlace
+from workers.holding import Holdings
+from workers.runner import RunnerOptions, SlotRunner
+from workers.slots import Host, find_host, make_slots
+
+log = logging.getLogger("tuner.worker")
+
+WATCH_INTERVAL = 0.25
+DRAIN_TIMEOUT = 30.0
+TELL_TIMEOUT = 10.0
+REGISTER_INTERVAL = 2.0
+RENEW_RETRY = 1.0
+DRAIN_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentOptions:
+    """What an operator decides about a worker. `gpus`: all, none or indices; `ttl`: seconds a lease lives, None: the server's."""
+
+    server: str | None = None
+    key: str | None = None
+    name: str | None = None
+    gpus: str = "all"
+    slots: int | None = None
+    cpus: float | None = None
+    allow: tuple[str, ...] = ()
+    scratch: Path | None = None
+    ttl: float | None = None
+    warm: bool = True
+    drain_timeout: float = DRAIN_TIMEOUT
+
+
+def run(options: AgentOptions) -> int:
+    """Work until a signal, then drain: trials checkpoint and are handed back as preempted. A second signal: at once. The exit code.
+
+    Raises what cannot be mended by waiting: Denied (a wrong key), Invalid (options).
+    """
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    if not log.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s worker: %(message)s", datefmt="%H:%M:%S"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        log.propagate = False
+    agent = Agent(options)
+    with _signals(agent):
+        return agent.run()
+
+
+class Agent:
+    """One host's agent; `run` blocks, `drain` may be called from any thread or signal handler."""
+
+    def __init__(self, options: AgentOptions) -> None:
+        self._options = options
+        self._host = find_host(options.gpus)
+        self._slots = make_slots(self._host, gpus=options.gpus, slots=options.slots, cpus=options.cpus)
+        self._name = options.name or socket.gethostname()
+        self._client = Client(options.server, options.key)
+        self._waker = Waker()
+        self._holdings = Holdings(self._wake_all)
+        self._renewals = threading.Event()
+        self._draining = threading.Event()
+        self._giving_up = threading.Event()
+        self._stopped = threading.Event()
+        self._num_drains = 0
+
+    def drain(self) -> None:
+        """Ask the agent to leave; the second time: at once."""
+        self._num_drains += 1
+        self._waker.wake()
+
+    def run(self) -> int:
+        scratch = Path(tempfile.mkdtemp(prefix="tuner-worker-", dir=self._options.scratch))
+        places: list[Place] = []
+        try:
+            if not self._register():
+                return 0
+            options = RunnerOptions(
+                worker=self._name, allow=self._options.allow, scratch=scratch, ttl=self._options.ttl, warm=self._options.warm
+            )
+            runners: list[SlotRunner] = []
+            for slot in self._slots:
+                place: Place = LocalPlace(slot)
+                places.append(place)
+                runners.append(
+                    SlotRunner(
+                        slot, place, self._client, self._holdings, options,
+                        draining=self._draining, giving_up=self._giving_up, on_idle=self._waker.wake,
+                    )
+                )  # fmt: skip
+            threading.Thread(target=self._renew, name="renew", daemon=True).start()
+            for index, runner in enumerate(runners):
+                threading.Thread(target=runner.run, name=f"slot-{index}", daemon=True).start()
+            self._watch(runners)
+            return 0
+        finally:
+            self._stopped.set()
+            self._renewals.set()
+            for place in places:
+                place.close()
+            shutil.rmtree(scratch, ignore_errors=True)
+            self._client.close()
+
+    def _register(self) -> bool:
+        """Make the host known, waiting for the server as long as it takes; False when told to leave meanwhile."""
+        registration = _registration(self._name, self._host, len(self._slots), self._slots[0].gpu is not None)
+        client = self._client.with_patience(0)
+        complained = False
+        while not self._num_drains:
+            try:
+                client.register_worker(registration)
+            except (Denied, Invalid):
+                raise
+            except TunerError as error:
+                if not complained:
+                    log.warning("waiting for the server: %s", error)
+                complained = True
+                self._waker.wait(REGISTER_INTERVAL)
+                continue
+            log.info("%s: %d slots (%s), server %s", self._name, len(self._slots), _describe(self._host), self._client.server)
+            return True
+        return False
+
+    def _watch(self, runners: list[SlotRunner]) -> None:
+        """The main thread: fences, time limits, draining."""
+        handled = 0
+        deadline = float("inf")
+        while True:
+            held = self._holdings.list_()
+            now = time.monotonic()
+            if self._num_drains > handled:
+                handled = self._num_drains
+                self._draining.set()
+                patience = self._options.drain_timeout if handled == 1 else 0.0
+                deadline = now + patience + TELL_TIMEOUT
+                if held:
+                    log.info("leaving: %d trials are asked for a checkpoint and handed back", len(held))
+                for each in held:
+                    each.preempt(now + patience)
+            for each in held:
+                each.watch()
+            if handled and not held and all(runner.is_idle for runner in runners):
+                return
+            if now > deadline:
+                log.warning("leaving without having told %d trials: the server does not answer", len(held))
+                self._giving_up.set()
+                return
+            self._waker.wait(WATCH_INTERVAL if held or handled else None)
+
+    def _renew(self) -> None:
+        """The heartbeat of all leases of this host."""
+        client = self._client.with_patience(0)
+        while not self._stopped.is_set():
+            self._renewals.clear()
+            now = time.monotonic()
+            held = self._holdings.list_()
+            for each in held:
+                if each.renew_at > now or each.is_lost:
+                    continue
+                sent_at = time.monotonic()
+                try:
+                    answer = client.renew(each.lease.id)
+                except (Conflict, NotFound, Denied) as error:
+                    each.lose(str(error))
+                except Exception as error:  # nothing may end the heartbeats of the others
+                    log.warning("%s: not renewed: %s", each.name, error)
+                    each.renew_at = time.monotonic() + min(RENEW_RETRY, each.lease.ttl / 10)
+                else:
+                    each.acknowledge(sent_at, answer.verdict)
+            due = [each.renew_at for each in held if not each.is_lost]
+            self._renewals.wait(max(0.0, min(due) - time.monotonic()) if due else None)
+
+    def _wake_all(self) -> None:
+        self._waker.wake()
+        self._renewals.set()
+
+
+class Waker:
+    """Lets one thread sleep until another, or a signal handler, wakes it. A pipe, since an Event may not be set by a handler."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+        os.set_blocking(self._write, False)
+
+    def wake(self) -> None:
+        with suppress(BlockingIOError):  # full: it is awake anyway
+            os.write(self._write, b".")
+
+    def wait(self, timeout: float | None) -> None:
+        if select.select([self._read], [], [], timeout)[0]:
+            with suppress(BlockingIOError):
+                os.read(self._read, 65536)
+
+
+@contextmanager
+def _signals(agent: Agent) -> Iterator[None]:
+    def handle(number: int, frame: FrameType | None) -> None:
+        agent.drain()
+
+    before = {number: signal.signal(number, handle) for number in DRAIN_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _registration(name: str, host: Host, slots: int, uses_gpus: bool) -> WorkerRegistration:
+    return WorkerRegistration(
+        name=name,
+        host=socket.gethostname(),
+        version=tuner.__version__,
+        slots=slots,
+        gpus=list(host.gpu_names) if uses_gpus else [],
+        cpus=host.cpus,
+        memory=host.memory,
+    )
+
+
+def _describe(host: Host) -> str:
+    return ", ".join(host.gpu_names) if host.gpu_names else "no GPU"

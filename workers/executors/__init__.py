@@ -1,0 +1,50 @@
+"""Executors: the ways a trial can be run. Each module has one `execute(assignment, trial)`; it returns what the trial returned.
+
+`trainer` is ours and always allowed; `entrypoint` and `command` run foreign code and only what the operator of this worker has
+allowed by a pattern (`--allow`). The patterns come from the worker's command line, never from the server.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from workers.pipe import Assignment
+from workers.report import Refused, Trial
+
+EXECUTORS = ("trainer", "entrypoint", "command")
+COMMAND_PREFIX = "command:"
+
+
+def execute(assignment: Assignment, trial: Trial) -> object:
+    """Run the trial here, now. Raises what its code raises; Refused when this worker may not run it."""
+    name = assignment.trial.executor
+    if name not in EXECUTORS:
+        raise Refused(f"This worker knows no executor {name!r}; it has {', '.join(EXECUTORS)}.")
+    result: object = importlib.import_module(f"workers.executors.{name}").execute(assignment, trial)
+    return result
+
+
+def offered(allow: Iterable[str]) -> list[str]:
+    """Names of the executors a worker with these patterns offers when it asks for trials."""
+    patterns = list(allow)
+    names = ["trainer"]
+    if any(not pattern.startswith(COMMAND_PREFIX) for pattern in patterns):
+        names.append("entrypoint")
+    if any(pattern.startswith(COMMAND_PREFIX) for pattern in patterns):
+        names.append("command")
+    return names
+
+
+def is_allowed(name: str, allow: Iterable[str]) -> bool:
+    """Whether one of the patterns (with * and ?, as in file names) matches the whole name."""
+    return any(fnmatchcase(name, pattern) for pattern in allow)
+
+
+def warm_up() -> None:
+    """Import what nearly every trial needs, while no trial is waiting for it."""
+    try:
+        importlib.import_module("workers.training.loop")
+    except ImportError:
+        return  # a host without torch; a trainer trial will end with the full error
