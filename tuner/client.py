@@ -302,6 +302,11 @@ class Client:
     def revoke_key(self, key_id: str) -> None:
         self._send("DELETE", f"/v1/keys/{quote(key_id, safe='')}")
 
+    def whoami(self) -> dict[str, Any]:
+        """Who the key says is calling: name, scope, project."""
+        answer: dict[str, Any] = self._get("/v1/me").json()
+        return answer
+
     def catalog(self) -> dict[str, Any]:
         answer: dict[str, Any] = self._get("/v1/catalog").json()
         return answer

@@ -329,7 +329,7 @@ class StudyHandle:
     def wait(self, *, progress: bool = False, timeout: float | None = None, poll: float = POLL) -> wire.Study:
         """Return the study once it has ended; TimeoutError after `timeout` seconds. `progress` shows a bar on standard error."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        follow = self._follow(deadline, poll)
+        follow = self.follow(deadline=deadline, poll=poll)
         if progress:
             from tuner.progress import show
 
@@ -337,7 +337,7 @@ class StudyHandle:
         *_, last = follow
         return last
 
-    def _follow(self, deadline: float | None, poll: float) -> Iterator[wire.Study]:
+    def follow(self, *, deadline: float | None = None, poll: float = POLL) -> Iterator[wire.Study]:
         """The study again and again, as it is, the last time once it has ended."""
         while True:
             study = self.now

@@ -213,7 +213,7 @@ def _insert(connection: Connection, study: Row[Any], values: dict[str, Any]) -> 
     ).one()
 
 
-def _room(study: Row[Any]) -> int | None:
+def _room(study: Row[*tuple[Any, ...]]) -> int | None:
     """How many trials may still be made; None: any number."""
     max_trials = study.limits.get("max_trials")
     return None if max_trials is None else max(0, max_trials - study.next_number)

@@ -317,7 +317,7 @@ def _trial(connection: Connection, row: Row[Any]) -> Trial:
     return rows.trial(row, study.name, _objectives(study)).model_copy(update={"last_step": last_step})
 
 
-def _objectives(study: Row[Any]) -> list[str]:
+def _objectives(study: Row[*tuple[Any, ...]]) -> list[str]:
     return [objective["name"] for objective in study.objectives]
 
 

