@@ -1,0 +1,63 @@
+"""`tuner key`: API keys. A key's secret is printed once, by `create`, and stored nowhere."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from tuner.cli.options import AsJson, Key, Server, connect
+from tuner.cli.output import print_json, print_table, say
+from tuner.wire import KeyCreate, Scope
+
+app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
+
+
+@app.command("create")
+def create(
+    name: Annotated[str, typer.Option("--name", help="What the key is for, for people.")],
+    scope: Annotated[Scope, typer.Option("--scope", help="What it may do.")] = Scope.SUBMITTER,
+    project: Annotated[str, typer.Option("--project", help="Project it belongs to; made when new.")] = "default",
+    expires_in: Annotated[
+        float | None, typer.Option("--expires-in", metavar="DAYS", min=0.001, help="Days it is valid; else for good.")
+    ] = None,
+    as_json: AsJson = False,
+    server: Server = None,
+    key: Key = None,
+) -> None:
+    """Create a key and print its secret, alone on standard output."""
+    body = KeyCreate(name=name, scope=scope, project=project, expires_in=None if expires_in is None else expires_in * 86400)
+    with connect(server, key) as client:
+        created = client.create_key(body)
+    if as_json:
+        print_json(created)
+        return
+    say(f"key {created.id} ({created.scope.value}, project {created.project}); the secret is shown this once:")
+    sys.stdout.write(created.key + "\n")
+
+
+@app.command("list")
+def list_(as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
+    """List keys, without their secrets."""
+    with connect(server, key) as client:
+        keys = client.list_keys()
+    if as_json:
+        print_json(keys)
+        return
+    print_table(
+        ("id", "name", "scope", "project", "created", "last used", "expires", "revoked"),
+        [(k.id, k.name, k.scope.value, k.project, k.created_at, k.last_used_at, k.expires_at, k.revoked_at) for k in keys],
+    )
+
+
+@app.command("revoke")
+def revoke(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the key, as `tuner key list` shows it.")],
+    server: Server = None,
+    key: Key = None,
+) -> None:
+    """Make a key worthless at once."""
+    with connect(server, key) as client:
+        client.revoke_key(key_id)
+    say(f"key {key_id} is revoked")

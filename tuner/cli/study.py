@@ -1,0 +1,302 @@
+"""`tuner study`: submit studies, look at them, move them through their life."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tuner.cli.options import AsJson, Key, Server, StudyArgument, connect
+from tuner.cli.output import print_facts, print_json, print_table, say, show_age, show_duration
+from tuner.client import Client
+from tuner.errors import InvalidValue
+from tuner.handles import StudyHandle
+from tuner.wire import Study, StudyState, Trial
+
+app = typer.Typer(help="Studies: submit, list, watch, end.", no_args_is_help=True)
+FORMATS = ("csv", "json", "jsonl", "parquet")
+
+
+@app.command("submit")
+def submit(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Study file, YAML or JSON; - reads standard input.")],
+    watch: Annotated[bool, typer.Option("--watch", help="Stay and show its progress.")] = False,
+    name: Annotated[str | None, typer.Option("--name", help="Name to use instead of the file's.")] = None,
+    as_json: AsJson = False,
+    server: Server = None,
+    key: Key = None,
+) -> None:
+    """Submit a study. The same file again is the same study."""
+    from tuner.spec import StudySpec
+
+    spec = StudySpec.from_file(Path("/dev/stdin") if str(file) == "-" else file)
+    if name is not None:
+        spec = StudySpec.parse(spec.to_json() | {"name": name})
+    with connect(server, key) as client:
+        study, created = client.submit_study(spec)
+        if as_json and not watch:
+            print_json(study)
+            return
+        say(f"study {study.name} (id {study.id}) {'is submitted' if created else f'was there already: {study.state.value}'}")
+        if watch:
+            _watch(client, study, as_json)
+        else:
+            say(f"watch it with `tuner study watch {study.name}`, or in a browser at {client.server}")
+
+
+@app.command("list")
+def list_(
+    state: Annotated[StudyState | None, typer.Option("--state", case_sensitive=False, help="Only studies in this state.")] = None,
+    q: Annotated[str | None, typer.Option("--q", help="Only studies whose name contains this.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
+    as_json: AsJson = False,
+    server: Server = None,
+    key: Key = None,
+) -> None:
+    """List studies, the newest first."""
+    with connect(server, key) as client:
+        studies: list[Study] = []
+        cursor: str | None = None
+        while len(studies) < limit:
+            page = client.list_studies(state=state, q=q, cursor=cursor, limit=min(200, limit - len(studies)))
+            studies += page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+    if as_json:
+        print_json(studies)
+        return
+    if not studies:
+        say("no studies; submit one with `tuner study submit FILE`")
+        return
+    print_table(
+        ("id", "name", "state", "finished", "running", "failed", "best", "created"),
+        [
+            (
+                study.id,
+                study.name,
+                study.state.value + (f" ({study.reason})" if study.reason else ""),
+                f"{study.counts.finished}/{_limits(study).get('max_trials') or '∞'}",
+                study.counts.running,
+                study.counts.fail,
+                study.best_value,
+                show_age(study.created_at),
+            )
+            for study in studies
+        ],
+    )
+
+
+@app.command("show")
+def show_(study: StudyArgument, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
+    """Show one study."""
+    with connect(server, key) as client:
+        found = client.get_study(study)
+    if as_json:
+        print_json(found)
+        return
+    counts = found.counts
+    sampler, pruner = found.spec.get("sampler") or {}, found.spec.get("pruner") or {}
+    print_facts(
+        {
+            "name": found.name,
+            "id": found.id,
+            "state": found.state.value + (f" ({found.reason})" if found.reason else ""),
+            "objectives": [f"{item['name']} ({item['direction']})" for item in found.spec.get("objectives") or ()],
+            "sampler": sampler.get("name"),
+            "pruner": pruner.get("name"),
+            "limits": {name: value for name, value in _limits(found).items() if value is not None},
+            "trials": f"{counts.complete} complete, {counts.pruned} pruned, {counts.fail} failed, "
+            f"{counts.running} running, {counts.waiting} waiting",
+            "best": None if found.best_value is None else f"{found.best_value:.4g} (trial {found.best_trial})",
+            "tags": found.tags,
+            "notes": found.notes,
+            "created": found.created_at,
+            "finished": found.finished_at,
+        }
+    )
+    space = found.spec.get("space") or {}
+    print_table(
+        ("parameter", "range"),
+        [(name, {k: v for k, v in parameter.items() if v is not None}) for name, parameter in space.items()],
+    )
+
+
+@app.command("best")
+def best(
+    study: StudyArgument,
+    top: Annotated[int, typer.Option("--top", min=1, help="So many trials, the best first (one objective).")] = 1,
+    as_json: AsJson = False,
+    server: Server = None,
+    key: Key = None,
+) -> None:
+    """Show the best trial; with several objectives those that no other dominates."""
+    with connect(server, key) as client:
+        trials = find_best(client, study, top)
+    if as_json:
+        print_json(trials)
+    elif not trials:
+        say("no trial is complete yet")
+    else:
+        print_leaderboard(trials)
+
+
+@app.command("watch")
+def watch(study: StudyArgument, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
+    """Show a study's progress until it has ended. Exit code 1 when it failed."""
+    with connect(server, key) as client:
+        _watch(client, client.get_study(study), as_json)
+
+
+@app.command("pause")
+def pause(study: StudyArgument, server: Server = None, key: Key = None) -> None:
+    """Start no more trials; running ones go on."""
+    with connect(server, key) as client:
+        _tell_state(client.pause_study(study))
+
+
+@app.command("resume")
+def resume(study: StudyArgument, server: Server = None, key: Key = None) -> None:
+    """Let a paused study go on."""
+    with connect(server, key) as client:
+        _tell_state(client.resume_study(study))
+
+
+@app.command("stop")
+def stop(study: StudyArgument, server: Server = None, key: Key = None) -> None:
+    """Let running trials end, then end the study."""
+    with connect(server, key) as client:
+        _tell_state(client.stop_study(study))
+
+
+@app.command("cancel")
+def cancel(study: StudyArgument, server: Server = None, key: Key = None) -> None:
+    """End the study and its running trials now."""
+    with connect(server, key) as client:
+        _tell_state(client.cancel_study(study))
+
+
+@app.command("delete")
+def delete(
+    study: StudyArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    server: Server = None,
+    key: Key = None,
+) -> None:
+    """Delete a study with its trials, reports and checkpoints."""
+    with connect(server, key) as client:
+        found = client.get_study(study)
+        if not yes:
+            if not sys.stdin.isatty():
+                raise InvalidValue(f"deleting {found.name} cannot be undone: repeat with --yes")
+            typer.confirm(f"Delete {found.name} with {found.counts.total} trials for good?", abort=True, err=True)
+        client.delete_study(found.id)
+    say(f"study {found.name} is deleted")
+
+
+@app.command("export")
+def export(
+    study: StudyArgument,
+    format_: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")] = "csv",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; else standard output.")] = None,
+    server: Server = None,
+    key: Key = None,
+) -> None:
+    """Write all trials of a study as csv, json, jsonl or parquet."""
+    if format_ not in FORMATS:
+        raise InvalidValue(f"--format: {format_!r} is not allowed; give one of {', '.join(FORMATS)}")
+    with connect(server, key) as client:
+        if output is None:
+            client.export(study, format_, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+            return
+        partial = output.with_name(output.name + ".part")
+        try:
+            with partial.open("wb") as stream:
+                client.export(study, format_, stream)
+            partial.replace(output)
+        except OSError as error:
+            raise InvalidValue(f"--output: cannot write {output}: {error.strerror}") from None
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@app.command("import")
+def import_(
+    url: Annotated[str, typer.Option("--from", metavar="URL", help="An Optuna storage, such as sqlite:///study.db.")],
+    study: Annotated[list[str] | None, typer.Option("--study", help="Only the study of this name; may be repeated.")] = None,
+    project: Annotated[str, typer.Option("--project", help="Project to import into.")] = "default",
+    data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Data folder of the embedded database.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy studies of an Optuna database. Works on the database itself: run it where the server runs."""
+    from tuner.db.postgres import Database
+    from tuner.imports import import_optuna
+    from tuner.settings import Settings
+
+    database = Database.open(Settings.from_environment(data=data))
+    try:
+        studies = import_optuna(database, project, url, study or None)
+    finally:
+        database.close()
+    if as_json:
+        print_json(studies)
+    else:
+        for imported in studies:
+            say(f"study {imported.name} (id {imported.id}): {imported.counts.total} trials")
+
+
+def find_best(client: Client, study: str | int, top: int) -> list[Trial]:
+    """The `top` best trials; all that no other dominates where there are several objectives."""
+    found = client.get_study(study)
+    objectives = found.spec.get("objectives") or []
+    if top == 1 or len(objectives) > 1:
+        return client.best(found.id)
+    trials = [trial for trial in StudyHandle(client, found).trials(state="COMPLETE") if trial.values]
+    sign = -1.0 if objectives[0]["direction"] == "maximize" else 1.0
+    return sorted(trials, key=lambda trial: sign * next(iter((trial.values or {}).values())))[:top]
+
+
+def print_leaderboard(trials: list[Trial], *, title: str | None = None) -> None:
+    objectives = list(trials[0].values or {})
+    names = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    print_table(
+        ("trial", *objectives, "time", *names),
+        [
+            (
+                trial.number,
+                *((trial.values or {}).get(name) for name in objectives),
+                show_duration(trial.duration),
+                *(trial.params.get(name) for name in names),
+            )
+            for trial in trials
+        ],
+        title=title,
+    )
+
+
+def _watch(client: Client, study: Study, as_json: bool) -> None:
+    handle = StudyHandle(client, study)
+    try:
+        last = handle.wait(progress=True)
+    except KeyboardInterrupt:
+        say(f"study {study.name} goes on; watch it again with `tuner study watch {study.name}`")
+        raise typer.Exit(130) from None
+    trials = client.best(study.id)
+    if as_json:
+        print_json(last)
+    elif trials:
+        print_leaderboard(trials)
+    if last.state is StudyState.FAIL or not trials:
+        say(f"study {last.name} ended {last.state.value} ({last.reason}) with {last.counts.complete} complete trials")
+        raise typer.Exit(1)
+
+
+def _tell_state(study: Study) -> None:
+    say(f"study {study.name} is {study.state.value}" + (f" ({study.reason})" if study.reason else ""))
+
+
+def _limits(study: Study) -> dict[str, object]:
+    return study.spec.get("limits") or {}

@@ -1,0 +1,206 @@
+"""`tuner trial`: look at single trials, add some, try one again."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from tuner.cli.options import AsJson, Key, Server, StudyArgument, TrialArgument, connect
+from tuner.cli.output import make_visible, print_facts, print_json, print_table, say, show_duration
+from tuner.client import Client
+from tuner.errors import FieldError, InvalidValue
+from tuner.wire import LogLine, Trial, TrialCreate, TrialState
+
+app = typer.Typer(help="Trials: list, show, enqueue, retry, cancel.", no_args_is_help=True)
+POLL = 1.0
+
+
+@app.command("list")
+def list_(
+    study: StudyArgument,
+    state: Annotated[TrialState | None, typer.Option("--state", case_sensitive=False, help="Only trials in this state.")] = None,
+    sort: Annotated[str | None, typer.Option("--sort", help="number, value, duration, ...; -value for descending.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
+    as_json: AsJson = False,
+    server: Server = None,
+    key: Key = None,
+) -> None:
+    """List the trials of a study."""
+    with connect(server, key) as client:
+        trials: list[Trial] = []
+        cursor: str | None = None
+        while len(trials) < limit:
+            page = client.list_trials(study, state=state, sort=sort, cursor=cursor, limit=min(200, limit - len(trials)))
+            trials += page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+    if as_json:
+        print_json(trials)
+        return
+    if not trials:
+        say("no such trials")
+        return
+    print_table(
+        ("id", "trial", "state", "values", "step", "time", "worker", "params"),
+        [
+            (
+                trial.id,
+                trial.number,
+                _state(trial),
+                trial.values,
+                trial.last_step,
+                show_duration(trial.duration),
+                trial.worker,
+                trial.params,
+            )
+            for trial in trials
+        ],
+    )
+
+
+@app.command("show")
+def show_(trial: TrialArgument, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
+    """Show one trial with its attempts, reports and checkpoints."""
+    with connect(server, key) as client:
+        found = client.get_trial(trial)
+        attempts, reports, checkpoints = client.list_attempts(trial), client.list_reports(trial), client.list_checkpoints(trial)
+    if as_json:
+        parts = {"attempts": attempts, "reports": reports, "checkpoints": checkpoints}
+        print_json(
+            found.model_dump(mode="json")
+            | {name: [item.model_dump(mode="json") for item in items] for name, items in parts.items()}
+        )
+        return
+    print_facts(
+        {
+            "trial": f"{found.number} of study {found.study} (id {found.id})",
+            "state": _state(found),
+            "error": found.error,
+            "values": found.values,
+            "params": found.params,
+            "origin": found.origin,
+            "attributes": found.user_attrs,
+            "created": found.created_at,
+            "started": found.started_at,
+            "finished": found.finished_at,
+            "time": show_duration(found.duration),
+        }
+    )
+    if attempts:
+        print_table(
+            ("attempt", "worker", "started", "ended", "reason", "resumed from step", "error"),
+            [(a.epoch, a.worker, a.started_at, a.ended_at, a.reason, a.resumed_from, a.error) for a in attempts],
+        )
+    if reports:
+        print_table(("step", "attempt", "values"), [(report.step, report.epoch, report.values) for report in reports])
+    if checkpoints:
+        print_table(
+            ("step", "attempt", "bytes", "sha256"),
+            [(c.step, c.epoch, c.size, c.sha256[:16]) for c in checkpoints],
+            title="checkpoints",
+        )
+
+
+@app.command("logs")
+def logs(
+    trial: TrialArgument,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay until the trial has ended.")] = False,
+    as_json: AsJson = False,
+    server: Server = None,
+    key: Key = None,
+) -> None:
+    """Print what a trial wrote."""
+    with connect(server, key) as client:
+        cursor: str | None = None
+        while True:
+            ended = client.get_trial(trial).state.is_finished
+            cursor = _print_logs(client, trial, cursor, as_json)
+            if ended or not follow:
+                return
+            time.sleep(POLL)
+
+
+@app.command("enqueue")
+def enqueue(
+    study: StudyArgument,
+    params: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...", help="One value a parameter; or one JSON object.")],
+    as_json: AsJson = False,
+    server: Server = None,
+    key: Key = None,
+) -> None:
+    """Have these parameters tried before anything else."""
+    try:
+        trial = TrialCreate(params=_parse_params(params))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InvalidValue(errors=[FieldError(".".join(str(part) for part in first["loc"][:2]), first["msg"])]) from None
+    with connect(server, key) as client:
+        _print_one(client.create_trial(study, trial), "is enqueued", as_json)
+
+
+@app.command("retry")
+def retry(trial: TrialArgument, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
+    """Try the parameters of a finished trial again, as a new trial."""
+    with connect(server, key) as client:
+        _print_one(client.retry_trial(trial), "is enqueued", as_json)
+
+
+@app.command("cancel")
+def cancel(trial: TrialArgument, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
+    """End a waiting or running trial."""
+    with connect(server, key) as client:
+        _print_one(client.cancel_trial(trial), "is told to stop", as_json)
+
+
+def _print_logs(client: Client, trial: int, cursor: str | None, as_json: bool) -> str | None:
+    """Print what came after `cursor`; the cursor to go on from."""
+    while True:
+        page = client.list_logs(trial, cursor=cursor, limit=500)
+        for line in page.items:
+            _print_line(line, as_json)
+        sys.stdout.flush()
+        cursor = str(page.items[-1].id) if page.items else cursor
+        if page.next_cursor is None:
+            return cursor
+        cursor = page.next_cursor
+
+
+def _print_line(line: LogLine, as_json: bool) -> None:
+    sys.stdout.write((json.dumps(line.model_dump(mode="json")) if as_json else make_visible(line.text.rstrip("\r\n"))) + "\n")
+
+
+def _parse_params(words: list[str]) -> dict[str, object]:
+    """{"lr": 0.1} from `lr=0.1`; values are read as JSON where they are JSON, as text otherwise."""
+    if len(words) == 1 and words[0].lstrip().startswith("{"):
+        try:
+            given = json.loads(words[0])
+        except ValueError as error:
+            raise InvalidValue(f"params: not a JSON object ({error}); give NAME=VALUE ... or one JSON object") from None
+        return dict(given)
+    params: dict[str, object] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise InvalidValue(f"params: {word!r} is not of the form NAME=VALUE")
+        try:
+            params[name] = json.loads(value)
+        except ValueError:
+            params[name] = value
+    return params
+
+
+def _print_one(trial: Trial, what: str, as_json: bool) -> None:
+    if as_json:
+        print_json(trial)
+    else:
+        say(f"trial {trial.number} of study {trial.study} (id {trial.id}) {what}: {_state(trial)}")
+
+
+def _state(trial: Trial) -> str:
+    return trial.state.value + (f" ({trial.reason})" if trial.reason else "")
