@@ -17,8 +17,6 @@ import socket
 import sys
 import threading
 
-from pydantic import ValidationError
-
 from tuner.wire import Tell
 from workers import executors
 from workers.pipe import Assignment, Link
@@ -57,8 +55,6 @@ class TrialProcess:
         try:
             return trial.conclude(executors.execute(assignment, trial))
         except BaseException as error:  # SystemExit and KeyboardInterrupt too: a trial may not end its process's loop
-            if isinstance(error, ValidationError) and error.title == Tell.__name__:
-                trial.user_attrs = {}
             return trial.conclude_failed(error)
         finally:
             with self._lock:
@@ -99,7 +95,7 @@ def main() -> None:
     if os.getppid() != parent:
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    faulthandler.enable()
+    faulthandler.enable(all_threads=False)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     TrialProcess(Link(socket.socket(fileno=descriptor))).run()
 

@@ -7,11 +7,12 @@ code returned and what it had been told. A function that never reports is never 
 
 from __future__ import annotations
 
+import json
 import math
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 
 MAX_ERROR_CHARACTERS = 8_000
 MAX_ERROR_LINES = 40
+
+_OUTCOMES: dict[str, tuple[Literal["PRUNED", "WAITING", "FAIL"], Reason]] = {
+    Verdict.PRUNE: ("PRUNED", Reason.PRUNED),
+    Verdict.PAUSE: ("WAITING", Reason.PAUSED),
+    PREEMPT: ("WAITING", Reason.PREEMPTED),
+    Verdict.STOP: ("FAIL", Reason.CANCELLED),
+}
 
 
 class Refused(Exception):
@@ -154,7 +162,7 @@ class Trial:
         for name, value in values.items():
             if math.isnan(value):
                 return self._tell_failed(Reason.NAN, f"The objective {name!r} is NaN.")
-        return Tell(state="COMPLETE", values=values, user_attrs=self.user_attrs)
+        return Tell(state="COMPLETE", values=values, user_attrs=self._checked_attrs())
 
     def conclude_failed(self, error: BaseException) -> Tell:
         """How the attempt ends when the code raised `error`; exceptions may carry their own `reason`."""
@@ -169,17 +177,21 @@ class Trial:
         return self._tell_failed(Reason.EXCEPTION, text)
 
     def _tell_verdict(self, verdict: str) -> Tell:
-        attrs = self.user_attrs
-        if verdict == Verdict.PRUNE:
-            return Tell(state="PRUNED", reason=Reason.PRUNED, user_attrs=attrs)
-        if verdict == Verdict.PAUSE:
-            return Tell(state="WAITING", reason=Reason.PAUSED, user_attrs=attrs)
-        if verdict == PREEMPT:
-            return Tell(state="WAITING", reason=Reason.PREEMPTED, user_attrs=attrs)
-        return Tell(state="FAIL", reason=Reason.CANCELLED, user_attrs=attrs)
+        state, reason = _OUTCOMES[verdict]
+        return Tell(state=state, reason=reason, user_attrs=self._checked_attrs())
 
     def _tell_failed(self, reason: str, error: str) -> Tell:
-        return Tell(state="FAIL", reason=reason, error=shorten(error), user_attrs=self.user_attrs)
+        try:
+            attrs = self._checked_attrs()
+        except InvalidValue:
+            attrs = {}
+        return Tell(state="FAIL", reason=reason, error=shorten(error), user_attrs=attrs)
+
+    def _checked_attrs(self) -> dict[str, Any]:
+        try:
+            return Tell(state="FAIL", user_attrs=json.loads(json.dumps(self.user_attrs))).user_attrs
+        except (TypeError, ValueError) as error:
+            raise InvalidValue(f"user_attrs: only JSON values can be stored: {error}") from None
 
     def _only_objective(self) -> str:
         if len(self.objectives) != 1:

@@ -24,7 +24,7 @@ from workers.pipe import MAX_MESSAGE_BYTES, Assignment, LineBuffer, Link, Messag
 from workers.slots import Slot
 
 MAX_LOG_LINE = 8_000
-STDERR_TAIL = 20
+STDERR_TAIL = 40
 POLL_INTERVAL = 0.5
 
 log = logging.getLogger("tuner.worker")
