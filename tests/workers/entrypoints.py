@@ -119,7 +119,9 @@ def long_step(trial: Trial, seconds: float = 60.0) -> dict[str, float]:
     return {"loss": 2.0}
 
 
-def counts_in_checkpoints(trial: Trial, epochs: int = 200, beat: float = 0.02, mark: str | None = None) -> dict[str, float] | None:
+def counts_in_checkpoints(
+    trial: Trial, epochs: int = 200, beat: float = 0.02, mark: str | None = None
+) -> dict[str, float] | None:
     """A checkpoint and a report each step; the value counts all steps ever made, over all attempts."""
     state = trial.load_checkpoint() or {"count": 0}
     trial.user_attrs[f"started_at_{trial.attempt}"] = trial.start_step

@@ -37,9 +37,15 @@ def offered(allow: Iterable[str]) -> list[str]:
     return names
 
 
-def is_allowed(name: str, allow: Iterable[str]) -> bool:
-    """Whether one of the patterns (with * and ?, as in file names) matches the whole name."""
-    return any(fnmatchcase(name, pattern) for pattern in allow)
+def allows_entrypoint(name: str, allow: Iterable[str]) -> bool:
+    """Whether a pattern (with * and ?, as in file names) matches the whole of `package.module:function`."""
+    return any(fnmatchcase(name, pattern) for pattern in allow if not pattern.startswith(COMMAND_PREFIX))
+
+
+def allows_command(program: str, allow: Iterable[str]) -> bool:
+    """Whether a pattern `command:...` matches the program as the study names it. A bare * allows entrypoints only."""
+    patterns = [pattern.removeprefix(COMMAND_PREFIX) for pattern in allow if pattern.startswith(COMMAND_PREFIX)]
+    return any(fnmatchcase(program, pattern) for pattern in patterns)
 
 
 def warm_up() -> None:

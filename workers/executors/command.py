@@ -30,7 +30,7 @@ from pathlib import Path
 
 from tuner.errors import InvalidValue
 from tuner.wire import Scalar, Verdict
-from workers.executors import COMMAND_PREFIX, is_allowed
+from workers.executors import allows_command
 from workers.pipe import Assignment
 from workers.process import die_with_parent
 from workers.report import Refused, Trial
@@ -48,7 +48,7 @@ def execute(assignment: Assignment, trial: Trial) -> object:
     if not template or not all(isinstance(item, str) for item in template):
         raise Refused("command: a list of texts is needed, the program first.")
     program = template[0]
-    if not is_allowed(COMMAND_PREFIX + program, assignment.allow):
+    if not allows_command(program, assignment.allow):
         raise Refused(
             f"This worker may not run the command {program!r}; its operator can allow it with --allow 'command:{program}'."
         )

@@ -11,7 +11,7 @@ import re
 from operator import attrgetter
 
 from tuner.errors import InvalidValue
-from workers.executors import COMMAND_PREFIX, is_allowed
+from workers.executors import allows_entrypoint
 from workers.pipe import Assignment
 from workers.report import Refused, Trial
 
@@ -23,7 +23,7 @@ def execute(assignment: Assignment, trial: Trial) -> object:
     name = str(config.get("entrypoint") or "")
     if not ENTRYPOINT.fullmatch(name):
         raise Refused(f"entrypoint: {name[:200]!r} is not of the form 'package.module:function'.")
-    if not is_allowed(name, [pattern for pattern in assignment.allow if not pattern.startswith(COMMAND_PREFIX)]):
+    if not allows_entrypoint(name, assignment.allow):
         module = name.partition(":")[0]
         raise Refused(f"This worker may not run the entrypoint {name!r}; its operator can allow it with --allow '{module}:*'.")
     module_name, _, path = name.partition(":")
