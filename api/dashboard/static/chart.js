@@ -1,0 +1,119 @@
+// One chart on the page: figure, title, one line of controls, caption, and the same data as a table. ECharts is loaded with the first chart.
+// `build(palette)` gives ECharts' option; tooltips are DOM nodes made here, never HTML text, so no name can become markup.
+
+import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
+
+let library = null;
+const loadLibrary = () => (library ??= import("./vendor/echarts.js").catch((error) => { library = null; throw error; }));
+
+// Components that a new option replaces whole; zoom and brushes are not among them, so they survive live updates.
+const REPLACED = ["series", "xAxis", "yAxis", "parallelAxis"];
+
+export function readPalette() {
+  const style = getComputedStyle(document.documentElement);
+  const read = (name) => style.getPropertyValue(`--${name}`).trim();
+  return {
+    dark: style.colorScheme.trim() === "dark",
+    text: read("text"), muted: read("muted"), line: read("line"), faint: read("faint"), background: read("background"), raised: read("raised"),
+    accent: read("accent"), complete: read("complete"), running: read("running"), pruned: read("pruned"), failed: read("failed"),
+    waiting: read("waiting"), series: [1, 2, 3, 4, 5, 6].map((n) => read(`series-${n}`)), font: style.fontFamily,
+  };
+}
+
+// An element with children; strings become text nodes.
+export function node(tag, className, ...children) {
+  const element = document.createElement(tag);
+  element.className = className;
+  element.append(...children);
+  return element;
+}
+
+export function tip(title, rows) {
+  return node("div", "tip", node("strong", "", title), ...rows.map(([name, value, colour]) => {
+    const swatch = node("i", "");
+    if (colour) swatch.style.background = colour;
+    return node("div", "tip-row", ...(colour ? [swatch] : []), node("span", "", name), node("b", "", value));
+  }));
+}
+
+export const tooltip = (palette, rest) => ({
+  confine: true, transitionDuration: 0, padding: 0, backgroundColor: palette.raised, borderColor: palette.line, borderWidth: 1,
+  extraCssText: "border-radius:6px;box-shadow:0 4px 16px rgba(0,0,0,.18)", textStyle: { color: palette.text, fontSize: 12 }, ...rest,
+});
+
+export const axis = (palette, rest) => ({
+  nameLocation: "middle", nameTextStyle: { color: palette.muted, fontSize: 12 }, axisLine: { show: false }, axisTick: { show: false },
+  axisLabel: { color: palette.muted, fontSize: 11, hideOverlap: true }, splitLine: { lineStyle: { color: palette.faint } }, ...rest,
+});
+
+function drawn(chart, build) {
+  const palette = readPalette();
+  chart.setOption(
+    { animation: false, backgroundColor: "transparent", textStyle: { fontFamily: palette.font, color: palette.text }, ...build(palette) },
+    { replaceMerge: REPLACED, lazyUpdate: true },
+  );
+}
+
+function Canvas({ build, label, height, onPoint }) {
+  const box = useRef(null);
+  const chart = useRef(null);
+  const latest = useRef({});
+  latest.current = { build, onPoint };
+  const [failed, fail] = useState(false);
+  useEffect(() => {
+    let gone = false;
+    let observer;
+    const redraw = () => chart.current && drawn(chart.current, latest.current.build);
+    const dark = matchMedia("(prefers-color-scheme: dark)");
+    loadLibrary().then((echarts) => {
+      if (gone) return;
+      chart.current = echarts.init(box.current, null, { renderer: "canvas" });
+      chart.current.on("click", (event) => latest.current.onPoint?.(event));
+      observer = new ResizeObserver(() => chart.current.resize());
+      observer.observe(box.current);
+      redraw();
+    }).catch(() => gone || fail(true));
+    addEventListener("tuner:theme", redraw);
+    dark.addEventListener("change", redraw);
+    return () => {
+      gone = true;
+      removeEventListener("tuner:theme", redraw);
+      dark.removeEventListener("change", redraw);
+      observer?.disconnect();
+      chart.current?.dispose();
+      chart.current = null;
+    };
+  }, []);
+  useEffect(() => { if (chart.current) drawn(chart.current, build); });
+  if (failed) return html`<p class="chart-note">The charts did not load; the server may have a newer version. Reload the page.</p>`;
+  return html`<div class="canvas" ref=${box} role="img" aria-label=${label} style=${{ height: `${height}px` }}></div>`;
+}
+
+function DataTable({ columns, rows }) {
+  return html`
+    <div class="chart-table" tabindex="0" role="region" aria-label="Data of the chart">
+      <table><thead><tr>${columns.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead>
+        <tbody>${rows.slice(0, 500).map((row) => html`<tr>${row.map((cell) => html`<td>${cell}</td>`)}</tr>`)}</tbody>
+      </table>
+      ${rows.length > 500 && html`<p class="muted">The first 500 of ${rows.length} rows.</p>`}
+    </div>`;
+}
+
+// `table()` gives {columns, rows}; `empty` is the reason why there is nothing to draw, if so.
+export function Chart({ title, summary, build, table, controls, empty, height = 280, onPoint, wide = false }) {
+  const [asTable, setAsTable] = useState(false);
+  return html`
+    <figure class=${wide ? "chart wide" : "chart"}>
+      <div class="chart-head">
+        <h2>${title}</h2>
+        <div class="chart-controls">
+          ${!empty && controls}
+          ${!empty && html`<button class="small quiet" aria-pressed=${asTable} onClick=${() => setAsTable(!asTable)}>Table</button>`}
+        </div>
+      </div>
+      ${empty ? html`<p class="chart-note" style=${{ height: `${height}px` }}>${empty}</p>`
+        : asTable ? html`<${DataTable} ...${table()} />`
+        : html`<${Canvas} build=${build} label=${`${title}. ${summary}`} height=${height} onPoint=${onPoint} />`}
+      <figcaption>${!empty && summary}</figcaption>
+    </figure>`;
+}

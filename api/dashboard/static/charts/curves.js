@@ -1,0 +1,95 @@
+// Learning curves: the best trials in colours, the running ones live, some others in grey for comparison.
+
+import { html, useEffect, useState } from "../vendor/htm-preact.js";
+import { axis, Chart, tip, tooltip } from "../chart.js";
+import { Choice, Select } from "../controls.js";
+import { formatNumber } from "../format.js";
+import { navigate, trialAddress } from "../router.js";
+
+const NUM_BEST = 20;
+const NUM_COLOURED = 5;
+const NUM_RUNNING = 40;
+const NUM_OTHERS = 40;
+
+// Which trials to draw: {best, running, others}, each a list of numbers.
+export function choose(trials, objective) {
+  const best = trials.ranked(objective).slice(0, NUM_BEST);
+  const running = trials.order({ states: ["RUNNING"], descending: true }).slice(0, NUM_RUNNING);
+  const taken = new Set(best);
+  const others = trials.order({ states: ["PRUNED", "COMPLETE"], descending: true }).filter((number) => !taken.has(number)).slice(0, NUM_OTHERS);
+  return { best, running, others };
+}
+
+export function lineSeries(name, data, colour, rest = {}) {
+  return {
+    name, type: "line", data, color: colour, showSymbol: data.length === 1, symbol: "circle", symbolSize: 5, lineStyle: { width: 1.5, color: colour },
+    connectNulls: false, silent: false, triggerLineEvent: true, emphasis: { lineStyle: { width: 3 } }, ...rest,
+  };
+}
+
+export function LearningCurves({ feed, objective, study, version }) {
+  const [metric, setMetric] = useState(objective.name);
+  const [scale, setScale] = useState("linear");
+  const { trials, curves } = feed;
+  const { best, running, others } = choose(trials, objective);
+  useEffect(() => { feed.wantCurves([...running, ...best, ...others]); }, [feed, version]);
+
+  const metrics = curves.metrics();
+  const shown = metrics.includes(metric) || !metrics.length ? metric : metrics[0];
+  const finite = (number) => curves.points(number, shown).map(([step, value]) => [step, Number.isFinite(value) ? value : null]);
+  const groups = [
+    ...others.map((number) => ({ number, kind: "other", data: finite(number) })),
+    ...best.map((number, rank) => ({ number, kind: "best", rank, data: finite(number) })),
+    ...running.map((number) => ({ number, kind: "running", data: finite(number) })),
+  ].filter(({ data }) => data.length);
+  const positive = groups.every(({ data }) => data.every(([, value]) => value === null || value > 0));
+  const drawn = (kind) => groups.filter((group) => group.kind === kind).length;
+  const summary = `${shown} by step: the ${drawn("best")} best trials (first ${Math.min(NUM_COLOURED, drawn("best"))} coloured), ${drawn("running")} running, ${drawn("other")} others in grey.`;
+  const maximize = objective.direction === "maximize";
+
+  const build = (palette) => {
+    const series = groups.map(({ number, kind, rank, data }) => {
+      const name = `${number}`;
+      if (kind === "running") return lineSeries(name, data, palette.running, { z: 4, lineStyle: { width: 1.5, color: palette.running, type: [4, 2] } });
+      if (kind === "best" && rank < NUM_COLOURED) {
+        const colour = palette.series[rank];
+        return lineSeries(name, data, colour, {
+          z: 5, lineStyle: { width: 2, color: colour }, labelLayout: { moveOverlap: "shiftY" },
+          endLabel: { show: true, formatter: `#${number}`, color: palette.muted, fontSize: 11, distance: 4 },
+        });
+      }
+      return lineSeries(name, data, palette.waiting, { z: 2, lineStyle: { width: 1, color: palette.waiting, opacity: kind === "best" ? 0.6 : 0.28 } });
+    });
+    const kinds = new Map(groups.map(({ number, kind, rank }) => [`${number}`, kind === "best" ? `#${number}, ${rank + 1}. best` : `#${number}${kind === "running" ? ", running" : ""}`]));
+    return {
+      grid: { left: 60, right: 46, top: 14, bottom: 40 },
+      tooltip: tooltip(palette, {
+        trigger: "axis", axisPointer: { lineStyle: { color: palette.line } },
+        formatter: (found) => {
+          const rows = found.filter(({ data }) => data[1] !== null).sort((a, b) => (maximize ? b.data[1] - a.data[1] : a.data[1] - b.data[1]));
+          const title = `Step ${rows[0]?.data[0] ?? ""}`;
+          const lines = rows.slice(0, 8).map(({ seriesName, data, color }) => [kinds.get(seriesName) ?? seriesName, formatNumber(data[1]), color]);
+          return tip(title, rows.length > 8 ? [...lines, [`and ${rows.length - 8} more`, ""]] : lines);
+        },
+      }),
+      xAxis: axis(palette, { type: "value", name: "step", nameGap: 24, splitLine: { show: false }, minInterval: 1 }),
+      yAxis: axis(palette, {
+        type: scale === "log" && positive ? "log" : "value", scale: true,
+        axisLabel: { color: palette.muted, fontSize: 11, formatter: (value) => formatNumber(value) },
+      }),
+      series,
+      dataZoom: [{ id: "x", type: "inside", filterMode: "none", zoomOnMouseWheel: "ctrl", moveOnMouseWheel: false }],
+    };
+  };
+
+  const controls = html`
+    ${metrics.length > 1 && html`<${Select} label="Metric" value=${shown} onChange=${setMetric} options=${metrics.map((name) => [name, name])} />`}
+    ${positive && groups.length > 0 && html`<${Choice} label="Scale" value=${scale} onChange=${setScale} options=${[["linear", "Linear"], ["log", "Log"]]} />`}`;
+  return html`<${Chart} title="Learning curves" summary=${summary} build=${build} controls=${controls}
+    empty=${groups.length ? null : "No reports yet: a trial's curve appears with its first report."}
+    onPoint=${({ seriesName }) => navigate(trialAddress(study.id, seriesName))}
+    table=${() => ({
+      columns: ["Trial", "Kind", "Last step", `Last ${shown}`],
+      rows: groups.map(({ number, kind, data }) => [number, kind, data.at(-1)[0], formatNumber(data.at(-1)[1], 6)]),
+    })} />`;
+}

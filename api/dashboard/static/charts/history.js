@@ -1,0 +1,104 @@
+// Optimization history: every finished trial's value in the order of trials or of time, and the best so far as a line.
+// Far outliers are cut off by default (a diverged loss would flatten all else); the caption says how many.
+
+import { html, useState } from "../vendor/htm-preact.js";
+import { axis, Chart, tip, tooltip } from "../chart.js";
+import { Choice } from "../controls.js";
+import { formatCount, formatNumber } from "../format.js";
+import { navigate, trialAddress } from "../router.js";
+
+const LARGE = 4000;
+
+// Points [x, value, number] of trials in a state, in the order of x.
+export function points(trials, objective, state, by) {
+  const found = [];
+  for (const number of trials.numbers()) {
+    if (trials.states[number] !== state) continue;
+    const value = trials.value(objective.name, number);
+    const x = by === "time" ? trials.finished[number] : number;
+    if (Number.isFinite(value) && x !== undefined) found.push([x, value, number]);
+  }
+  return by === "time" ? found.sort((a, b) => a[0] - b[0]) : found;
+}
+
+export function bestSoFar(complete, maximize) {
+  const line = [];
+  for (const [x, value, number] of complete) {
+    if (!line.length || (maximize ? value > line.at(-1)[1] : value < line.at(-1)[1])) line.push([x, value, number]);
+  }
+  if (line.length && complete.at(-1)[0] > line.at(-1)[0]) line.push([complete.at(-1)[0], line.at(-1)[1], line.at(-1)[2]]);
+  return line;
+}
+
+// The worst value worth drawing: the 90th percentile and half of the spread beyond. Undefined when nothing lies far beyond it.
+export function outlierBound(values, maximize) {
+  if (values.length < 10) return undefined;
+  const sorted = [...values].sort((a, b) => (maximize ? b - a : a - b));
+  const at = (share) => sorted[Math.floor(share * (sorted.length - 1))];
+  const bound = at(0.9) + 0.5 * (at(0.9) - at(0));
+  const [spread, whole] = [Math.abs(bound - at(0)), Math.abs(at(1) - at(0))];
+  return spread > 0 && whole > 1.5 * spread ? bound : undefined;
+}
+
+export function History({ feed, objective, study }) {
+  const [by, setBy] = useState("trial");
+  const [scale, setScale] = useState("linear");
+  const [range, setRange] = useState("typical");
+  const { trials, curves } = feed;
+  const maximize = objective.direction === "maximize";
+  const complete = points(trials, objective, "COMPLETE", by);
+  const pruned = points(trials, objective, "PRUNED", by);
+  const best = bestSoFar(complete, maximize);
+  const all = complete.concat(pruned);
+  const bound = outlierBound(all.map(([, value]) => value), maximize);
+  const clipped = bound === undefined || range === "all" ? [] : all.filter(([, value]) => (maximize ? value < bound : value > bound));
+  const positive = all.every(([, value]) => value > 0);
+  const now = Date.now();
+  const running = [...trials.numbers()].filter((number) => trials.states[number] === "RUNNING")
+    .map((number) => [by === "time" ? now : number, curves.last(number, objective.name)?.[1], number]).filter(([, value]) => Number.isFinite(value));
+  const winner = best.at(-1);
+  const summary = winner
+    ? `Best ${formatNumber(winner[1])} at trial ${winner[2]}; ${formatCount(complete.length)} complete${pruned.length ? `, ${formatCount(pruned.length)} pruned` : ""}`
+      + `${clipped.length ? `; ${clipped.length} far worse ${clipped.length === 1 ? "value lies" : "values lie"} outside the range shown` : ""}.`
+    : "No trial is complete yet.";
+  const describe = ({ data, seriesName, color }) => tip(`Trial ${data[2]}`, [[seriesName, formatNumber(data[1], 6), color]]);
+
+  const build = (palette) => {
+    const scatter = (name, data, colour, rest) => ({
+      name, type: "scatter", data, symbolSize: data.length > 1000 ? 4 : 7, itemStyle: { color: colour, opacity: data.length > 1000 ? 0.55 : 0.75 },
+      large: data.length > LARGE, emphasis: { scale: 1.4 }, ...rest,
+    });
+    const log = scale === "log" && positive;
+    return {
+      grid: { left: 60, right: 20, top: 30, bottom: 40 },
+      legend: { show: true, top: 0, left: 0, itemWidth: 12, itemHeight: 8, itemGap: 14, textStyle: { color: palette.muted, fontSize: 11 } },
+      tooltip: tooltip(palette, { trigger: "item", formatter: describe }),
+      xAxis: axis(palette, by === "time"
+        ? { type: "time", splitLine: { show: false } }
+        : { type: "value", name: "trial", nameGap: 24, min: 0, minInterval: 1, splitLine: { show: false }, max: Math.max(10, trials.length) }),
+      yAxis: axis(palette, {
+        type: log ? "log" : "value", scale: true, ...(bound === undefined || range === "all" ? {} : { [maximize ? "min" : "max"]: bound }),
+        axisLabel: { color: palette.muted, fontSize: 11, formatter: (value) => formatNumber(value) },
+      }),
+      series: [
+        scatter("Complete", complete, palette.complete),
+        ...(pruned.length ? [scatter("Pruned", pruned, palette.pruned, { symbol: "diamond" })] : []),
+        ...(running.length ? [scatter("Running, latest report", running, "transparent", {
+          symbolSize: 8, itemStyle: { color: "transparent", borderColor: palette.running, borderWidth: 2 } })] : []),
+        { name: "Best so far", type: "line", step: "end", data: best, showSymbol: false, color: palette.accent, lineStyle: { width: 2 }, z: 3, silent: true },
+        ...(winner ? [{ name: "Best", type: "scatter", data: [best.find((point) => point[2] === winner[2])], symbolSize: 12, z: 4,
+          itemStyle: { color: palette.accent, borderColor: palette.background, borderWidth: 2 } }] : []),
+      ],
+      dataZoom: [{ id: "x", type: "inside", xAxisIndex: 0, filterMode: "none", zoomOnMouseWheel: "ctrl", moveOnMouseWheel: false }],
+    };
+  };
+
+  const controls = html`
+    ${bound !== undefined && html`<${Choice} label="Range of values" value=${range} onChange=${setRange} options=${[["typical", "Typical"], ["all", "All values"]]} />`}
+    ${positive && html`<${Choice} label="Scale" value=${scale} onChange=${setScale} options=${[["linear", "Linear"], ["log", "Log"]]} />`}
+    <${Choice} label="Horizontal axis" value=${by} onChange=${setBy} options=${[["trial", "Trial"], ["time", "Time"]]} />`;
+  return html`<${Chart} title="Optimization history" summary=${summary} build=${build} controls=${controls}
+    empty=${all.length + running.length ? null : "No values yet: the first point appears when a trial reports or completes."}
+    onPoint=${({ data }) => navigate(trialAddress(study.id, data[2]))}
+    table=${() => ({ columns: ["Trial", "State", objective.name], rows: all.map(([, value, number]) => [number, trials.states[number], formatNumber(value, 6)]) })} />`;
+}

@@ -1,0 +1,57 @@
+// Two objectives against each other: complete trials, and among them the front of those that no other beats in both.
+
+import { html, useState } from "../vendor/htm-preact.js";
+import { axis, Chart, tip, tooltip } from "../chart.js";
+import { Select } from "../controls.js";
+import { formatCount, formatNumber } from "../format.js";
+import { navigate, trialAddress } from "../router.js";
+
+// Of points [a, b, number], those that none beats in both; ordered by the first objective.
+export function front(points, first, second) {
+  const sign = (objective) => (objective.direction === "maximize" ? -1 : 1);
+  const [s, t] = [sign(first), sign(second)];
+  const sorted = [...points].sort((p, q) => s * (p[0] - q[0]) || t * (p[1] - q[1]));
+  const kept = [];
+  for (const point of sorted) {
+    const last = kept.at(-1);
+    if (!last || t * point[1] < t * last[1] || (point[0] === last[0] && point[1] === last[1])) kept.push(point);
+  }
+  return kept;
+}
+
+export function Pareto({ feed, study }) {
+  const { trials, objectives } = feed;
+  const [names, setNames] = useState([objectives[0].name, objectives[1].name]);
+  const [first, second] = names.map((name) => objectives.find((objective) => objective.name === name) ?? objectives[0]);
+  const points = trials.order({ states: ["COMPLETE"] }).map((number) => [trials.value(first.name, number), trials.value(second.name, number), number])
+    .filter(([a, b]) => Number.isFinite(a) && Number.isFinite(b));
+  const best = front(points, first, second);
+  const leading = new Set(best.map(([, , number]) => number));
+  const summary = `${best.length} of ${formatCount(points.length)} complete trials are on the front of ${first.name} (${first.direction}) and ${second.name} (${second.direction}).`;
+
+  const build = (palette) => {
+    const label = { color: palette.muted, fontSize: 11, formatter: (value) => formatNumber(value) };
+    const scatter = (name, data, colour, rest) => ({ name, type: "scatter", data, itemStyle: { color: colour }, ...rest });
+    return {
+      grid: { left: 70, right: 24, top: 30, bottom: 44 },
+      legend: { top: 0, left: 0, itemWidth: 12, itemHeight: 8, textStyle: { color: palette.muted, fontSize: 11 } },
+      tooltip: tooltip(palette, { trigger: "item", formatter: ({ data }) => tip(`Trial ${data[2]}`, [[first.name, formatNumber(data[0], 6)], [second.name, formatNumber(data[1], 6)]]) }),
+      xAxis: axis(palette, { type: "value", scale: true, name: first.name, nameGap: 26, axisLabel: label }),
+      yAxis: axis(palette, { type: "value", scale: true, name: second.name, nameGap: 52, axisLabel: label }),
+      series: [
+        scatter("Dominated", points.filter(([, , number]) => !leading.has(number)), palette.waiting, { symbolSize: 6, large: points.length > 4000, itemStyle: { color: palette.waiting, opacity: 0.55 } }),
+        { name: "Front", type: "line", data: best, color: palette.accent, symbol: "circle", symbolSize: 9, lineStyle: { width: 1.5, type: [4, 3] }, z: 4 },
+      ],
+    };
+  };
+
+  const pick = (place) => (name) => setNames(names.map((old, i) => (i === place ? name : old)));
+  const options = objectives.map(({ name }) => [name, name]);
+  const controls = objectives.length > 2 && html`
+    <${Select} label="Horizontal objective" value=${names[0]} options=${options} onChange=${pick(0)} />
+    <${Select} label="Vertical objective" value=${names[1]} options=${options} onChange=${pick(1)} />`;
+  return html`<${Chart} title="Pareto front" summary=${summary} build=${build} controls=${controls}
+    empty=${points.length ? null : "No trial is complete yet."}
+    onPoint=${({ data }) => navigate(trialAddress(study.id, data[2]))}
+    table=${() => ({ columns: ["Trial", first.name, second.name, "On the front"], rows: points.map(([a, b, number]) => [number, formatNumber(a, 6), formatNumber(b, 6), leading.has(number) ? "yes" : ""]) })} />`;
+}

@@ -1,0 +1,91 @@
+// Small controls: theme switch, copy button, segmented choice, confirmation, relative time.
+
+import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
+import { formatAgo } from "./format.js";
+
+const THEMES = { system: "Theme: as the system", light: "Theme: light", dark: "Theme: dark" };
+const THEME_ICONS = {
+  system: html`<path d="M8 2.500a5.500 5.500 0 100 11z" class="solid" /><circle cx="8" cy="8" r="5.500" />`,
+  light: html`<circle cx="8" cy="8" r="3" /><path d="M8 1.500v1.500M8 13v1.500M1.500 8H3M13 8h1.500M3.400 3.400l1 1M11.600 11.600l1 1M3.400 12.600l1-1M11.600 4.400l1-1" />`,
+  dark: html`<path d="M13 9.500A5.500 5.500 0 016.500 3a5.500 5.500 0 106.500 6.500z" />`,
+};
+
+export function ThemeSwitch() {
+  const [theme, set] = useState(document.documentElement.dataset.theme);
+  const change = () => {
+    const names = Object.keys(THEMES);
+    const next = names[(names.indexOf(theme) + 1) % names.length];
+    document.documentElement.dataset.theme = next;
+    try { localStorage.setItem("tuner-theme", next); } catch { /* private mode: for this page only */ }
+    dispatchEvent(new Event("tuner:theme"));
+    set(next);
+  };
+  return html`
+    <button class="quiet square" onClick=${change} title=${THEMES[theme]} aria-label=${THEMES[theme]}>
+      <svg class="icon" viewBox="0 0 16 16" aria-hidden="true">${THEME_ICONS[theme]}</svg>
+    </button>`;
+}
+
+export function CopyButton({ text, label = "Copy" }) {
+  const [copied, set] = useState(false);
+  const copy = async () => {
+    await navigator.clipboard.writeText(text);
+    set(true);
+    setTimeout(() => set(false), 1500);
+  };
+  return html`<button class="small" onClick=${copy} aria-live="polite">${copied ? "Copied" : label}</button>`;
+}
+
+export function Command({ text }) {
+  return html`<div class="command"><code>${text}</code><${CopyButton} text=${text} /></div>`;
+}
+
+// One of a few, as a group of toggle buttons. `options` is [[value, label], ...].
+export function Choice({ label, options, value, onChange }) {
+  return html`
+    <div class="choice" role="group" aria-label=${label}>
+      ${options.map(([key, text]) => html`<button aria-pressed=${key === value} onClick=${() => onChange(key)}>${text}</button>`)}
+    </div>`;
+}
+
+export function Select({ label, options, value, onChange }) {
+  return html`
+    <label class="select"><span class="visually-hidden">${label}</span>
+      <select value=${value} aria-label=${label} onChange=${(event) => onChange(event.currentTarget.value)}>
+        ${options.map(([key, text]) => html`<option value=${key} selected=${key === value}>${text}</option>`)}
+      </select>
+    </label>`;
+}
+
+// A modal question; focus goes back to where it was (the dialog element does that).
+export function Confirm({ title, children, action, onConfirm, onClose }) {
+  const dialog = useRef(null);
+  useEffect(() => { dialog.current.showModal(); }, []);
+  return html`
+    <dialog ref=${dialog} onClose=${onClose} aria-labelledby="confirm-title">
+      <h2 id="confirm-title">${title}</h2>
+      <p>${children}</p>
+      <div class="actions">
+        <button onClick=${() => dialog.current.close()}>Keep it</button>
+        <button class="danger" onClick=${() => { dialog.current.close(); onConfirm(); }}>${action}</button>
+      </div>
+    </dialog>`;
+}
+
+// Re-reads the clock each second while mounted: for ages and running durations.
+export function useClock(interval = 1000) {
+  const [now, set] = useState(Date.now());
+  useEffect(() => {
+    const timer = setInterval(() => set(Date.now()), interval);
+    return () => clearInterval(timer);
+  }, [interval]);
+  return now;
+}
+
+export function Ago({ at }) {
+  const milliseconds = typeof at === "string" ? Date.parse(at) : at;
+  const now = useClock(5000);
+  if (!milliseconds) return html`<span class="muted">–</span>`;
+  const iso = new Date(milliseconds).toISOString();
+  return html`<time datetime=${iso} title=${iso}>${formatAgo(milliseconds, now)}</time>`;
+}

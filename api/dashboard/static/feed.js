@@ -1,0 +1,136 @@
+// The live state of one study, shared by all panels of a page: summary, trials, learning curves. Loads the columns once, then follows the
+// event stream from their revision, so nothing is missed across reconnects; what comes twice is merged twice without harm.
+
+import { useEffect, useReducer, useState } from "./vendor/htm-preact.js";
+import { get } from "./api.js";
+import { setConnection } from "./connection.js";
+import { follow } from "./stream.js";
+import { Curves, Trials } from "./trials.js";
+
+const REDRAW_INTERVAL = 250;
+const RETRY_INTERVAL = 1_500;
+const MAX_CURVES = 400;
+
+export class StudyFeed {
+  study = null;
+  trials = new Trials();
+  curves = new Curves();
+  error = null; // what keeps the page from being shown at all, or null
+  #revision = 0;
+  #listeners = new Set();
+  #drawn = 0;
+  #timer = null;
+  #stopStream = null;
+  #stopped = false;
+
+  constructor(reference) {
+    this.path = `/v1/studies/${encodeURIComponent(reference)}`;
+    this.#load();
+  }
+
+  subscribe(listener) {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  stop() {
+    this.#stopped = true;
+    this.#stopStream?.();
+    clearTimeout(this.#timer);
+  }
+
+  get objectives() {
+    return this.study?.spec.objectives ?? [];
+  }
+
+  get limits() {
+    return this.study?.spec.limits ?? {};
+  }
+
+  // Fetches the reports of those of `numbers` that are not here yet.
+  async wantCurves(numbers) {
+    const missing = this.curves.unfetched(numbers).slice(0, 200);
+    if (!missing.length) return;
+    if (this.curves.size > MAX_CURVES) this.curves.keep(numbers);
+    this.curves.markFetched(missing);
+    try {
+      const answer = await get(`${this.path}/curves?numbers=${missing.join(",")}`);
+      this.curves.merge(answer.items);
+      this.#changed();
+    } catch {
+      this.curves.forgetFetched(missing);
+    }
+  }
+
+  replaceStudy(study) {
+    this.study = study;
+    this.#changed();
+  }
+
+  async #load() {
+    try {
+      this.study = await get(this.path);
+      await this.#catchUp();
+      this.error = null;
+    } catch (error) {
+      if (this.#stopped) return;
+      this.error = error;
+      this.#changed();
+      if (error.status === 0 || error.status >= 500) setTimeout(() => this.#stopped || this.#load(), RETRY_INTERVAL);
+      return;
+    }
+    if (this.#stopped) return;
+    this.#changed();
+    this.#stopStream = follow(`/v1/events?study=${this.study.id}`, {
+      lastId: () => this.#revision,
+      onEvent: (event) => this.#apply(event.data),
+      onState: setConnection,
+    });
+  }
+
+  async #catchUp() {
+    const columns = await get(`${this.path}/columns?since=${this.#revision}`);
+    this.trials.mergeColumns(columns);
+    this.#revision = columns.revision;
+  }
+
+  async #apply(change) {
+    if (!change.study) return;
+    this.study = change.study;
+    if (change.more) {
+      await this.#catchUp();
+    } else {
+      for (const trial of change.trials) this.trials.mergeTrial(trial);
+      this.curves.merge(change.reports);
+      this.#revision = change.revision;
+    }
+    this.#changed();
+  }
+
+  // At most one redraw each REDRAW_INTERVAL, and always one after the last change.
+  #changed() {
+    if (this.#timer !== null) return;
+    const wait = Math.max(0, this.#drawn + REDRAW_INTERVAL - performance.now());
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      this.#drawn = performance.now();
+      for (const listener of this.#listeners) listener();
+    }, wait);
+  }
+}
+
+// The feed of a study for as long as the component lives; the component is drawn again at each change.
+export function useStudyFeed(reference) {
+  const [feed, setFeed] = useState(null);
+  const [version, redraw] = useReducer((count) => count + 1, 0);
+  useEffect(() => {
+    const opened = new StudyFeed(reference);
+    const unsubscribe = opened.subscribe(redraw);
+    setFeed(opened);
+    return () => {
+      unsubscribe();
+      opened.stop();
+    };
+  }, [reference]);
+  return { feed, version };
+}

@@ -1,0 +1,72 @@
+// Text of numbers, times and parameters as the dashboard shows them: 4 significant digits, short durations, relative times.
+
+const NON_FINITE = { NaN: NaN, Infinity: Infinity, "-Infinity": -Infinity };
+
+// JSON has no NaN: the api sends these three as strings.
+export function decodeNumber(value) {
+  if (typeof value === "string") return value in NON_FINITE ? NON_FINITE[value] : NaN;
+  return value ?? null;
+}
+
+export function formatNumber(value, digits = 4) {
+  if (value === null || value === undefined) return "–";
+  if (typeof value !== "number") return String(value);
+  if (Number.isNaN(value)) return "NaN";
+  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (Number.isInteger(value) && size < 1e6) return value.toLocaleString("en-US");
+  if (size < 1e-3 || size >= 1e6) {
+    const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
+    const short = mantissa.includes(".") ? mantissa.replace(/\.?0+$/, "") : mantissa;
+    return `${short}e${exponent.replace("+", "")}`;
+  }
+  return Number(value.toPrecision(digits)).toLocaleString("en-US", { maximumSignificantDigits: digits });
+}
+
+export function formatParam(value) {
+  if (value === undefined) return "";
+  if (value === null) return "null";
+  if (typeof value === "number") return formatNumber(value);
+  return String(value);
+}
+
+export function formatCount(value) {
+  return value.toLocaleString("en-US");
+}
+
+export function formatDuration(seconds) {
+  if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "–";
+  if (seconds < 1) return `${Math.max(0, Math.round(seconds * 1000))}ms`;
+  if (seconds < 10) return `${seconds.toFixed(1)}s`;
+  if (seconds < 60) return `${Math.round(seconds)}s`;
+  const total = Math.round(seconds);
+  const [days, hours, minutes] = [Math.floor(total / 86400), Math.floor(total / 3600) % 24, Math.floor(total / 60) % 60];
+  if (days) return `${days}d ${hours}h`;
+  if (hours) return `${hours}h ${minutes}m`;
+  return `${minutes}m ${total % 60}s`;
+}
+
+export function formatAgo(milliseconds, now = Date.now()) {
+  const seconds = Math.max(0, (now - milliseconds) / 1000);
+  if (seconds < 5) return "just now";
+  if (seconds < 60) return `${Math.floor(seconds)}s ago`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)}m ago`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)}h ago`;
+  if (seconds < 86400 * 30) return `${Math.floor(seconds / 86400)}d ago`;
+  return new Date(milliseconds).toISOString().slice(0, 10);
+}
+
+export function formatBytes(bytes) {
+  let value = bytes;
+  for (const unit of ["B", "KB", "MB", "GB"]) {
+    if (value < 1000) return `${value < 10 && unit !== "B" ? value.toFixed(1) : Math.round(value)} ${unit}`;
+    value /= 1000;
+  }
+  return `${value.toFixed(1)} TB`;
+}
+
+// "lost" -> "lost", "paused_at_rung" -> "paused at rung"
+export function formatReason(reason) {
+  return reason ? reason.replaceAll("_", " ") : "";
+}

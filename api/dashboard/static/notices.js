@@ -1,0 +1,31 @@
+// What a view shows when it has nothing to show: why, and what to do next.
+
+import { html, useEffect, useState } from "./vendor/htm-preact.js";
+
+// Placeholder while loading; blank for the first moments, so that quick answers do not flicker.
+export function Loading({ rows = 6 }) {
+  const [shown, show] = useState(false);
+  useEffect(() => {
+    const timer = setTimeout(() => show(true), 150);
+    return () => clearTimeout(timer);
+  }, []);
+  return shown && html`<div class="skeleton" role="status" aria-label="Loading">${Array.from({ length: rows }, () => html`<div></div>`)}</div>`;
+}
+
+export function Empty({ title, children }) {
+  return html`<div class="empty"><h2>${title}</h2>${children}</div>`;
+}
+
+export function Failure({ error, what }) {
+  const waiting = error.status === 0 || error.status >= 500;
+  return html`
+    <div class="empty" role="alert">
+      <h2>${waiting ? "The server does not answer" : `No ${what} here`}</h2>
+      <p>${waiting ? "Trying again every second or two." : error.message}</p>
+    </div>`;
+}
+
+// One line above the content: what an action answered when it failed.
+export function Banner({ children, onClose }) {
+  return html`<div class="banner" role="alert"><span>${children}</span><button class="quiet" onClick=${onClose}>Dismiss</button></div>`;
+}
