@@ -66,8 +66,9 @@ def test_tuner_imports_downwards(module: str, path: Path) -> None:
         assert not {name for name in names if is_in(name, ("optuna",))}
     if module.startswith("tuner.db"):
         assert all(is_leaf(name) or name.startswith(("tuner.db", "migrations")) for name in ours(path))
-    if module in ("tuner.client", "tuner.connection", "tuner.handles"):
-        allowed = ("tuner.client", "tuner.connection", "tuner.handles")
+    sdk = ("tuner.client", "tuner.calls", "tuner.connection", "tuner.handles", "tuner.progress")
+    if module in sdk:
+        allowed = sdk
         assert all(is_leaf(name) or name in allowed for name in ours(path))
         assert not {name for name in names if is_in(name, ("sqlalchemy", "psycopg", "optuna", "torch"))}
 

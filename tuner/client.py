@@ -1,72 +1,37 @@
-"""The client of a tuner server: one method a REST call, taking and returning the bodies of `tuner.wire`, and the SDK's entry points.
+"""The SDK: `Client` finds its server, makes studies and gives their trials out to a loop of one's own.
 
-Errors of the server arrive as the classes of `tuner.errors`. A client may be used from many threads. The objects a person works with,
-a study at hand and an asked trial, are in `tuner.handles`; what happens on the wire is in `tuner.connection`.
+It is also every single call of the REST API (`tuner.calls`). The objects it hands out, a study at hand and an asked trial, are in
+`tuner.handles`.
 """
 
 from __future__ import annotations
 
-import copy
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
-from urllib.parse import quote
-
-import httpx
-from pydantic import TypeAdapter
+from typing import TYPE_CHECKING, Any
 
 from tuner import wire
+from tuner.calls import Calls
 from tuner.connection import Connection, find_server
-from tuner.errors import InvalidValue, StudyNotRunning
+from tuner.errors import StudyNotRunning
 from tuner.handles import AskedTrial, Renewer, StudyHandle
 
 if TYPE_CHECKING:
     from tuner.spec import StudySpec
 
 DEFAULT_PATIENCE = 30.0
-CHUNK = 1 << 20
-StudyName = str | int | StudyHandle
-
-_trials = TypeAdapter(list[wire.Trial])
-_reports = TypeAdapter(list[wire.ReportItem])
-_attempts = TypeAdapter(list[wire.Attempt])
-_checkpoints = TypeAdapter(list[wire.Checkpoint])
-_workers = TypeAdapter(list[wire.Worker])
-_keys = TypeAdapter(list[wire.Key])
 
 
-class Client:
+class Client(Calls):
     """Talks to one server. Without arguments: TUNER_SERVER and TUNER_KEY, else what `tuner up` noted in its data folder."""
 
     def __init__(self, server: str | None = None, key: str | None = None, *, patience: float = DEFAULT_PATIENCE) -> None:
-        """`patience`: seconds for which a request is repeated while the server does not answer."""
-        self._connection = Connection(*find_server(server, key))
-        self._patience = patience
+        super().__init__(Connection(*find_server(server, key)), patience=patience)
         self._renewer = Renewer(self.with_patience(0).renew)
-
-    @property
-    def server(self) -> str:
-        return self._connection.server
-
-    def with_patience(self, patience: float) -> Client:
-        """A client over the same connections that gives up after `patience` seconds; 0 tries once."""
-        other = copy.copy(self)
-        other._patience = patience
-        return other
 
     def close(self) -> None:
         self._renewer.stop()
-        self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    # --- the SDK -----------------------------------------------------------------------------------------------------------
+        super().close()
 
     def create_study(self, spec: Mapping[str, Any] | StudySpec | str | Path) -> StudyHandle:
         """Create a study from a spec or a file of one; the same spec under the same name gives the study that is there."""
@@ -84,19 +49,19 @@ class Client:
         """The study of this name or id; StudyNotFound."""
         return StudyHandle(self, self.get_study(study))
 
-    def ask(self, study: StudyName, *, wait: float = 60.0, ttl: float | None = None) -> AskedTrial:
+    def ask(self, study: str | int | StudyHandle, *, wait: float = 60.0, ttl: float | None = None) -> AskedTrial:
         """Lease the next trial; its lease is renewed in the background until it is told.
 
         StudyNotRunning when the study has ended, or when no trial came within `wait` seconds.
         """
-        leases = self.ask_leases(study, wire.AskRequest(wait=min(wait, 60.0), ttl=ttl))
+        leases = self.ask_leases(_name(study), wire.AskRequest(wait=min(wait, 60.0), ttl=ttl))
         if not leases:
             raise StudyNotRunning(
                 f"no trial of the study came within {wait:g} seconds: it is paused or others hold all it may run at once"
             )
         return AskedTrial(self, leases[0], self._renewer)
 
-    def asks(self, study: StudyName, count: int | None = None, *, ttl: float | None = None) -> Iterator[AskedTrial]:
+    def asks(self, study: str | int | StudyHandle, count: int | None = None, *, ttl: float | None = None) -> Iterator[AskedTrial]:
         """Trials one after another, until the study has ended or `count` were given.
 
         A turn that leaves its trial untold after a verdict other than continue has it told here, as that verdict demands.
@@ -120,242 +85,15 @@ class Client:
             trial.settle()
             following = trial.following
 
-    def _next_trial(self, study: StudyName, ttl: float | None) -> AskedTrial | None:
+    def _next_trial(self, study: str | int | StudyHandle, ttl: float | None) -> AskedTrial | None:
         while True:
             try:
-                leases = self.ask_leases(study, wire.AskRequest(wait=30, ttl=ttl))
+                leases = self.ask_leases(_name(study), wire.AskRequest(wait=30, ttl=ttl))
             except StudyNotRunning:
                 return None
             if leases:
                 return AskedTrial(self, leases[0], self._renewer)
 
-    # --- studies -----------------------------------------------------------------------------------------------------------
 
-    def submit_study(self, spec: StudySpec | Mapping[str, Any]) -> tuple[wire.Study, bool]:
-        """The study, and whether it is new."""
-        body = dict(spec) if isinstance(spec, Mapping) else spec.to_json()
-        response = self._send("POST", "/v1/studies", _json(body))
-        return wire.Study.model_validate_json(response.content), response.status_code == 201
-
-    def get_study(self, study: StudyName) -> wire.Study:
-        return wire.Study.model_validate_json(self._get(_study(study)).content)
-
-    def list_studies(
-        self, *, state: str | None = None, q: str | None = None, cursor: str | None = None, limit: int | None = None
-    ) -> wire.StudyPage:
-        response = self._get("/v1/studies", state=state, q=q, cursor=cursor, limit=limit)
-        return wire.StudyPage.model_validate_json(response.content)
-
-    def update_study(self, study: StudyName, patch: wire.StudyPatch) -> wire.Study:
-        response = self._send("PATCH", _study(study), patch.model_dump_json(exclude_unset=True).encode())
-        return wire.Study.model_validate_json(response.content)
-
-    def delete_study(self, study: StudyName) -> None:
-        self._send("DELETE", _study(study))
-
-    def pause_study(self, study: StudyName) -> wire.Study:
-        return self._move(study, "pause")
-
-    def resume_study(self, study: StudyName) -> wire.Study:
-        return self._move(study, "resume")
-
-    def stop_study(self, study: StudyName) -> wire.Study:
-        """Let running trials end, then end the study."""
-        return self._move(study, "stop")
-
-    def cancel_study(self, study: StudyName) -> wire.Study:
-        """End the study and its running trials now."""
-        return self._move(study, "cancel")
-
-    def best(self, study: StudyName) -> list[wire.Trial]:
-        """The best trial; with several objectives those that no other dominates."""
-        return _trials.validate_python(_items(self._get(f"{_study(study)}/best")))
-
-    def pareto(self, study: StudyName) -> list[wire.Trial]:
-        return _trials.validate_python(_items(self._get(f"{_study(study)}/pareto")))
-
-    def columns(self, study: StudyName, *, since: int | None = None) -> dict[str, Any]:
-        answer: dict[str, Any] = self._get(f"{_study(study)}/columns", since=since).json()
-        return answer
-
-    def export(self, study: StudyName, format: str, target: BinaryIO) -> None:
-        """Write all trials to `target` as csv, json, jsonl or parquet."""
-        self._download(f"{_study(study)}/export", target, format=format)
-
-    # --- trials ------------------------------------------------------------------------------------------------------------
-
-    def list_trials(
-        self,
-        study: StudyName,
-        *,
-        state: str | None = None,
-        sort: str | None = None,
-        cursor: str | None = None,
-        limit: int | None = None,
-    ) -> wire.TrialPage:
-        response = self._get(f"{_study(study)}/trials", state=state, sort=sort, cursor=cursor, limit=limit)
-        return wire.TrialPage.model_validate_json(response.content)
-
-    def create_trial(self, study: StudyName, trial: wire.TrialCreate) -> wire.Trial:
-        """Enqueue a configuration, or add a trial finished elsewhere."""
-        return wire.Trial.model_validate_json(self._send("POST", f"{_study(study)}/trials", _body(trial)).content)
-
-    def get_trial(self, trial: int) -> wire.Trial:
-        return wire.Trial.model_validate_json(self._get(f"/v1/trials/{trial}").content)
-
-    def list_reports(self, trial: int) -> list[wire.ReportItem]:
-        return _reports.validate_python(_items(self._get(f"/v1/trials/{trial}/reports")))
-
-    def list_attempts(self, trial: int) -> list[wire.Attempt]:
-        return _attempts.validate_python(_items(self._get(f"/v1/trials/{trial}/attempts")))
-
-    def list_checkpoints(self, trial: int) -> list[wire.Checkpoint]:
-        return _checkpoints.validate_python(_items(self._get(f"/v1/trials/{trial}/checkpoints")))
-
-    def list_logs(self, trial: int, *, cursor: str | None = None, limit: int | None = None) -> wire.LogPage:
-        return wire.LogPage.model_validate_json(self._get(f"/v1/trials/{trial}/logs", cursor=cursor, limit=limit).content)
-
-    def cancel_trial(self, trial: int) -> wire.Trial:
-        return wire.Trial.model_validate_json(self._send("POST", f"/v1/trials/{trial}/cancel").content)
-
-    def retry_trial(self, trial: int) -> wire.Trial:
-        """A new trial with the same parameters."""
-        return wire.Trial.model_validate_json(self._send("POST", f"/v1/trials/{trial}/retry").content)
-
-    # --- leases ------------------------------------------------------------------------------------------------------------
-
-    def lease(self, request: wire.LeaseRequest, *, request_key: str | None = None) -> list[wire.Lease]:
-        """Take up to `request.count` trials of any study; empty when none came within `request.wait` seconds."""
-        response = self._send("POST", "/v1/leases", _body(request), wait=request.wait, request_key=request_key)
-        return [] if response.status_code == 204 else wire.Leases.model_validate_json(response.content).leases
-
-    def ask_leases(self, study: StudyName, request: wire.AskRequest, *, request_key: str | None = None) -> list[wire.Lease]:
-        """Take trials of one study; StudyNotRunning once it has ended."""
-        response = self._send("POST", f"{_study(study)}/ask", _body(request), wait=request.wait, request_key=request_key)
-        return [] if response.status_code == 204 else wire.Leases.model_validate_json(response.content).leases
-
-    def renew(self, lease: str) -> wire.VerdictAnswer:
-        return wire.VerdictAnswer.model_validate_json(self._send("POST", f"/v1/leases/{lease}/renew").content)
-
-    def report(self, lease: str, reports: Sequence[wire.Report], *, wait: float = 0.0) -> wire.VerdictAnswer:
-        """Store reports and renew the lease; with `wait` the verdict comes once the search has judged these reports."""
-        body = wire.Reports(reports=list(reports), wait=wait)
-        return wire.VerdictAnswer.model_validate_json(
-            self._send("POST", f"/v1/leases/{lease}/reports", _body(body), wait=wait).content
-        )
-
-    def tell(self, lease: str, tell: wire.Tell) -> wire.TellAnswer:
-        """Finish the trial (WAITING: hand it back). Telling the same again gives the same answer."""
-        following = tell.lease_next
-        wait = 30.0 if isinstance(following, bool) else following.wait
-        return wire.TellAnswer.model_validate_json(self._send("POST", f"/v1/leases/{lease}/tell", _body(tell), wait=wait).content)
-
-    def upload_checkpoint(self, lease: str, step: int, stream: BinaryIO, *, sha256: str | None = None) -> wire.Checkpoint:
-        """Upload the rest of a seekable stream; the digest is computed (reading it once more) unless given."""
-        start = stream.tell()
-        if sha256 is None:
-            digest = hashlib.sha256()
-            for chunk in _chunks(stream):
-                digest.update(chunk)
-            sha256 = digest.hexdigest()
-        size = stream.seek(0, 2) - start
-
-        def content() -> Iterator[bytes]:
-            stream.seek(start)
-            return _chunks(stream)
-
-        headers = {"Content-Type": "application/octet-stream", "X-Content-SHA256": sha256, "Content-Length": str(size)}
-        path = f"/v1/leases/{lease}/checkpoints/{step}"
-        response = self._connection.request("PUT", path, patience=self._patience, content=content, headers=headers, wait=120)
-        return wire.Checkpoint.model_validate_json(response.content)
-
-    def download_checkpoint(self, path: str, target: BinaryIO, *, sha256: str | None = None) -> int:
-        """Write the checkpoint at `path` (a lease's `resume.checkpoint`) to `target`; its size in bytes.
-
-        InvalidValue when what came is not what `sha256` says.
-        """
-        digest = self._download(path, target)
-        if sha256 is not None and digest != sha256:
-            raise InvalidValue(f"the checkpoint {path} arrived damaged: its SHA-256 is {digest}, not {sha256}")
-        return target.tell()
-
-    def append_logs(self, lease: str, lines: Sequence[wire.LogText]) -> None:
-        self._send("POST", f"/v1/leases/{lease}/logs", _body(wire.LogLines(lines=list(lines))))
-
-    # --- workers, keys, server ---------------------------------------------------------------------------------------------
-
-    def register_worker(self, registration: wire.WorkerRegistration) -> wire.Worker:
-        return wire.Worker.model_validate_json(self._send("POST", "/v1/workers", _body(registration)).content)
-
-    def list_workers(self) -> list[wire.Worker]:
-        return _workers.validate_python(_items(self._get("/v1/workers")))
-
-    def get_worker(self, worker: int) -> wire.Worker:
-        return wire.Worker.model_validate_json(self._get(f"/v1/workers/{worker}").content)
-
-    def create_key(self, key: wire.KeyCreate) -> wire.CreatedKey:
-        return wire.CreatedKey.model_validate_json(self._send("POST", "/v1/keys", _body(key)).content)
-
-    def list_keys(self) -> list[wire.Key]:
-        return _keys.validate_python(_items(self._get("/v1/keys")))
-
-    def revoke_key(self, key_id: str) -> None:
-        self._send("DELETE", f"/v1/keys/{quote(key_id, safe='')}")
-
-    def whoami(self) -> dict[str, Any]:
-        """Who the key says is calling: name, scope, project."""
-        answer: dict[str, Any] = self._get("/v1/me").json()
-        return answer
-
-    def catalog(self) -> dict[str, Any]:
-        answer: dict[str, Any] = self._get("/v1/catalog").json()
-        return answer
-
-    # --- requests ----------------------------------------------------------------------------------------------------------
-
-    def _get(self, path: str, **params: Any) -> httpx.Response:
-        return self._connection.request("GET", path, patience=self._patience, params=params)
-
-    def _send(
-        self, method: str, path: str, body: bytes | None = None, *, wait: float = 0.0, request_key: str | None = None
-    ) -> httpx.Response:
-        return self._connection.request(method, path, patience=self._patience, content=body, wait=wait, request_key=request_key)
-
-    def _move(self, study: StudyName, verb: str) -> wire.Study:
-        return wire.Study.model_validate_json(self._send("POST", f"{_study(study)}/{verb}").content)
-
-    def _download(self, path: str, target: BinaryIO, **params: Any) -> str:
-        """Write the answer to `target` and return its SHA-256."""
-        digest = hashlib.sha256()
-
-        def receive(response: httpx.Response) -> None:
-            for chunk in response.iter_bytes(CHUNK):
-                digest.update(chunk)
-                target.write(chunk)
-
-        self._connection.request("GET", path, patience=self._patience, params=params, receive=receive)
-        return digest.hexdigest()
-
-
-def _study(study: StudyName) -> str:
-    name = study.id if isinstance(study, StudyHandle) else study
-    return f"/v1/studies/{quote(str(name), safe='')}"
-
-
-def _body(model: wire.Body) -> bytes:
-    return model.model_dump_json(exclude_defaults=True).encode()
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    return TypeAdapter(dict[str, Any]).dump_json(wire.encode_numbers(dict(value)))
-
-
-def _items(response: httpx.Response) -> Any:
-    """The list of an answer, bare or under `items`."""
-    answer = response.json()
-    return answer["items"] if isinstance(answer, dict) else answer
-
-
-def _chunks(stream: BinaryIO) -> Iterator[bytes]:
-    while chunk := stream.read(CHUNK):
-        yield chunk
+def _name(study: str | int | StudyHandle) -> str | int:
+    return study.id if isinstance(study, StudyHandle) else study

@@ -1,6 +1,6 @@
 """What the SDK puts into a person's hands: a study, an asked trial, and the thread that keeps asked trials' leases alive.
 
-Every operation is one call of `tuner.client.Client`, which makes these objects. A renewal that fails is tried again until the lease is
+Every operation is one call of `tuner.calls`; `tuner.client` makes these objects. A renewal that fails is tried again until the lease is
 known to be lost; an asked trial whose process is suspended for longer than its time to live is handed on by the server, and says so.
 """
 
@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tuner import wire
+from tuner.calls import Calls
 from tuner.errors import CheckpointNotFound, InvalidValue, LeaseLost, NotFound, TunerError
 from tuner.wire import Reason, StudyState, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tuner.client import Client
 
 POLL = 0.5
 PAGE = 500
@@ -85,12 +85,12 @@ def _next_renewal(ttl: float) -> float:
 class AskedTrial:
     """A trial leased to this process. Report while it runs, then tell how it ended; until then its lease is renewed."""
 
-    def __init__(self, client: Client, lease: wire.Lease, renewer: Renewer) -> None:
+    def __init__(self, calls: Calls, lease: wire.Lease, renewer: Renewer) -> None:
         self.lease = lease
         self.takes_next = False
         self.following: AskedTrial | None = None
         self.told: wire.Trial | None = None
-        self._client = client
+        self._calls = calls
         self._renewer = renewer
         self._verdict = Verdict.CONTINUE
         self._answered = Verdict.CONTINUE
@@ -128,7 +128,7 @@ class AskedTrial:
             raise InvalidValue(f"trial {self.number} has been told already; report before telling")
         if not self._lost:
             try:
-                answer = self._client.report(self.lease.id, [wire.Report(step=step, values=self._named(values))], wait=wait)
+                answer = self._calls.report(self.lease.id, [wire.Report(step=step, values=self._named(values))], wait=wait)
                 self.hear(answer.verdict)
             except LeaseLost:
                 self.hear(Verdict.STOP, lost=True)
@@ -167,11 +167,11 @@ class AskedTrial:
     def save_checkpoint(self, source: bytes | Path | BinaryIO, step: int) -> wire.Checkpoint:
         """Upload the state after `step`; whoever takes this trial next finds it."""
         if isinstance(source, bytes):
-            return self._client.upload_checkpoint(self.lease.id, step, io.BytesIO(source))
+            return self._calls.upload_checkpoint(self.lease.id, step, io.BytesIO(source))
         if isinstance(source, Path):
             with source.open("rb") as stream:
-                return self._client.upload_checkpoint(self.lease.id, step, stream)
-        return self._client.upload_checkpoint(self.lease.id, step, source)
+                return self._calls.upload_checkpoint(self.lease.id, step, stream)
+        return self._calls.upload_checkpoint(self.lease.id, step, source)
 
     def load_checkpoint(self) -> tuple[int, bytes] | None:
         """Step and content of the last checkpoint of an earlier attempt; None when the trial starts afresh."""
@@ -180,7 +180,7 @@ class AskedTrial:
             return None
         target = io.BytesIO()
         with suppress(CheckpointNotFound):
-            self._client.download_checkpoint(resume.checkpoint, target, sha256=resume.sha256)
+            self._calls.download_checkpoint(resume.checkpoint, target, sha256=resume.sha256)
             return resume.step, target.getvalue()
         return None
 
@@ -240,7 +240,7 @@ class AskedTrial:
         if self.takes_next:
             tell = tell.model_copy(update={"lease_next": True})
         try:
-            answer = self._client.tell(self.lease.id, tell)
+            answer = self._calls.tell(self.lease.id, tell)
         except LeaseLost:
             self.hear(Verdict.STOP, lost=True)
             self._renewer.remove(self.lease.id)
@@ -248,7 +248,7 @@ class AskedTrial:
         self._renewer.remove(self.lease.id)
         self.told = answer.trial
         if answer.leases and self.following is None:
-            self.following = AskedTrial(self._client, answer.leases[0], self._renewer)
+            self.following = AskedTrial(self._calls, answer.leases[0], self._renewer)
         return answer.trial
 
     def _named(self, values: Mapping[str, float] | float) -> dict[str, float]:
@@ -267,15 +267,15 @@ class AskedTrial:
 class StudyHandle:
     """A study at hand: what it looks like now, and what can be done to it."""
 
-    def __init__(self, client: Client, study: wire.Study) -> None:
-        self._client = client
+    def __init__(self, calls: Calls, study: wire.Study) -> None:
+        self._calls = calls
         self.id = study.id
         self.name = study.name
 
     @property
     def now(self) -> wire.Study:
         """The study as the server has it at this moment."""
-        return self._client.get_study(self.id)
+        return self._calls.get_study(self.id)
 
     @property
     def state(self) -> StudyState:
@@ -294,12 +294,12 @@ class StudyHandle:
     @property
     def best_trials(self) -> list[wire.Trial]:
         """The best trial; with several objectives all that no other dominates."""
-        return self._client.best(self.id)
+        return self._calls.best(self.id)
 
     def trials(self, *, state: str | None = None, sort: str | None = None) -> Iterator[wire.Trial]:
         cursor: str | None = None
         while True:
-            page = self._client.list_trials(self.id, state=state, sort=sort, cursor=cursor, limit=PAGE)
+            page = self._calls.list_trials(self.id, state=state, sort=sort, cursor=cursor, limit=PAGE)
             yield from page.items
             cursor = page.next_cursor
             if cursor is None:
@@ -324,7 +324,7 @@ class StudyHandle:
 
     def enqueue(self, params: Mapping[str, wire.Scalar], *, user_attrs: Mapping[str, Any] | None = None) -> wire.Trial:
         """Have these parameters tried before anything else."""
-        return self._client.create_trial(self.id, wire.TrialCreate(params=dict(params), user_attrs=dict(user_attrs or {})))
+        return self._calls.create_trial(self.id, wire.TrialCreate(params=dict(params), user_attrs=dict(user_attrs or {})))
 
     def wait(self, *, progress: bool = False, timeout: float | None = None, poll: float = POLL) -> wire.Study:
         """Return the study once it has ended; TimeoutError after `timeout` seconds. `progress` shows a bar on standard error."""
@@ -351,21 +351,21 @@ class StudyHandle:
             time.sleep(poll)
 
     def pause(self) -> wire.Study:
-        return self._client.pause_study(self.id)
+        return self._calls.pause_study(self.id)
 
     def resume(self) -> wire.Study:
-        return self._client.resume_study(self.id)
+        return self._calls.resume_study(self.id)
 
     def stop(self) -> wire.Study:
         """Let running trials end, then end the study."""
-        return self._client.stop_study(self.id)
+        return self._calls.stop_study(self.id)
 
     def cancel(self) -> wire.Study:
         """End the study and its running trials now."""
-        return self._client.cancel_study(self.id)
+        return self._calls.cancel_study(self.id)
 
     def delete(self) -> None:
-        self._client.delete_study(self.id)
+        self._calls.delete_study(self.id)
 
     def __repr__(self) -> str:
         return f"StudyHandle(id={self.id}, name={self.name!r})"

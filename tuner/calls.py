@@ -1,0 +1,291 @@
+"""The REST API as Python: one method a call, taking and returning the bodies of `tuner.wire`.
+
+Errors of the server arrive as the classes of `tuner.errors`. What happens on the wire is in `tuner.connection`, what a person works with
+in `tuner.client` and `tuner.handles`. May be used from many threads.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from urllib.parse import quote
+
+import httpx
+from pydantic import TypeAdapter
+
+from tuner import wire
+from tuner.connection import Connection
+from tuner.errors import InvalidValue
+
+if TYPE_CHECKING:
+    from tuner.spec import StudySpec
+
+CHUNK = 1 << 20
+
+_trials = TypeAdapter(list[wire.Trial])
+_reports = TypeAdapter(list[wire.ReportItem])
+_attempts = TypeAdapter(list[wire.Attempt])
+_checkpoints = TypeAdapter(list[wire.Checkpoint])
+_workers = TypeAdapter(list[wire.Worker])
+_keys = TypeAdapter(list[wire.Key])
+
+
+class Calls:
+    """The calls of one server; a study is given by its name or id."""
+
+    def __init__(self, connection: Connection, *, patience: float) -> None:
+        """`patience`: seconds for which a request is repeated while the server does not answer."""
+        self._connection = connection
+        self._patience = patience
+
+    @property
+    def server(self) -> str:
+        return self._connection.server
+
+    def with_patience(self, patience: float) -> Self:
+        """The same over the same connections, but giving up after `patience` seconds; 0 tries once."""
+        other = copy.copy(self)
+        other._patience = patience
+        return other
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    # --- studies -----------------------------------------------------------------------------------------------------------
+
+    def submit_study(self, spec: StudySpec | Mapping[str, Any]) -> tuple[wire.Study, bool]:
+        """The study, and whether it is new."""
+        body = dict(spec) if isinstance(spec, Mapping) else spec.to_json()
+        response = self._send("POST", "/v1/studies", _json(body))
+        return wire.Study.model_validate_json(response.content), response.status_code == 201
+
+    def get_study(self, study: str | int) -> wire.Study:
+        return wire.Study.model_validate_json(self._get(_study(study)).content)
+
+    def list_studies(
+        self, *, state: str | None = None, q: str | None = None, cursor: str | None = None, limit: int | None = None
+    ) -> wire.StudyPage:
+        response = self._get("/v1/studies", state=state, q=q, cursor=cursor, limit=limit)
+        return wire.StudyPage.model_validate_json(response.content)
+
+    def update_study(self, study: str | int, patch: wire.StudyPatch) -> wire.Study:
+        response = self._send("PATCH", _study(study), patch.model_dump_json(exclude_unset=True).encode())
+        return wire.Study.model_validate_json(response.content)
+
+    def delete_study(self, study: str | int) -> None:
+        self._send("DELETE", _study(study))
+
+    def pause_study(self, study: str | int) -> wire.Study:
+        return self._move(study, "pause")
+
+    def resume_study(self, study: str | int) -> wire.Study:
+        return self._move(study, "resume")
+
+    def stop_study(self, study: str | int) -> wire.Study:
+        """Let running trials end, then end the study."""
+        return self._move(study, "stop")
+
+    def cancel_study(self, study: str | int) -> wire.Study:
+        """End the study and its running trials now."""
+        return self._move(study, "cancel")
+
+    def best(self, study: str | int) -> list[wire.Trial]:
+        """The best trial; with several objectives those that no other dominates."""
+        return _trials.validate_python(_items(self._get(f"{_study(study)}/best")))
+
+    def pareto(self, study: str | int) -> list[wire.Trial]:
+        return _trials.validate_python(_items(self._get(f"{_study(study)}/pareto")))
+
+    def columns(self, study: str | int, *, since: int | None = None) -> dict[str, Any]:
+        answer: dict[str, Any] = self._get(f"{_study(study)}/columns", since=since).json()
+        return answer
+
+    def export(self, study: str | int, format: str, target: BinaryIO) -> None:
+        """Write all trials to `target` as csv, json, jsonl or parquet."""
+        self._download(f"{_study(study)}/export", target, format=format)
+
+    # --- trials ------------------------------------------------------------------------------------------------------------
+
+    def list_trials(
+        self,
+        study: str | int,
+        *,
+        state: str | None = None,
+        sort: str | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
+    ) -> wire.TrialPage:
+        response = self._get(f"{_study(study)}/trials", state=state, sort=sort, cursor=cursor, limit=limit)
+        return wire.TrialPage.model_validate_json(response.content)
+
+    def create_trial(self, study: str | int, trial: wire.TrialCreate) -> wire.Trial:
+        """Enqueue a configuration, or add a trial finished elsewhere."""
+        return wire.Trial.model_validate_json(self._send("POST", f"{_study(study)}/trials", _body(trial)).content)
+
+    def get_trial(self, trial: int) -> wire.Trial:
+        return wire.Trial.model_validate_json(self._get(f"/v1/trials/{trial}").content)
+
+    def list_reports(self, trial: int) -> list[wire.ReportItem]:
+        return _reports.validate_python(_items(self._get(f"/v1/trials/{trial}/reports")))
+
+    def list_attempts(self, trial: int) -> list[wire.Attempt]:
+        return _attempts.validate_python(_items(self._get(f"/v1/trials/{trial}/attempts")))
+
+    def list_checkpoints(self, trial: int) -> list[wire.Checkpoint]:
+        return _checkpoints.validate_python(_items(self._get(f"/v1/trials/{trial}/checkpoints")))
+
+    def list_logs(self, trial: int, *, cursor: str | None = None, limit: int | None = None) -> wire.LogPage:
+        return wire.LogPage.model_validate_json(self._get(f"/v1/trials/{trial}/logs", cursor=cursor, limit=limit).content)
+
+    def cancel_trial(self, trial: int) -> wire.Trial:
+        return wire.Trial.model_validate_json(self._send("POST", f"/v1/trials/{trial}/cancel").content)
+
+    def retry_trial(self, trial: int) -> wire.Trial:
+        """A new trial with the same parameters."""
+        return wire.Trial.model_validate_json(self._send("POST", f"/v1/trials/{trial}/retry").content)
+
+    # --- leases ------------------------------------------------------------------------------------------------------------
+
+    def lease(self, request: wire.LeaseRequest, *, request_key: str | None = None) -> list[wire.Lease]:
+        """Take up to `request.count` trials of any study; empty when none came within `request.wait` seconds."""
+        response = self._send("POST", "/v1/leases", _body(request), wait=request.wait, request_key=request_key)
+        return [] if response.status_code == 204 else wire.Leases.model_validate_json(response.content).leases
+
+    def ask_leases(self, study: str | int, request: wire.AskRequest, *, request_key: str | None = None) -> list[wire.Lease]:
+        """Take trials of one study; StudyNotRunning once it has ended."""
+        response = self._send("POST", f"{_study(study)}/ask", _body(request), wait=request.wait, request_key=request_key)
+        return [] if response.status_code == 204 else wire.Leases.model_validate_json(response.content).leases
+
+    def renew(self, lease: str) -> wire.VerdictAnswer:
+        return wire.VerdictAnswer.model_validate_json(self._send("POST", f"/v1/leases/{lease}/renew").content)
+
+    def report(self, lease: str, reports: Sequence[wire.Report], *, wait: float = 0.0) -> wire.VerdictAnswer:
+        """Store reports and renew the lease; with `wait` the verdict comes once the search has judged these reports."""
+        body = wire.Reports(reports=list(reports), wait=wait)
+        return wire.VerdictAnswer.model_validate_json(
+            self._send("POST", f"/v1/leases/{lease}/reports", _body(body), wait=wait).content
+        )
+
+    def tell(self, lease: str, tell: wire.Tell) -> wire.TellAnswer:
+        """Finish the trial (WAITING: hand it back). Telling the same again gives the same answer."""
+        following = tell.lease_next
+        wait = 30.0 if isinstance(following, bool) else following.wait
+        return wire.TellAnswer.model_validate_json(self._send("POST", f"/v1/leases/{lease}/tell", _body(tell), wait=wait).content)
+
+    def upload_checkpoint(self, lease: str, step: int, stream: BinaryIO, *, sha256: str | None = None) -> wire.Checkpoint:
+        """Upload the rest of a seekable stream; the digest is computed (reading it once more) unless given."""
+        start = stream.tell()
+        if sha256 is None:
+            digest = hashlib.sha256()
+            for chunk in _chunks(stream):
+                digest.update(chunk)
+            sha256 = digest.hexdigest()
+        size = stream.seek(0, 2) - start
+
+        def content() -> Iterator[bytes]:
+            stream.seek(start)
+            return _chunks(stream)
+
+        headers = {"Content-Type": "application/octet-stream", "X-Content-SHA256": sha256, "Content-Length": str(size)}
+        path = f"/v1/leases/{lease}/checkpoints/{step}"
+        response = self._connection.request("PUT", path, patience=self._patience, content=content, headers=headers, wait=120)
+        return wire.Checkpoint.model_validate_json(response.content)
+
+    def download_checkpoint(self, path: str, target: BinaryIO, *, sha256: str | None = None) -> int:
+        """Write the checkpoint at `path` (a lease's `resume.checkpoint`) to `target`; its size in bytes.
+
+        InvalidValue when what came is not what `sha256` says.
+        """
+        digest = self._download(path, target)
+        if sha256 is not None and digest != sha256:
+            raise InvalidValue(f"the checkpoint {path} arrived damaged: its SHA-256 is {digest}, not {sha256}")
+        return target.tell()
+
+    def append_logs(self, lease: str, lines: Sequence[wire.LogText]) -> None:
+        self._send("POST", f"/v1/leases/{lease}/logs", _body(wire.LogLines(lines=list(lines))))
+
+    # --- workers, keys, server ---------------------------------------------------------------------------------------------
+
+    def register_worker(self, registration: wire.WorkerRegistration) -> wire.Worker:
+        return wire.Worker.model_validate_json(self._send("POST", "/v1/workers", _body(registration)).content)
+
+    def list_workers(self) -> list[wire.Worker]:
+        return _workers.validate_python(_items(self._get("/v1/workers")))
+
+    def get_worker(self, worker: int) -> wire.Worker:
+        return wire.Worker.model_validate_json(self._get(f"/v1/workers/{worker}").content)
+
+    def create_key(self, key: wire.KeyCreate) -> wire.CreatedKey:
+        return wire.CreatedKey.model_validate_json(self._send("POST", "/v1/keys", _body(key)).content)
+
+    def list_keys(self) -> list[wire.Key]:
+        return _keys.validate_python(_items(self._get("/v1/keys")))
+
+    def revoke_key(self, key_id: str) -> None:
+        self._send("DELETE", f"/v1/keys/{quote(key_id, safe='')}")
+
+    def whoami(self) -> dict[str, Any]:
+        """Who the key says is calling: name, scope, project."""
+        answer: dict[str, Any] = self._get("/v1/me").json()
+        return answer
+
+    def catalog(self) -> dict[str, Any]:
+        answer: dict[str, Any] = self._get("/v1/catalog").json()
+        return answer
+
+    # --- requests ----------------------------------------------------------------------------------------------------------
+
+    def _get(self, path: str, **params: Any) -> httpx.Response:
+        return self._connection.request("GET", path, patience=self._patience, params=params)
+
+    def _send(
+        self, method: str, path: str, body: bytes | None = None, *, wait: float = 0.0, request_key: str | None = None
+    ) -> httpx.Response:
+        return self._connection.request(method, path, patience=self._patience, content=body, wait=wait, request_key=request_key)
+
+    def _move(self, study: str | int, verb: str) -> wire.Study:
+        return wire.Study.model_validate_json(self._send("POST", f"{_study(study)}/{verb}").content)
+
+    def _download(self, path: str, target: BinaryIO, **params: Any) -> str:
+        """Write the answer to `target` and return its SHA-256."""
+        digest = hashlib.sha256()
+
+        def receive(response: httpx.Response) -> None:
+            for chunk in response.iter_bytes(CHUNK):
+                digest.update(chunk)
+                target.write(chunk)
+
+        self._connection.request("GET", path, patience=self._patience, params=params, receive=receive)
+        return digest.hexdigest()
+
+
+def _study(study: str | int) -> str:
+    return f"/v1/studies/{quote(str(study), safe='')}"
+
+
+def _body(model: wire.Body) -> bytes:
+    return model.model_dump_json(exclude_defaults=True).encode()
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return TypeAdapter(dict[str, Any]).dump_json(wire.encode_numbers(dict(value)))
+
+
+def _items(response: httpx.Response) -> Any:
+    """The list of an answer, bare or under `items`."""
+    answer = response.json()
+    return answer["items"] if isinstance(answer, dict) else answer
+
+
+def _chunks(stream: BinaryIO) -> Iterator[bytes]:
+    while chunk := stream.read(CHUNK):
+        yield chunk
