@@ -12,7 +12,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -164,10 +164,10 @@ class Connection:
                 self._reached = True
                 if response.is_success:
                     if receive is not None:
-                        with response:
+                        with closing(response):
                             self._consume(response, receive)
                     return response
-                with response:
+                with closing(response):
                     failure = self._rebuild(response)
                 if response.status_code not in _RETRIED and not (tries and isinstance(failure, IdempotencyConflict)):
                     raise failure
