@@ -1,0 +1,501 @@
+"""The study spec: what a user submits, as frozen data with all defaults; one sentence for each thing wrong with it.
+
+Fields and what they allow stand in the models below, and the descriptions are what error messages say. Parameters are read by
+`tuner.space`, options of samplers and pruners by `tuner.strategies`, trainer configurations by `tuner.catalog`, files by
+`tuner.spec_file`. Weakness: what goes together is only looked at once every field by itself is right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from tuner.errors import FieldError, InvalidSpace, InvalidSpec
+from tuner.parameters import is_finite, is_text, near, printable, show
+from tuner.space import FloatParameter, IntParameter, SearchSpace
+from tuner.strategies import PRUNERS, SAMPLERS, read_pruner, read_sampler
+
+MAX_DEPTH = 16
+MAX_ITEMS = 100_000
+"""Values in one spec, all levels together. Anchors let a small YAML file stand for billions."""
+COMMAND_FIELDS = ("number", "seed")
+"""What a command's `{placeholder}` can name besides parameters."""
+_ITEMS = {
+    "objectives": "a mapping such as {name: val_loss, direction: minimize}",
+    "command": "a text of at most 10000 characters",
+    "tags": "a text of 1 to 500 characters",
+}
+"""What the elements of a list may be; the description of its field speaks of the whole."""
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
+_ENTRYPOINT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*", re.ASCII)
+
+
+class Problems(ValueError):
+    """What a validator found wrong, located relative to the field it validates."""
+
+    def __init__(self, errors: list[FieldError]) -> None:
+        super().__init__("; ".join(str(error) for error in errors))
+        self.errors = errors
+
+
+def _whole(value: object) -> object:
+    """Integers only, where pydantic would take "7", true and 7.5 as well; 7.0 passes, for clients whose JSON has no integers."""
+    if not is_finite(value) or value != int(value):
+        raise ValueError
+    return int(value)
+
+
+def _number(value: object) -> object:
+    if not is_finite(value):
+        raise ValueError
+    return float(value)
+
+
+def _read_space(raw: Any) -> SearchSpace:
+    try:
+        return raw if isinstance(raw, SearchSpace) else SearchSpace.parse(raw)
+    except InvalidSpace as error:
+        raise Problems([FieldError(e.loc.removeprefix("space").removeprefix("."), e.msg) for e in error.errors]) from None
+
+
+def _check_name(name: str) -> str:
+    # "." and ".." would be taken out of a path by the client, digits would be taken for an id.
+    if not name.isprintable() or "/" in name or name != name.strip() or name in (".", "..") or name.isdecimal():
+        raise ValueError
+    return name
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Number = Annotated[float, BeforeValidator(_number)]
+Space = Annotated[
+    SearchSpace,
+    PlainValidator(_read_space),
+    PlainSerializer(SearchSpace.to_json, return_type=dict[str, Any]),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": "object"}}),
+]
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """The canonical form, defaults included."""
+        return self.model_dump(mode="json")
+
+
+class Direction(StrEnum):
+    MAXIMIZE = "maximize"
+    MINIMIZE = "minimize"
+
+
+class Executor(StrEnum):
+    TRAINER = "trainer"
+    ENTRYPOINT = "entrypoint"
+    COMMAND = "command"
+    EXTERNAL = "external"
+
+
+class Objective(Model):
+    name: str = Field(
+        min_length=1,
+        max_length=128,
+        pattern=r"^[^\x00-\x1f\x7f]+$",
+        description="a metric's name of 1 to 128 printable characters",
+    )
+    direction: Direction = Field(description="maximize or minimize")
+
+
+class SamplerSpec(Model):
+    """In files and JSON the options stand beside the name: {name: tpe, seed: 7, n_startup_trials: 20}."""
+
+    name: str = Field(default="auto", description="one of " + ", ".join(SAMPLERS))
+    seed: Whole | None = Field(default=None, ge=0, lt=2**32, description=f"an integer from 0 to {2**32 - 1}, or null")
+    options: dict[str, Any] = Field(default={}, description="a mapping of options", validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, data: Any) -> Any:
+        return _gather_options(data, ("name", "seed"))
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in SAMPLERS:
+            raise ValueError(f"no such sampler: {show(name)}; {near(name, SAMPLERS)}")
+        return name
+
+    @field_validator("options")
+    @classmethod
+    def _read_options(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if "name" not in info.data:
+            return options
+        read, problems = read_sampler(info.data["name"], options)
+        if problems:
+            raise Problems(problems)
+        return read
+
+    @model_serializer
+    def _flat(self) -> dict[str, Any]:
+        return {"name": self.name, "seed": self.seed, **self.options}
+
+
+class PrunerSpec(Model):
+    """In files and JSON the options stand beside the name: {name: percentile, percentile: 25}."""
+
+    name: str = Field(default="auto", description="one of " + ", ".join(PRUNERS))
+    options: dict[str, Any] = Field(default={}, description="a mapping of options", validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, data: Any) -> Any:
+        return _gather_options(data, ("name",))
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name == "promotion":
+            raise ValueError(f"promotion is not available yet in this version; allowed are {', '.join(PRUNERS)}")
+        if name not in PRUNERS:
+            raise ValueError(f"no such pruner: {show(name)}; {near(name, PRUNERS)}")
+        return name
+
+    @field_validator("options")
+    @classmethod
+    def _read_options(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if "name" not in info.data:
+            return options
+        read, problems = read_pruner(info.data["name"], options)
+        if problems:
+            raise Problems(problems)
+        return read
+
+    @model_serializer
+    def _flat(self) -> dict[str, Any]:
+        return {"name": self.name, **self.options}
+
+
+class Resources(Model):
+    """What one trial occupies; trials of less than one GPU share it."""
+
+    gpus: Number = Field(default=0.0, ge=0, le=1024, description="0, a fraction below 1, or a whole number up to 1024")
+    cpus: Number = Field(default=1.0, ge=0, le=4096, description="a number from 0 to 4096")
+
+    @field_validator("gpus")
+    @classmethod
+    def _whole_or_fraction(cls, gpus: float) -> float:
+        if gpus > 1 and not gpus.is_integer():
+            raise ValueError
+        return gpus
+
+
+class TrialSpec(Model):
+    """What a worker does with a trial. `trainer`, `entrypoint` and `args`, `command` each belong to one executor."""
+
+    executor: Executor = Field(default=Executor.EXTERNAL, description="trainer, entrypoint, command or external")
+    trainer: dict[str, Any] | None = Field(
+        default=None, description="a mapping such as {dataset: {name: digits}, model: {name: mlp}}"
+    )
+    entrypoint: str | None = Field(default=None, max_length=300, description='a text of the form "package.module:function"')
+    args: dict[str, Any] | None = Field(default=None, description="a mapping of keyword arguments")
+    command: tuple[Annotated[str, Field(max_length=10_000)], ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description='a list of texts, the program first, such as [python, train.py, "--lr={lr}"]',
+    )
+    resources: Resources = Field(default_factory=Resources, description="a mapping such as {gpus: 1, cpus: 4}")
+
+    @field_validator("entrypoint")
+    @classmethod
+    def _check_entrypoint(cls, entrypoint: str | None) -> str | None:
+        if entrypoint is not None and not _ENTRYPOINT.fullmatch(entrypoint):
+            raise ValueError
+        return entrypoint
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_args(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and data.get("executor") == Executor.ENTRYPOINT and data.get("args") is None:
+            return {**data, "args": {}}
+        return data
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
+        problems: list[FieldError] = []
+        owners = {"trainer": "trainer", "entrypoint": "entrypoint", "args": "entrypoint", "command": "command"}
+        for part, owner in owners.items():
+            if getattr(self, part) is not None and self.executor != owner:
+                problems.append(FieldError(part, f"is only allowed with executor: {owner}, not with {self.executor}"))
+        own = self.executor.value
+        if own != "external" and getattr(self, own) is None:
+            problems.append(FieldError(own, f"is missing: {TrialSpec.model_fields[own].description}"))
+        if self.command is not None and not self.command[0].strip():
+            problems.append(FieldError("command.0", "must name a program"))
+        if problems:
+            raise Problems(problems)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _own_parts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if value is not None}
+
+
+class Limits(Model):
+    """Where a study ends; null is no limit."""
+
+    max_trials: Whole | None = Field(
+        default=100, ge=1, le=10**9, description="an integer from 1 to 1000000000, or null for no limit"
+    )
+    max_concurrent_trials: Whole | None = Field(
+        default=None, ge=1, le=10**9, description="an integer from 1 to 1000000000, or null for no limit"
+    )
+    max_failed_trials: Whole | None = Field(
+        default=None, ge=0, le=10**9, description="an integer from 0 to 1000000000, or null for no limit"
+    )
+    max_attempts: Whole = Field(default=3, ge=1, le=1000, description="an integer from 1 to 1000")
+    timeout: Number | None = Field(default=None, gt=0, le=1e9, description="a number of seconds above 0, or null for no limit")
+    trial_timeout: Number | None = Field(
+        default=None, gt=0, le=1e9, description="a number of seconds above 0, or null for no limit"
+    )
+    max_gpu_seconds: Number | None = Field(
+        default=None, gt=0, le=1e15, description="a number of seconds above 0, or null for no limit"
+    )
+    target: Number | None = Field(default=None, description="a finite number, or null for none")
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Limits:
+        """InvalidSpec with all problems, each located as `limits.NAME`."""
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise InvalidSpec(errors=_explain(cls, error, ("limits",))) from None
+
+
+class StudySpec(Model):
+    name: Annotated[str, AfterValidator(_check_name)] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=128,
+        description="1 to 128 printable characters, without '/', blanks at the ends, and not digits only; leave it out to have one made",
+    )
+    objectives: tuple[Objective, ...] = Field(
+        min_length=1, max_length=32, description="a list of 1 to 32 mappings such as {name: val_loss, direction: minimize}"
+    )
+    space: Space = Field(description="a mapping of parameters, such as lr: {type: float, low: 0.001, high: 0.1}")
+    sampler: SamplerSpec = Field(default_factory=SamplerSpec, description="a mapping such as {name: auto}")
+    pruner: PrunerSpec = Field(default_factory=PrunerSpec, description="a mapping such as {name: auto}")
+    trial: TrialSpec = Field(default_factory=TrialSpec, description="a mapping such as {executor: external}")
+    limits: Limits = Field(default_factory=Limits, description="a mapping such as {max_trials: 100}")
+    tags: tuple[Annotated[str, Field(min_length=1, max_length=500)], ...] = Field(
+        default=(), max_length=50, description="a list of at most 50 texts of 1 to 500 characters"
+    )
+    notes: str = Field(default="", max_length=20_000, description="a text of at most 20000 characters")
+
+    @classmethod
+    def parse(cls, data: Any) -> StudySpec:
+        """Read the JSON form. InvalidSpec carries every problem found, each with its path."""
+        problems = list(_json_problems(data, "", 0, [0]))
+        if problems:
+            raise InvalidSpec(errors=problems)
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise InvalidSpec(errors=_explain(cls, error)) from None
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> StudySpec:
+        """Read a YAML or JSON file. InvalidSpec also where the file cannot be read."""
+        from tuner.spec_file import read_spec_file
+
+        return cls.parse(read_spec_file(Path(path)))
+
+    def digest(self) -> str:
+        """SHA-256 of everything but the name. Parameters in another order are another spec: they are sampled in that order."""
+        body = {key: value for key, value in self.to_json().items() if key != "name"}
+        text = json.dumps([body, list(self.space.parameters)], sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        problems = [*self._objective_problems(), *self._sampler_problems(), *self._command_problems()]
+        if self.trial.trainer is not None:
+            from tuner.catalog import check_objectives, check_trainer
+
+            problems += check_trainer(self.trial.trainer, self.space)
+            problems += check_objectives(self.trial.trainer, self.space, [objective.name for objective in self.objectives])
+        if problems:
+            raise Problems(problems)
+        return self
+
+    def _objective_problems(self) -> Iterator[FieldError]:
+        names = [objective.name for objective in self.objectives]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                yield FieldError(f"objectives.{index}.name", f"repeats {show(name)}; objectives must differ in name")
+        if len(names) == 1:
+            return
+        if not SAMPLERS[self.sampler.name].is_multi_objective:
+            able = [name for name, sampler in SAMPLERS.items() if sampler.is_multi_objective]
+            yield FieldError(
+                "sampler.name", f"{self.sampler.name} optimizes a single objective; with several use {', '.join(able)}"
+            )
+        if not PRUNERS[self.pruner.name].is_multi_objective:
+            yield FieldError("pruner.name", f"{self.pruner.name} judges by a single objective; with several use auto or none")
+        if self.limits.target is not None:
+            yield FieldError("limits.target", "needs a single objective; with several leave it out")
+
+    def _sampler_problems(self) -> Iterator[FieldError]:
+        sampler = self.sampler.name
+        if sampler in ("grid", "brute_force"):
+            for name, parameter in self.space.parameters.items():
+                if isinstance(parameter, FloatParameter) and parameter.num_values is None:
+                    way = "list its values as choices" if parameter.log else f"give {name} a step"
+                    yield FieldError(
+                        f"space.{name}",
+                        f"has a continuum of values, {sampler} needs finitely many: {way} or choose another sampler",
+                    )
+        if sampler == "cmaes" and not any(
+            isinstance(parameter, FloatParameter | IntParameter) and parameter.num_values != 1
+            for parameter in self.space.roots.values()
+        ):
+            yield FieldError(
+                "sampler.name", "cmaes needs a float or int parameter without a condition; choose another sampler, such as tpe"
+            )
+
+    def _command_problems(self) -> Iterator[FieldError]:
+        for index, argument in enumerate(self.trial.command or ()):
+            for match in _PLACEHOLDER.finditer(argument):
+                name = match.group(1)
+                if name is None or (name in COMMAND_FIELDS and index > 0):
+                    continue
+                loc = f"trial.command.{index}"
+                parameter = self.space.parameters.get(name)
+                if index == 0:
+                    yield FieldError(loc, "the program is fixed: only the arguments after it can hold {placeholders}")
+                elif parameter is None:
+                    known = [*self.space.parameters, *COMMAND_FIELDS]
+                    yield FieldError(
+                        loc, f"{{{name}}} is no parameter of the space; {near(name, known)} (write {{{{ and }}}} for braces)"
+                    )
+                elif parameter.when:
+                    yield FieldError(
+                        loc, f"{{{name}}} is absent from some trials, by its condition: read it from TUNER_PARAMS instead"
+                    )
+
+
+def _gather_options(data: Any, own: tuple[str, ...]) -> Any:
+    """Move the options that stand beside the name under `options`, where the model has them."""
+    if not isinstance(data, Mapping):
+        return data
+    nested = data.get("options", {})
+    options = dict(nested) if isinstance(nested, Mapping) else {"options": nested}
+    options |= {key: value for key, value in data.items() if key not in (*own, "options")}
+    return {key: data[key] for key in own if key in data} | {"options": options}
+
+
+def _json_problems(value: object, loc: str, depth: int, seen: list[int]) -> Iterator[FieldError]:
+    """What JSON, PostgreSQL or a bounded memory could not hold. `seen` counts the values looked at."""
+    seen[0] += 1
+    if seen[0] > MAX_ITEMS:
+        if seen[0] == MAX_ITEMS + 1:
+            yield FieldError("", f"holds more than {MAX_ITEMS} values in all")
+    elif isinstance(value, Mapping | list | tuple):
+        if depth >= MAX_DEPTH:
+            yield FieldError(loc, f"is nested deeper than {MAX_DEPTH} levels")
+            return
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, item in items:
+            path = f"{loc}.{printable(key) if isinstance(key, str) else key}".lstrip(".")
+            if isinstance(value, Mapping) and not (isinstance(key, str) and is_text(key)):
+                yield FieldError(path, "must be a text as a key, without NUL: put it in quotes")
+            yield from _json_problems(item, path, depth + 1, seen)
+            if seen[0] > MAX_ITEMS:
+                return
+    elif isinstance(value, str):
+        if not is_text(value):
+            yield FieldError(loc, "may not contain NUL or half a surrogate pair")
+    elif not (value is None or isinstance(value, bool) or is_finite(value)):
+        kind = (
+            "a finite number"
+            if isinstance(value, int | float)
+            else "a text (in quotes), a number, true, false, null, a list or a mapping"
+        )
+        yield FieldError(loc, f"must be {kind}, not {show(value)}")
+
+
+def _explain(model: type[BaseModel], error: ValidationError, prefix: tuple[str, ...] = ()) -> list[FieldError]:
+    """Pydantic's findings as sentences that say what is allowed."""
+    found: list[FieldError] = []
+    for item in error.errors(include_url=False):
+        loc = [part for part in item["loc"] if not isinstance(part, str) or "(" not in part]
+        cause = item.get("ctx", {}).get("error")
+        if isinstance(cause, Problems):
+            start = [*prefix, *loc[:-1]] if loc[-1:] == ["options"] else [*prefix, *loc]
+            found += [FieldError(".".join(map(str, [*start, e.loc] if e.loc else start)), e.msg) for e in cause.errors]
+            continue
+        if item["type"] == "too_short" and item["input"]:  # its elements have been reported
+            continue
+        owner, description = _find(model, loc)
+        if item["type"] == "extra_forbidden":
+            msg = f"unknown key; {near(str(loc[-1]), owner.model_fields)}"
+        elif item["type"] == "missing":
+            msg = f"is missing: {description}"
+        elif cause is not None and str(cause):
+            msg = str(cause)
+        else:
+            msg = f"must be {description}, not {show(item['input'])}"
+        found.append(FieldError(".".join(map(str, [*prefix, *map(_part, loc)])), msg))
+    return list(dict.fromkeys(found))
+
+
+def _part(part: str | int) -> str | int:
+    return printable(part) if isinstance(part, str) else part
+
+
+def _find(model: type[BaseModel], loc: list[str | int]) -> tuple[type[BaseModel], str]:
+    """The model that holds the last field of a path, and what that field allows."""
+    description = "a mapping with at least objectives and space"
+    owner = model
+    current: type[BaseModel] | None = model
+    field_name = ""
+    for part in loc:
+        if isinstance(part, int):
+            description = _ITEMS[field_name]
+            continue
+        field_name = part
+        if current is None:
+            break
+        owner, field = current, current.model_fields.get(part)
+        if field is None:
+            break
+        description = field.description or description
+        current = _model_within(field.annotation)
+    return owner, description
+
+
+def _model_within(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for found in map(_model_within, get_args(annotation)) if found is not None), None)

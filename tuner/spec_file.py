@@ -1,0 +1,92 @@
+"""Reading a study file, YAML or JSON, into plain data; what the data mean is left to `tuner.spec`.
+
+Stricter than the formats: a key given twice is refused, where both would silently take the last. And YAML numbers are read as of
+YAML 1.2, so that 1e-5 is a number and not a text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from tuner.errors import FieldError, InvalidSpec
+from tuner.parameters import show
+
+MAX_BYTES = 1_000_000
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+")
+
+
+def read_spec_file(path: Path) -> Any:
+    """The data of a file, JSON where its name ends so. InvalidSpec with one sentence where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise _refused(path, "there is no such file") from None
+    except (OSError, ValueError) as error:
+        raise _refused(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if len(content) > MAX_BYTES:
+        raise _refused(path, f"is larger than the {MAX_BYTES} bytes a study file may have")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _refused(path, f"is not UTF-8 text (byte {error.start})") from None
+    try:
+        data = _read_json(text) if path.suffix.lower() == ".json" else _read_yaml(text)
+    except RecursionError:
+        raise _refused(path, "is nested far too deep") from None
+    except ValueError as error:
+        raise _refused(path, str(error).partition(";")[0]) from None
+    if not isinstance(data, dict):
+        kind = "is empty" if data is None else f"holds {'a list' if isinstance(data, list) else show(data)}"
+        raise _refused(path, f"{kind}; a study file is a mapping with at least objectives and space")
+    return data
+
+
+def _read_json(text: str) -> Any:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in mapping:
+                raise ValueError(f"the key {show(key)} is given twice in one mapping")
+            mapping[key] = value
+        return mapping
+
+    try:
+        return json.loads(text, object_pairs_hook=unique)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"is not JSON: {error.msg} in line {error.lineno}, column {error.colno}") from None
+
+
+def _read_yaml(text: str) -> Any:
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+            # While composing: constructing mixes merged keys (<<) among those of the mapping.
+            node = super().compose_mapping_node(anchor)
+            seen: set[str] = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    if key.value in seen:
+                        raise yaml.MarkedYAMLError(
+                            problem=f"the key {show(key.value)} is given twice", problem_mark=key.start_mark
+                        )
+                    seen.add(key.value)
+            return node
+
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(f"^{_FLOAT.pattern}$"), list("-+.0123456789"))
+    try:
+        return yaml.load(text, Loader)  # noqa: S506  (a SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
+        raise ValueError(f"is not YAML: {error.problem or error.context}{where}") from None
+    except yaml.reader.ReaderError as error:
+        raise ValueError(f"is not YAML: {error.reason} at character {error.position + 1}") from None
+
+
+def _refused(path: Path, msg: str) -> InvalidSpec:
+    return InvalidSpec(errors=[FieldError("", f"{path}: {msg}")])
