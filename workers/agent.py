@@ -99,6 +99,8 @@ class Agent:
         self._waker.wake()
 
     def run(self) -> int:
+        if self._options.scratch is not None:
+            self._options.scratch.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix="tuner-worker-", dir=self._options.scratch))
         places: list[Place] = []
         try:

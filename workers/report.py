@@ -113,16 +113,16 @@ class Trial:
         from workers.training import checkpoint
 
         folder = self.checkpoint_folder(step)
-        checkpoint.save(folder, state, step)
+        checkpoint.save(folder, state)
         self.send_checkpoint(folder, step)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """The state this attempt resumes from, or None for a fresh start."""
+        """The state this attempt resumes from, its tensors on the CPU, or None for a fresh start."""
         if self.resume_path is None:
             return None
         from workers.training import checkpoint
 
-        return checkpoint.load(self.resume_path, self.device).state
+        return checkpoint.load(self.resume_path)
 
     def send_checkpoint(self, folder: Path, step: int) -> None:
         """Hand a finished folder below `scratch` to the agent, which uploads and then removes it."""
