@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
-LEAVES = ("tuner", "tuner.errors", "tuner.parameters", "tuner.space", "tuner.space_reader", "tuner.spec", "tuner.wire", "tuner.settings", "tuner.catalog")
+LEAVES = ("tuner", "tuner.errors", "tuner.parameters", "tuner.space", "tuner.space_reader", "tuner.spec", "tuner.spec_file", "tuner.wire", "tuner.settings", "tuner.catalog")
 FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "misc"}
 
 

@@ -371,7 +371,7 @@ def _after(key: Any, position: tuple[Any, ...], *, descending: bool) -> Any:
     value, number = position
     if value is None:
         return and_(key.is_(None), trial_table.c.number > number)
-    if isinstance(key.type.python_type(), str) is False and isinstance(value, str):
+    if isinstance(value, str):  # a time or an infinity, as text in the cursor
         value = sql_cast(value, key.type)
     beyond = key < value if descending else key > value
     return or_(beyond, and_(key == value, trial_table.c.number > number), key.is_(None))

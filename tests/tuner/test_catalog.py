@@ -75,7 +75,7 @@ def test_the_example_of_the_contract_is_accepted() -> None:
     ("change", "message"),
     [
         ({"optimiser": {"name": "adam"}}, "trial.trainer.optimiser: unknown field; did you mean optimizer?"),
-        ({"optimizer": {"name": "adm"}}, "trial.trainer.optimizer.name: unknown name 'adm'; did you mean adam or adamw?"),
+        ({"optimizer": {"name": "adm"}}, "trial.trainer.optimizer.name: unknown name 'adm'; did you mean adam or radam or nadam?"),
         (
             {"optimizer": {"name": "adam", "lr": -1}},
             "trial.trainer.optimizer.lr: must be a number above 0, not -1",

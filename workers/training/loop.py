@@ -170,6 +170,8 @@ def run_epoch(run: Run, epoch: int) -> dict[str, float]:
     batches = (order,) if run.facts.full_batch else torch.split(order, config.batch_size)
     lr = run.schedule.get_last_lr()[0]
     run.model.train()
+    if run.facts.train_eval:
+        run.optimizer.train()  # type: ignore[attr-defined]
     began = time.perf_counter()
     for batch in batches:
         loss, norm = take_step(run, part.inputs[batch], part.targets[batch])
@@ -179,6 +181,8 @@ def run_epoch(run: Run, epoch: int) -> dict[str, float]:
     seconds = time.perf_counter() - began
     if not math.isfinite(train_loss):
         raise TrainingFailed("nan", f"the training loss was {train_loss} in epoch {epoch}")
+    if run.facts.train_eval:
+        run.optimizer.eval()  # type: ignore[attr-defined]
     held = metrics.evaluate(run.model, run.data.validation, run.loss, run.data.task)
     if not math.isfinite(held["loss"]):
         raise TrainingFailed("nan", f"the validation loss was {held['loss']} after epoch {epoch}")

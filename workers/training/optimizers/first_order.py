@@ -8,7 +8,10 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from workers.training.optimizers.muon import Muon
+from workers.training.optimizers.parameter_free import Prodigy, ScheduleFreeAdamW
 from workers.training.optimizers.rmsprop import RMSpropInside
+from workers.training.optimizers.sign_and_ratio import LAMB, Lion
 
 
 def _sgd(params: Any, *, lr: float, weight_decay: float, momentum: float = 0.0, nesterov: bool = False) -> Optimizer:
@@ -61,6 +64,88 @@ def _adamw(params: Any, *, lr: float, beta1: float, beta2: float, eps: float, am
     return torch.optim.AdamW(params, lr=lr, betas=(beta1, beta2), eps=eps, amsgrad=amsgrad, weight_decay=weight_decay)
 
 
+def _nadam(
+    params: Any, *, lr: float, beta1: float, beta2: float, eps: float, momentum_decay: float, weight_decay: float
+) -> Optimizer:
+    return torch.optim.NAdam(
+        params, lr=lr, betas=(beta1, beta2), eps=eps, momentum_decay=momentum_decay, weight_decay=weight_decay
+    )
+
+
+def _radam(params: Any, *, lr: float, beta1: float, beta2: float, eps: float, weight_decay: float) -> Optimizer:
+    return torch.optim.RAdam(params, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay)
+
+
+def _adamax(params: Any, *, lr: float, beta1: float, beta2: float, eps: float, weight_decay: float) -> Optimizer:
+    return torch.optim.Adamax(params, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay)
+
+
+def _adafactor(
+    params: Any, *, lr: float, beta2_decay: float, min_scale: float, clip_threshold: float, weight_decay: float
+) -> Optimizer:
+    return torch.optim.Adafactor(
+        params, lr=lr, beta2_decay=beta2_decay, eps=(None, min_scale), d=clip_threshold, weight_decay=weight_decay
+    )
+
+
+def _lion(params: Any, *, lr: float, beta1: float, beta2: float, weight_decay: float) -> Optimizer:
+    return Lion(params, lr=lr, betas=(beta1, beta2), weight_decay=weight_decay)
+
+
+def _lamb(params: Any, *, lr: float, beta1: float, beta2: float, eps: float, weight_decay: float) -> Optimizer:
+    return LAMB(params, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay)
+
+
+def _muon(
+    params: Any,
+    *,
+    lr: float,
+    momentum: float,
+    iterations: int,
+    adamw_lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+) -> Optimizer:
+    return Muon(
+        params,
+        lr=lr,
+        momentum=momentum,
+        iterations=iterations,
+        adamw_lr=adamw_lr,
+        betas=(beta1, beta2),
+        eps=eps,
+        weight_decay=weight_decay,
+    )
+
+
+def _prodigy(
+    params: Any,
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    d0: float,
+    d_coefficient: float,
+    weight_decay: float,
+) -> Optimizer:
+    return Prodigy(
+        params,
+        lr=lr,
+        betas=(beta1, beta2),
+        eps=eps,
+        d0=d0,
+        d_coefficient=d_coefficient,
+        weight_decay=weight_decay,
+    )
+
+
+def _schedule_free_adamw(params: Any, *, lr: float, beta1: float, beta2: float, eps: float, weight_decay: float) -> Optimizer:
+    return ScheduleFreeAdamW(params, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay)
+
+
 BUILDERS: dict[str, Callable[..., Optimizer]] = {
     "gd": _sgd,
     "sgd": _sgd,
@@ -72,4 +157,13 @@ BUILDERS: dict[str, Callable[..., Optimizer]] = {
     "rmsprop": _rmsprop,
     "adam": _adam,
     "adamw": _adamw,
+    "nadam": _nadam,
+    "radam": _radam,
+    "adamax": _adamax,
+    "adafactor": _adafactor,
+    "lion": _lion,
+    "lamb": _lamb,
+    "muon": _muon,
+    "prodigy": _prodigy,
+    "schedule_free_adamw": _schedule_free_adamw,
 }
