@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -33,31 +33,15 @@ from pydantic import (
 )
 
 from tuner.errors import FieldError, InvalidSpace, InvalidSpec
-from tuner.parameters import is_finite, is_text, near, printable, show
+from tuner.parameters import is_finite, near, show
 from tuner.space import FloatParameter, IntParameter, SearchSpace
+from tuner.spec_errors import Problems, explain, json_problems
 from tuner.strategies import PRUNERS, SAMPLERS, read_pruner, read_sampler
 
-MAX_DEPTH = 16
-MAX_ITEMS = 100_000
-"""Values in one spec, all levels together. Anchors let a small YAML file stand for billions."""
 COMMAND_FIELDS = ("number", "seed")
 """What a command's `{placeholder}` can name besides parameters."""
-_ITEMS = {
-    "objectives": "a mapping such as {name: val_loss, direction: minimize}",
-    "command": "a text of at most 10000 characters",
-    "tags": "a text of 1 to 500 characters",
-}
-"""What the elements of a list may be; the description of its field speaks of the whole."""
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 _ENTRYPOINT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*", re.ASCII)
-
-
-class Problems(ValueError):
-    """What a validator found wrong, located relative to the field it validates."""
-
-    def __init__(self, errors: list[FieldError]) -> None:
-        super().__init__("; ".join(str(error) for error in errors))
-        self.errors = errors
 
 
 def _whole(value: object) -> object:
@@ -290,7 +274,7 @@ class Limits(Model):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise InvalidSpec(errors=_explain(cls, error, ("limits",))) from None
+            raise InvalidSpec(errors=explain(cls, error, ("limits",))) from None
 
 
 class StudySpec(Model):
@@ -316,13 +300,13 @@ class StudySpec(Model):
     @classmethod
     def parse(cls, data: Any) -> StudySpec:
         """Read the JSON form. InvalidSpec carries every problem found, each with its path."""
-        problems = list(_json_problems(data, "", 0, [0]))
+        problems = list(json_problems(data))
         if problems:
             raise InvalidSpec(errors=problems)
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise InvalidSpec(errors=_explain(cls, error)) from None
+            raise InvalidSpec(errors=explain(cls, error)) from None
 
     @classmethod
     def from_file(cls, path: str | Path) -> StudySpec:
@@ -413,89 +397,3 @@ def _gather_options(data: Any, own: tuple[str, ...]) -> Any:
     options = dict(nested) if isinstance(nested, Mapping) else {"options": nested}
     options |= {key: value for key, value in data.items() if key not in (*own, "options")}
     return {key: data[key] for key in own if key in data} | {"options": options}
-
-
-def _json_problems(value: object, loc: str, depth: int, seen: list[int]) -> Iterator[FieldError]:
-    """What JSON, PostgreSQL or a bounded memory could not hold. `seen` counts the values looked at."""
-    seen[0] += 1
-    if seen[0] > MAX_ITEMS:
-        if seen[0] == MAX_ITEMS + 1:
-            yield FieldError("", f"holds more than {MAX_ITEMS} values in all")
-    elif isinstance(value, Mapping | list | tuple):
-        if depth >= MAX_DEPTH:
-            yield FieldError(loc, f"is nested deeper than {MAX_DEPTH} levels")
-            return
-        items = value.items() if isinstance(value, Mapping) else enumerate(value)
-        for key, item in items:
-            path = f"{loc}.{printable(key) if isinstance(key, str) else key}".lstrip(".")
-            if isinstance(value, Mapping) and not (isinstance(key, str) and is_text(key)):
-                yield FieldError(path, "must be a text as a key, without NUL: put it in quotes")
-            yield from _json_problems(item, path, depth + 1, seen)
-            if seen[0] > MAX_ITEMS:
-                return
-    elif isinstance(value, str):
-        if not is_text(value):
-            yield FieldError(loc, "may not contain NUL or half a surrogate pair")
-    elif not (value is None or isinstance(value, bool) or is_finite(value)):
-        kind = (
-            "a finite number"
-            if isinstance(value, int | float)
-            else "a text (in quotes), a number, true, false, null, a list or a mapping"
-        )
-        yield FieldError(loc, f"must be {kind}, not {show(value)}")
-
-
-def _explain(model: type[BaseModel], error: ValidationError, prefix: tuple[str, ...] = ()) -> list[FieldError]:
-    """Pydantic's findings as sentences that say what is allowed."""
-    found: list[FieldError] = []
-    for item in error.errors(include_url=False):
-        loc = [part for part in item["loc"] if not isinstance(part, str) or "(" not in part]
-        cause = item.get("ctx", {}).get("error")
-        if isinstance(cause, Problems):
-            start = [*prefix, *loc[:-1]] if loc[-1:] == ["options"] else [*prefix, *loc]
-            found += [FieldError(".".join(map(str, [*start, e.loc] if e.loc else start)), e.msg) for e in cause.errors]
-            continue
-        if item["type"] == "too_short" and item["input"]:  # its elements have been reported
-            continue
-        owner, description = _find(model, loc)
-        if item["type"] == "extra_forbidden":
-            msg = f"unknown key; {near(str(loc[-1]), owner.model_fields)}"
-        elif item["type"] == "missing":
-            msg = f"is missing: {description}"
-        elif cause is not None and str(cause):
-            msg = str(cause)
-        else:
-            msg = f"must be {description}, not {show(item['input'])}"
-        found.append(FieldError(".".join(map(str, [*prefix, *map(_part, loc)])), msg))
-    return list(dict.fromkeys(found))
-
-
-def _part(part: str | int) -> str | int:
-    return printable(part) if isinstance(part, str) else part
-
-
-def _find(model: type[BaseModel], loc: list[str | int]) -> tuple[type[BaseModel], str]:
-    """The model that holds the last field of a path, and what that field allows."""
-    description = "a mapping with at least objectives and space"
-    owner = model
-    current: type[BaseModel] | None = model
-    field_name = ""
-    for part in loc:
-        if isinstance(part, int):
-            description = _ITEMS[field_name]
-            continue
-        field_name = part
-        if current is None:
-            break
-        owner, field = current, current.model_fields.get(part)
-        if field is None:
-            break
-        description = field.description or description
-        current = _model_within(field.annotation)
-    return owner, description
-
-
-def _model_within(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for found in map(_model_within, get_args(annotation)) if found is not None), None)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tuner.cli.options import AsJson, Key, Server, connect
+from tuner.cli.options import AsJson, Key, Server, connect, make_body
 from tuner.cli.output import print_json, print_table, say
 from tuner.wire import KeyCreate, Scope
 
@@ -27,7 +27,9 @@ def create(
     key: Key = None,
 ) -> None:
     """Create a key and print its secret, alone on standard output."""
-    body = KeyCreate(name=name, scope=scope, project=project, expires_in=None if expires_in is None else expires_in * 86400)
+    body = make_body(
+        KeyCreate, name=name, scope=scope, project=project, expires_in=None if expires_in is None else expires_in * 86400
+    )
     with connect(server, key) as client:
         created = client.create_key(body)
     if as_json:

@@ -1,13 +1,14 @@
 """The `tuner` command: all groups together, and what each error means for whoever called it.
 
 Exit codes: 0 done, 1 the work failed, 2 wrong usage or an invalid file, 3 a server is not reachable, 130 interrupted. An error is one
-sentence on standard error. TUNER_TRACEBACK=1 shows where an error comes from.
+sentence on standard error. TUNER_TRACEBACK=1 also shows where an error that nobody foresaw comes from.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -16,7 +17,7 @@ from typer.exceptions import TyperException
 from tuner import __version__
 from tuner.cli import demo, key, migrate, search, server, study, trial, up, worker
 from tuner.cli.output import make_visible, say
-from tuner.cli.parts import follow_parent
+from tuner.cli.parts import TRACEBACK, follow_parent
 from tuner.errors import DatabaseUnavailable, Invalid, ServerUnreachable, TunerError
 
 FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
@@ -76,13 +77,18 @@ def run(arguments: list[str]) -> int:
     except typer.Abort:
         return INTERRUPTED
     except TunerError as error:
-        if os.environ.get("TUNER_TRACEBACK"):
-            raise
         say(f"tuner: {make_visible(' '.join(error.message.split()))}")
         return _exit_code(error)
     except BrokenPipeError:
         # Whoever read the output has left, as `head` does: nothing more to say, also not while the interpreter closes its streams.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        shown = os.environ.get(TRACEBACK)
+        if shown:
+            traceback.print_exc()
+        text = make_visible(" ".join(str(error).split()))[:500]
+        say(f"tuner: unexpected {type(error).__name__}: {text}" + ("" if shown else f" ({TRACEBACK}=1 shows where)"))
         return FAILED
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 LIFELINE = "TUNER_LIFELINE"
+TRACEBACK = "TUNER_TRACEBACK"
 FIRST_BACKOFF, LAST_BACKOFF = 1.0, 30.0
 STEADY = 60.0
 """Seconds after which a part that dies is taken to have worked: its next restart comes soon again."""
@@ -72,7 +73,7 @@ class Part:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    env=self._environment | {LIFELINE: str(reading)},
+                    env=self._environment | {LIFELINE: str(reading), TRACEBACK: "1"},
                     pass_fds=(reading,),
                     start_new_session=True,
                 )

@@ -8,12 +8,11 @@ import time
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
-from tuner.cli.options import AsJson, Key, Server, StudyArgument, TrialArgument, connect
+from tuner.cli.options import AsJson, Key, Server, StudyArgument, TrialArgument, connect, make_body
 from tuner.cli.output import make_visible, print_facts, print_json, print_table, say, show_duration
 from tuner.client import Client
-from tuner.errors import FieldError, InvalidValue
+from tuner.errors import InvalidValue
 from tuner.wire import LogLine, Trial, TrialCreate, TrialState
 
 app = typer.Typer(help="Trials: list, show, enqueue, retry, cancel.", no_args_is_help=True)
@@ -135,11 +134,11 @@ def enqueue(
     key: Key = None,
 ) -> None:
     """Have these parameters tried before anything else."""
-    try:
-        trial = TrialCreate(params=_parse_params(params))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InvalidValue(errors=[FieldError(".".join(str(part) for part in first["loc"][:2]), first["msg"])]) from None
+    given = _parse_params(params)
+    for name, value in given.items():
+        if isinstance(value, dict | list):
+            raise InvalidValue(f"params.{name}: give a number, a text, true, false or null")
+    trial = make_body(TrialCreate, params=given)
     with connect(server, key) as client:
         _print_one(client.create_trial(study, trial), "is enqueued", as_json)
 

@@ -20,7 +20,7 @@ DIGITS: dict[str, Any] = {
     "model": {"name": "mlp", "hidden": [32], "dropout": 0.2},
     "epochs": 4,
 }
-LRS = {"gd": 0.5, "sgd": 0.1, "minibatch": 0.1, "momentum": 0.03, "nesterov": 0.03, "adagrad": 0.05, "rmsprop": 0.003}
+LRS = {"gd": 0.5, "sgd": 0.1, "minibatch": 0.1, "momentum": 0.03, "nesterov": 0.03, "adagrad": 0.05, "radam": 0.01, "lion": 1e-3, "lamb": 0.01, "rmsprop": 0.003}
 
 
 def train(config: dict[str, Any], trial: RecordingTrial | None = None) -> tuple[dict[str, float], RecordingTrial]:

@@ -59,7 +59,8 @@ def inverse_root(matrix: Tensor, degree: int) -> Tensor:
     values, vectors = torch.linalg.eigh(matrix)
     # Rounding may leave the eigenvalues of directions without gradient below zero.
     floor = values.max().clamp(min=1e-30) * torch.finfo(matrix.dtype).eps
-    return (vectors * values.clamp(min=floor).pow(-1 / degree)) @ vectors.T
+    root: Tensor = (vectors * values.clamp(min=floor).pow(-1 / degree)) @ vectors.T
+    return root
 
 
 class SOAP(WeightRule):

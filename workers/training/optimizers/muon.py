@@ -47,7 +47,7 @@ def orthogonalize(matrix: Tensor, iterations: int) -> Tensor:
     """The nearest matrix with all singular values near 1, by Newton-Schulz."""
     a, b, c = QUINTIC
     is_tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if is_tall else matrix
+    x: Tensor = matrix.T if is_tall else matrix
     x = x / x.norm().clamp(min=1e-7)
     for _ in range(iterations):
         gram = x @ x.T

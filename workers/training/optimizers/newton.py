@@ -41,7 +41,7 @@ class VectorRule(CurvatureRule):
             weight.copy_(part)
 
     def unflatten(self, vector: Tensor) -> list[Tensor]:
-        parts = vector.split([w.numel() for w in self.weights])
+        parts = torch.split(vector, [w.numel() for w in self.weights])
         return [part.view_as(w) for part, w in zip(parts, self.weights, strict=True)]
 
     def value_at(self, closure: Closure, vector: Tensor) -> float:
@@ -62,7 +62,7 @@ class VectorRule(CurvatureRule):
 
 
 class Newton(VectorRule):
-    """w <- w - lr (H + damping I)^-1 g with the exact Hessian; damping grows tenfold until the matrix is positive definite."""
+    """w <- w - lr (H + damping I)^-1 g with the exact Hessian; damping is quadrupled until the matrix is positive definite."""
 
     def advance(self, closure: Closure) -> Any:
         group = self.param_groups[0]
@@ -73,7 +73,7 @@ class Newton(VectorRule):
         start = self.vector()
         if group["line_search"]:
             slope = float(gradient.detach() @ direction)
-            self.search(closure, start, float(loss), slope, direction, group["lr"])
+            self.search(closure, start, float(loss.detach()), slope, direction, group["lr"])
         else:
             self.move_to(start + group["lr"] * direction)
         return loss.detach()
@@ -84,7 +84,7 @@ class Newton(VectorRule):
             return torch.zeros(len(gradient), len(gradient), dtype=gradient.dtype, device=gradient.device)
         eye = torch.eye(len(gradient), dtype=gradient.dtype, device=gradient.device)
         rows = []
-        for chunk in eye.split(ROWS_AT_ONCE):  # type: ignore[no-untyped-call]
+        for chunk in torch.split(eye, ROWS_AT_ONCE):
             found = torch.autograd.grad(
                 gradient, self.weights, chunk, retain_graph=True, is_grads_batched=True, allow_unused=True, materialize_grads=True
             )
@@ -103,7 +103,7 @@ class Newton(VectorRule):
                 return torch.cholesky_solve(gradient[:, None], factor)[:, 0]
             if not damping < 1e30:
                 return gradient  # a Hessian that is not finite: descend and let the loss tell
-            damping = max(10 * damping, least)
+            damping = max(4 * damping, least)
 
 
 class NewtonCG(VectorRule):
@@ -115,7 +115,7 @@ class NewtonCG(VectorRule):
         gradient = flatten(gradients).detach()
         direction = self._direction(gradients, gradient, group["max_cg"])
         slope = float(gradient @ direction)
-        self.search(closure, self.vector(), float(loss), slope, direction, group["lr"])
+        self.search(closure, self.vector(), float(loss.detach()), slope, direction, group["lr"])
         return loss.detach()
 
     def _direction(self, gradients: list[Tensor], gradient: Tensor, max_cg: int) -> Tensor:
