@@ -35,7 +35,7 @@ from pydantic import (
 from tuner.errors import FieldError, InvalidSpace, InvalidSpec
 from tuner.parameters import is_finite, near, show
 from tuner.space import FloatParameter, IntParameter, SearchSpace
-from tuner.spec_errors import Problems, explain, json_problems
+from tuner.spec_errors import Problems, explain, json_problems, shortened
 from tuner.strategies import PRUNERS, SAMPLERS, read_pruner, read_sampler
 
 COMMAND_FIELDS = ("number", "seed")
@@ -302,11 +302,11 @@ class StudySpec(Model):
         """Read the JSON form. InvalidSpec carries every problem found, each with its path."""
         problems = list(json_problems(data))
         if problems:
-            raise InvalidSpec(errors=problems)
+            raise InvalidSpec(errors=shortened(problems))
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise InvalidSpec(errors=explain(cls, error)) from None
+            raise InvalidSpec(errors=shortened(explain(cls, error))) from None
 
     @classmethod
     def from_file(cls, path: str | Path) -> StudySpec:
