@@ -1,7 +1,7 @@
 """Executor `command`: a program in any language, started from an argument list, never through a shell.
 
 The protocol, complete:
-* `{name}` in an argument is replaced by the parameter of that name; `{{` and `}}` are braces.
+* `{name}` in an argument is replaced by the parameter of that name, {number} and {seed} by the trial's; `{{` and `}}` are braces.
 * environment: TUNER_PARAMS (JSON object), TUNER_PARAM_<NAME> for each (dots become underscores, capitals), TUNER_TRIAL (number),
   TUNER_SEED, TUNER_DEVICE, TUNER_START_STEP, TUNER_SCRATCH, TUNER_RESUME_PATH (folder; only when there is a checkpoint).
 * the program writes JSON lines to the file descriptor TUNER_REPORT_FD:
@@ -52,7 +52,8 @@ def execute(assignment: Assignment, trial: Trial) -> object:
         raise Refused(
             f"This worker may not run the command {program!r}; its operator can allow it with --allow 'command:{program}'."
         )
-    arguments = [program, *(fill(item, trial.params) for item in template[1:])]
+    params = {"number": trial.number, "seed": trial.seed, **trial.params}
+    arguments = [program, *(fill(item, params) for item in template[1:])]
     die_with_parent(False)
     try:
         return Command(arguments, assignment, trial).run()
