@@ -1,0 +1,411 @@
+"""One study's trials in memory, as the Optuna storage its samplers and pruners read.
+
+Fed by rows that changed (`merge_trial`, `merge_report`: merging a row twice changes nothing) and never rebuilt; reads copy nothing. What
+samplers and pruners write (attributes of trials and of the study) is collected for the transaction that stores their decision, and can be
+rolled back when that transaction does not come about. Trials that wait appear as RUNNING: their configuration is taken, so the samplers
+must know it. Its weakness: trials are Python objects, about 2 kB each, all of a study's.
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
+from typing import Any, NoReturn, Protocol
+
+from optuna.distributions import BaseDistribution
+from optuna.search_space import intersection_search_space
+from optuna.search_space.group_decomposed import _SearchSpaceGroup
+from optuna.storages import BaseStorage
+from optuna.study import Study, StudyDirection
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from tuner.search import distributions
+from tuner.wire import NON_FINITE, TrialState
+
+_OPTUNA_STATES = {
+    TrialState.WAITING: OptunaState.RUNNING,
+    TrialState.RUNNING: OptunaState.RUNNING,
+    TrialState.COMPLETE: OptunaState.COMPLETE,
+    TrialState.PRUNED: OptunaState.PRUNED,
+    TrialState.FAIL: OptunaState.FAIL,
+}
+_MISSING = object()
+
+
+class TrialRow(Protocol):
+    """The columns of `trials` that the history reads."""
+
+    id: int
+    number: int
+    state: str
+    reason: str | None
+    params: str
+    distributions: str
+    objective_values: str | None
+    system_attrs: str
+    judged_step: int | None
+    verdict: str
+
+
+class Observer(Protocol):
+    """Who keeps arrays beside the trials. `index` is the trial's place in `History.trials`."""
+
+    def changed(self, index: int, trial: FrozenTrial) -> None: ...
+
+    def reset(self) -> None: ...
+
+
+class History(BaseStorage):
+    """The trials of one study, in the order of their numbers; an Optuna storage that holds this study alone."""
+
+    def __init__(
+        self,
+        *,
+        study_id: int,
+        name: str,
+        directions: Sequence[str],
+        metric: str,
+        space: Mapping[str, BaseDistribution],
+        system_attrs: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.study_id = study_id
+        self.name = name
+        self.space = dict(space)
+        self.directions = [
+            StudyDirection.MAXIMIZE if direction == "maximize" else StudyDirection.MINIMIZE for direction in directions
+        ]
+        self.metric = metric
+        self.trials: list[FrozenTrial] = []
+        self.states: list[TrialState] = []
+        self.reasons: list[str | None] = []
+        self.verdicts: dict[int, str] = {}
+        self.judged: dict[int, int] = {}
+        self.unjudged: dict[int, list[int]] = {}
+        self.counts: Counter[TrialState] = Counter()
+        self.system_attrs: dict[str, Any] = dict(system_attrs or {})
+        self.foreign = False  # a trial has distributions other than the study's: made by another program
+        self._index: dict[int, int] = {}
+        self._numbers: list[int] = []
+        self._by_id: dict[int, FrozenTrial] = {}
+        self._parsed: dict[str, dict[str, BaseDistribution]] = {}
+        self._having: dict[OptunaState, Counter[str]] = {OptunaState.COMPLETE: Counter(), OptunaState.PRUNED: Counter()}
+        self._signatures: dict[frozenset[str], int] = {}
+        self._observers: list[Observer] = []
+        self._open: list[FrozenTrial] = []
+        self._study_writes: dict[str, Any] = {}
+        self._trial_writes: dict[int, FrozenTrial] = {}
+        self._undo: list[tuple[dict[str, Any], str, Any]] = []
+
+    # --- feeding ---------------------------------------------------------------------------------------------------------
+
+    def merge_trial(self, row: TrialRow) -> bool:
+        """Take in a row of `trials`; whether it told anything new. The reports of a finished trial have to be merged before it."""
+        state = TrialState(row.state)
+        index = self._index.get(row.number)
+        if index is None:
+            trial = self._build(row)
+            index = self._place(trial, state)
+            self._by_id[row.id] = trial
+        else:
+            trial = self.trials[index]
+            if trial._trial_id != row.id:
+                self._by_id.pop(trial._trial_id, None)
+                trial._trial_id = row.id
+                self._by_id[row.id] = trial
+            self.verdicts[row.number] = row.verdict
+            if row.judged_step is not None:
+                self.judged[row.number] = max(row.judged_step, self.judged.get(row.number, row.judged_step))
+            if self.states[index] == state:
+                return False
+            self.counts[self.states[index]] -= 1
+            self.states[index] = state
+        self.counts[state] += 1
+        self.reasons[index] = row.reason
+        self.verdicts[row.number] = row.verdict
+        if row.judged_step is not None:
+            self.judged[row.number] = row.judged_step
+        if row.objective_values is not None:
+            trial._values = [float(value) for value in json.loads(row.objective_values)]
+        trial.state = _OPTUNA_STATES[state]
+        if state.is_finished:
+            self._finished(row.number, trial)
+        for observer in self._observers:
+            observer.changed(index, trial)
+        return True
+
+    def merge_report(self, trial_id: int, step: int, metrics: Mapping[str, Any]) -> bool:
+        """Take in a report; False when its trial is not known yet, so that it must be offered again."""
+        trial = self._by_id.get(trial_id)
+        if trial is None:
+            return False
+        value = metrics.get(self.metric)
+        if value is not None:
+            trial.intermediate_values[step] = NON_FINITE[value] if isinstance(value, str) else float(value)
+        if not trial.state.is_finished() and step > self.judged.get(trial.number, -1):
+            steps = self.unjudged.setdefault(trial.number, [])
+            if step not in steps:
+                bisect.insort(steps, step)
+        return True
+
+    def mark_judged(self, number: int, step: int) -> None:
+        self.judged[number] = step
+        later = [each for each in self.unjudged.pop(number, []) if each > step]
+        if later:
+            self.unjudged[number] = later
+
+    def add_observer(self, observer: Observer) -> None:
+        """Tell `observer` of every trial, those that are there included."""
+        self._observers.append(observer)
+        for index, trial in enumerate(self.trials):
+            observer.changed(index, trial)
+
+    def _build(self, row: TrialRow) -> FrozenTrial:
+        params = json.loads(row.params)
+        known = self._parsed.get(row.distributions)
+        if known is None:
+            known = self._parse(row.distributions)
+        return FrozenTrial(
+            number=row.number,
+            state=OptunaState.RUNNING,
+            value=None,
+            values=None,
+            datetime_start=None,
+            datetime_complete=None,
+            params=params,
+            distributions={name: known[name] for name in params},
+            user_attrs={},
+            system_attrs=json.loads(row.system_attrs),
+            intermediate_values={},
+            trial_id=row.id,
+        )
+
+    def _parse(self, text: str) -> dict[str, BaseDistribution]:
+        parsed = {}
+        for name, stored in json.loads(text).items():
+            distribution = distributions.from_json(stored)
+            if self.space.get(name) == distribution:
+                distribution = self.space[name]
+            else:
+                self.foreign = True
+            parsed[name] = distribution
+        if len(self._parsed) > 10_000:
+            self._parsed.clear()
+        self._parsed[text] = parsed
+        return parsed
+
+    def _place(self, trial: FrozenTrial, state: TrialState) -> int:
+        number = trial.number
+        index = len(self.trials) if not self._numbers or number > self._numbers[-1] else bisect.bisect(self._numbers, number)
+        self._numbers.insert(index, number)
+        self.trials.insert(index, trial)
+        self.states.insert(index, state)
+        self.reasons.insert(index, None)
+        if index == len(self.trials) - 1:
+            self._index[number] = index
+        else:
+            self._index = {each: place for place, each in enumerate(self._numbers)}
+            self._reset_observers()
+        return index
+
+    def _finished(self, number: int, trial: FrozenTrial) -> None:
+        self.unjudged.pop(number, None)
+        having = self._having.get(trial.state)
+        if having is not None:
+            having.update(trial.params.keys())
+            signature = frozenset(trial.params)
+            self._signatures[signature] = min(number, self._signatures.get(signature, number))
+
+    def _reset_observers(self) -> None:
+        for observer in self._observers:
+            observer.reset()
+            for index, trial in enumerate(self.trials):
+                observer.changed(index, trial)
+
+    # --- deciding --------------------------------------------------------------------------------------------------------
+
+    def open_trial(self, number: int) -> FrozenTrial:
+        """A trial about to be suggested: RUNNING, without parameters yet, and not in the database before `commit`."""
+        trial = FrozenTrial(
+            number=number,
+            state=OptunaState.RUNNING,
+            value=None,
+            values=None,
+            datetime_start=None,
+            datetime_complete=None,
+            params={},
+            distributions={},
+            user_attrs={},
+            system_attrs={},
+            intermediate_values={},
+            trial_id=-1 - number,
+        )
+        self._place(trial, TrialState.WAITING)
+        self.counts[TrialState.WAITING] += 1
+        self._by_id[trial._trial_id] = trial
+        self._open.append(trial)
+        return trial
+
+    def close_trial(self, trial: FrozenTrial) -> None:
+        """The trial has its parameters: observers may look."""
+        for observer in self._observers:
+            observer.changed(self._index[trial.number], trial)
+
+    def commit(self) -> None:
+        """The transaction that stores the collected writes has been committed."""
+        self._open.clear()
+        self._study_writes.clear()
+        self._trial_writes.clear()
+        self._undo.clear()
+
+    def rollback(self, stored: int = 0) -> None:
+        """Forget the trials opened since the last commit but the first `stored`, and with `stored` 0 all attributes written."""
+        for trial in reversed(self._open[stored:]):
+            index = self._index.pop(trial.number)
+            del self.trials[index], self._numbers[index], self.states[index], self.reasons[index]
+            self.counts[TrialState.WAITING] -= 1
+            del self._by_id[trial._trial_id]
+        if self._open[stored:]:
+            self._reset_observers()
+        if stored == 0:
+            for container, key, old in reversed(self._undo):
+                if old is _MISSING:
+                    container.pop(key, None)
+                else:
+                    container[key] = old
+        self.commit()
+
+    @property
+    def study_writes(self) -> dict[str, Any]:
+        """Attributes of the study written since the last commit."""
+        return dict(self._study_writes)
+
+    @property
+    def trial_writes(self) -> dict[int, dict[str, Any]]:
+        """All system attributes, by id, of the stored trials of which some were written since the last commit."""
+        return {trial_id: dict(trial.system_attrs) for trial_id, trial in self._trial_writes.items() if trial_id >= 0}
+
+    def get(self, number: int) -> FrozenTrial:
+        return self.trials[self._index[number]]
+
+    def state_of(self, number: int) -> TrialState:
+        return self.states[self._index[number]]
+
+    def num_finished(self, *, include_pruned: bool) -> int:
+        """COMPLETE trials, and PRUNED ones where asked for: what samplers count."""
+        return self.counts[TrialState.COMPLETE] + (self.counts[TrialState.PRUNED] if include_pruned else 0)
+
+    def common_space(self, *, include_pruned: bool) -> dict[str, BaseDistribution]:
+        """Parameters that every finished trial has, by name: Optuna's intersection search space, without looking at the trials again."""
+        total = self.num_finished(include_pruned=include_pruned)
+        if total == 0:
+            return {}
+        if self.foreign:
+            return intersection_search_space(self.trials, include_pruned)
+        complete, pruned = self._having[OptunaState.COMPLETE], self._having[OptunaState.PRUNED]
+        having = {name: complete[name] + (pruned[name] if include_pruned else 0) for name in self.space}
+        return {name: self.space[name] for name in sorted(self.space) if having[name] == total}
+
+    def grouped_spaces(self) -> _SearchSpaceGroup:
+        """Optuna's decomposition into groups of parameters that occur together; the same whichever trial ended first."""
+        group = _SearchSpaceGroup()
+        for signature, _ in sorted(self._signatures.items(), key=lambda item: item[1]):
+            group.add_distributions({name: self.space[name] for name in self.space if name in signature})
+        return group
+
+    # --- Optuna's storage ------------------------------------------------------------------------------------------------
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[OptunaState] | None = None
+    ) -> list[FrozenTrial]:
+        if states is None:
+            return self.trials
+        return [trial for trial in self.trials if trial.state in states]
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        return self._by_id[trial_id]
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        return self.study_id
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        return self.name
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        return self.directions
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        return {}
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        return self.system_attrs
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._write(self.system_attrs, key, value)
+        self._study_writes[key] = value
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        trial = self._by_id[trial_id]
+        self._write(trial._system_attrs, key, value)
+        self._trial_writes[trial_id] = trial
+
+    def _write(self, container: dict[str, Any], key: str, value: Any) -> None:
+        self._undo.append((container, key, container.get(key, _MISSING)))
+        container[key] = value
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        _refuse()
+
+    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
+        _refuse()
+
+    def delete_study(self, study_id: int) -> None:
+        _refuse()
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        _refuse()
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        _refuse()
+
+    def set_trial_param(
+        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
+    ) -> None:
+        _refuse()
+
+    def set_trial_state_values(self, trial_id: int, state: OptunaState, values: Sequence[float] | None = None) -> bool:
+        _refuse()
+
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+        _refuse()
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        _refuse()
+
+
+class CommonSpace:
+    """Stands in for Optuna's IntersectionSearchSpace, which walks over all trials after the oldest unfinished one."""
+
+    def __init__(self, history: History, *, include_pruned: bool) -> None:
+        self._history = history
+        self._include_pruned = include_pruned
+
+    def calculate(self, study: Study, use_cache: bool = False) -> dict[str, BaseDistribution]:
+        return self._history.common_space(include_pruned=self._include_pruned)
+
+
+class GroupedSpace:
+    """Stands in for Optuna's _GroupDecomposedSearchSpace, whose groups depend on the order in which trials were first seen."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+
+    def calculate(self, study: Study, use_cache: bool = False) -> _SearchSpaceGroup:
+        return self._history.grouped_spaces()
+
+
+def _refuse() -> NoReturn:
+    raise NotImplementedError("the search writes trials through tuner.trials, never through Optuna")

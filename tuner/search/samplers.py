@@ -1,0 +1,204 @@
+"""From a sampler's spec to proposals: which Optuna sampler, with which options, and the define-by-run walk over the search space.
+
+Proposal n draws from random streams derived from (study seed, n) alone, and a sampler keeps nothing between two proposals that is not in
+the history: so a search that takes a study over goes on exactly as the first would have. Grids are `cells`, TPE is `tpe`. Weakness: the
+reseeding reaches into private attributes of Optuna's samplers (pinned below 6; `reseed` fails loudly where it finds none).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+import numpy as np
+from optuna.distributions import BaseDistribution, _get_single_value
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    NSGAIIISampler,
+    NSGAIISampler,
+    QMCSampler,
+    RandomSampler,
+)
+from optuna.samplers._lazy_random_state import LazyRandomState
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from tuner.search import distributions
+from tuner.search.cells import CellProposer
+from tuner.search.history import CommonSpace, History
+from tuner.search.tpe import ColumnTPESampler
+from tuner.space import SearchSpace
+from tuner.spec import SamplerSpec
+from tuner.trials import Suggestion
+
+# What a sampler shares with the searches of other processes; here all parameters of a trial are known together.
+_SHARED = ("tpe:relative_params", "gp:relative_params")
+
+
+class Proposer(Protocol):
+    """Proposes configurations for one study. `runs_ahead`: its proposals do not depend on results, so they may be made early."""
+
+    runs_ahead: bool
+
+    def propose(self, number: int) -> Suggestion | None:
+        """A configuration for this number, entered in the history; None when there is nothing left to propose now."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Nothing will ever be proposed again, whatever the trials that run may give."""
+
+
+def build(spec: SamplerSpec, space: SearchSpace, history: History, *, seed: int, max_attempts: int) -> Proposer:
+    """The proposer of a study; `auto` is TPE with Optuna's defaults. ValueError for options Optuna refuses."""
+    if spec.name in ("grid", "brute_force"):
+        return CellProposer(space, history, seed=seed if spec.name == "grid" else None, max_attempts=max_attempts)
+    return OptunaProposer(
+        make_sampler(spec, space, history, seed), space, history, seed=seed, runs_ahead=spec.name in ("random", "qmc")
+    )
+
+
+def make_sampler(spec: SamplerSpec, space: SearchSpace, history: History, seed: int) -> BaseSampler:
+    options: dict[str, Any] = dict(spec.options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # experimental and deprecated options are the user's choice, made in the spec
+        if spec.name in ("auto", "tpe"):
+            return ColumnTPESampler(history, **options)
+        if spec.name == "random":
+            return RandomSampler(**options)
+        if spec.name == "gp":
+            return _StatelessGPSampler(history, **{"warn_independent_sampling": False} | options)
+        if spec.name == "cmaes":
+            return _with_common_space(CmaEsSampler(**{"warn_independent_sampling": False} | options), history)
+        if spec.name == "qmc":
+            always = {name: history.space[name] for name in sorted(space.roots) if not history.space[name].single()}
+            return _StaticQMCSampler(always, seed=seed, **{"warn_independent_sampling": False} | options)
+        if spec.name == "nsga2":
+            return _with_common_space(NSGAIISampler(**options), history)
+        if spec.name == "nsga3":
+            return _with_common_space(NSGAIIISampler(**options), history)
+    raise ValueError(f"there is no sampler {spec.name!r}")
+
+
+class OptunaProposer:
+    """Asks an Optuna sampler: relative sampling for what its relative search space covers, independent sampling for the rest."""
+
+    def __init__(self, sampler: BaseSampler, space: SearchSpace, history: History, *, seed: int, runs_ahead: bool) -> None:
+        self.runs_ahead = runs_ahead
+        self._sampler = sampler
+        self._space = space
+        self._history = history
+        self._seed = seed
+        self._json = {name: distributions.to_json(distribution) for name, distribution in history.space.items()}
+        self._study = Study(history.name, history, sampler=sampler)
+
+    @property
+    def exhausted(self) -> bool:
+        return False
+
+    def propose(self, number: int) -> Suggestion:
+        reseed(self._sampler, self._seed, number)
+        self._study._thread_local.cached_all_trials = self._history.trials
+        trial = self._history.open_trial(number)
+        relative_space = self._sampler.infer_relative_search_space(self._study, trial)
+        relative = self._sampler.sample_relative(self._study, trial, relative_space)
+        for name in self._space.order:
+            if self._space.is_active(name, trial._params):
+                distribution = self._history.space[name]
+                value = distributions.external(distribution, self._value(trial, name, distribution, relative))
+                trial._params[name] = self._space.parameters[name].canonical(value)
+                trial._distributions[name] = distribution
+        self._history.close_trial(trial)
+        return Suggestion(
+            number=number,
+            params=trial._params,
+            distributions={name: self._json[name] for name in trial._params},
+            system_attrs={key: value for key, value in trial.system_attrs.items() if not key.startswith(_SHARED)},
+        )
+
+    def _value(self, trial: FrozenTrial, name: str, distribution: BaseDistribution, relative: Mapping[str, Any]) -> Any:
+        if distribution.single():
+            return _get_single_value(distribution)
+        if name in relative and distribution._contains(distribution.to_internal_repr(relative[name])):
+            return relative[name]
+        return self._sampler.sample_independent(self._study, trial, name, distribution)
+
+
+def reseed(sampler: BaseSampler, seed: int, number: int) -> None:
+    """Set all random states of a sampler from (study seed, number); each its own stream."""
+    states = list(_random_states(sampler))
+    if not states:
+        raise RuntimeError(f"no random state found in {type(sampler).__name__}: is this version of Optuna known?")
+    for state, value in zip(states, np.random.SeedSequence((seed, number)).generate_state(len(states)), strict=True):
+        state.rng.seed(int(value))
+
+
+def _random_states(sampler: BaseSampler) -> Iterator[LazyRandomState]:
+    for name in ("_rng", "_cma_rng", "_random_sampler", "_independent_sampler"):
+        held = getattr(sampler, name, None)
+        if isinstance(held, LazyRandomState):
+            yield held
+        elif isinstance(held, BaseSampler):
+            yield from _random_states(held)
+
+
+def _with_common_space(sampler: Any, history: History) -> BaseSampler:
+    """Give a sampler our bookkeeping of the parameters all trials have."""
+    assert hasattr(sampler, "_search_space")
+    sampler._search_space = CommonSpace(history, include_pruned=False)
+    found: BaseSampler = sampler
+    return found
+
+
+class _StaticQMCSampler(QMCSampler):
+    """One sequence from the first trial on, over the parameters that are always there.
+
+    Optuna takes them from the first finished trial, which would make proposals depend on when results arrive.
+    """
+
+    def __init__(self, always: dict[str, BaseDistribution], **options: Any) -> None:
+        super().__init__(**options)
+        self._always = always
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._always
+
+
+class _StatelessGPSampler(GPSampler):
+    """Keeps the fitted kernels, from which the next fit starts, in the attributes of the trial they proposed, not in memory."""
+
+    _KERNELS = "gp:kernels"
+
+    def __init__(self, history: History, **options: Any) -> None:
+        super().__init__(**options)
+        self._intersection_search_space: Any = CommonSpace(history, include_pruned=False)
+
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
+        self._gprs_cache_list = self._restored(study)
+        params = super().sample_relative(study, trial, search_space)
+        if params and self._gprs_cache_list is not None:
+            kernels = [
+                [gpr.inverse_squared_lengthscales.tolist(), gpr.kernel_scale.item(), gpr.noise_var.item()]
+                for gpr in self._gprs_cache_list
+            ]
+            study._storage.set_trial_system_attr(trial._trial_id, self._KERNELS, kernels)
+        return params
+
+    def _restored(self, study: Study) -> Any:
+        import torch  # Optuna's Gaussian process needs it; nothing else in the search does
+
+        for trial in reversed(study._get_trials(deepcopy=False, use_cache=True)):
+            kernels = trial.system_attrs.get(self._KERNELS)
+            if kernels is not None:
+                return [
+                    SimpleNamespace(
+                        inverse_squared_lengthscales=torch.tensor(scales, dtype=torch.float64),
+                        kernel_scale=torch.tensor(scale, dtype=torch.float64),
+                        noise_var=torch.tensor(noise, dtype=torch.float64),
+                    )
+                    for scales, scale, noise in kernels
+                ]
+        return None

@@ -1,0 +1,291 @@
+"""The search of one study: take in what changed, judge reports, answer demand, end the study. The loop over studies is `engine`.
+
+Each decision is one transaction that also stores what the sampler or pruner keeps for itself. A suggestion is bound to its number: when
+somebody else took the number meanwhile, the transaction stores nothing and the suggestion is made anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+from optuna.pruners import BasePruner, NopPruner
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+from sqlalchemy import Connection, Row, text
+
+from tuner import studies, trials
+from tuner.db.postgres import Database
+from tuner.search import distributions, pruners, samplers
+from tuner.search.history import History
+from tuner.spec import StudySpec
+from tuner.trials import Suggestion
+from tuner.wire import StudyState, TrialState, Verdict
+
+MAX_AHEAD = 64
+"""WAITING suggestions kept at most for samplers that do not learn."""
+AHEAD_SECONDS = 10.0
+"""How long after the last demand suggestions are kept ready."""
+BATCH = 64
+"""Suggestions in one transaction at most, and no more once SLOW seconds have gone into it: those made already can be leased."""
+SLOW = 0.2
+
+_FEED = text(
+    """
+    SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS revision, state, limits, next_number,
+        (SELECT array_agg(d.id ORDER BY d.expires_at) FROM demands d WHERE d.study_id = s.id AND d.expires_at > clock_timestamp()) AS demands,
+        (SELECT array_agg(d.count ORDER BY d.expires_at) FROM demands d WHERE d.study_id = s.id AND d.expires_at > clock_timestamp()) AS counts,
+        (SELECT count(*) FROM trials t WHERE t.study_id = s.id AND t.state = 'WAITING'
+            AND (t.not_before IS NULL OR t.not_before <= clock_timestamp())) AS ready
+    FROM studies s WHERE s.id = :study
+    """
+)
+_TRIALS = text(
+    """
+    SELECT id, number, state, reason, params, distributions, objective_values, system_attrs, judged_step, verdict
+    FROM trials WHERE study_id = :study AND revision >= :since ORDER BY number
+    """
+)
+_REPORTS = text(
+    "SELECT trial_id, step, metrics FROM reports WHERE study_id = :study AND revision >= :since ORDER BY trial_id, step"
+)
+# Without a pruner only the last report of a pruned trial matters: samplers rank pruned trials by it.
+_LAST_REPORTS = text(
+    "SELECT DISTINCT ON (trial_id) trial_id, step, metrics FROM reports WHERE trial_id = ANY(:trials) ORDER BY trial_id, step DESC"
+)
+_SERVED = text("DELETE FROM demands WHERE id = ANY(:demands)")
+_STUDY_ATTRS = text("SELECT system_attrs FROM studies WHERE id = :study FOR NO KEY UPDATE")
+_SET_STUDY_ATTRS = text("UPDATE studies SET system_attrs = :attrs WHERE id = :study")
+_SET_TRIAL_ATTRS = text("UPDATE trials SET system_attrs = :attrs WHERE id = :id")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What a look at a study found. `blocked`: demand is there that no trial may serve now, so look at the next result at once."""
+
+    state: StudyState | None
+    blocked: bool = False
+
+
+class StudySearch:
+    """One study's history, proposer and pruner. Used by one thread at a time."""
+
+    def __init__(self, database: Database, study: Row[Any]) -> None:
+        self._database = database
+        self.study_id = int(study.id)
+        self.project = str(study.project)
+        spec = StudySpec.parse(json.loads(study.spec))
+        attrs = json.loads(study.system_attrs)
+        self.history = History(
+            study_id=self.study_id,
+            name=study.name,
+            directions=[objective["direction"] for objective in study.objectives],
+            metric=study.objectives[0]["name"],
+            space=distributions.of_space(spec.space),
+            system_attrs=attrs,
+        )
+        self._pruner = pruners.make_pruner(spec.pruner)
+        if self._pruner is not None:
+            pruners.restore(self._pruner, self.history)
+        self._proposer = samplers.build(
+            spec.sampler,
+            spec.space,
+            self.history,
+            seed=int(attrs.get(studies.SEED_KEY, self.study_id)),
+            max_attempts=spec.limits.max_attempts,
+        )
+        self._judged_study = Study(study.name, self.history, sampler=samplers.RandomSampler(), pruner=self._pruner or NopPruner())
+        self._since = 0
+        self._known: tuple[str, dict[str, Any]] | None = None
+        self._demanded_at = float("-inf")
+        self._concurrency = 0
+
+    @property
+    def judges(self) -> bool:
+        """Whether reports have to be looked at as they come."""
+        return self._pruner is not None
+
+    def look(self) -> Look:
+        """Do everything there is to do for the study now."""
+        facts, changed = self._feed()
+        if facts is None:
+            return Look(state=None)
+        if self._judge():
+            self._database.wake("judged", self.study_id)
+        state = StudyState(facts.state)
+        if changed:
+            state = self._finish()
+        blocked = False
+        if state == StudyState.RUNNING:
+            blocked = not self._serve(facts)
+            if self._proposer.exhausted:
+                state = self._finish(exhausted=True)
+        return Look(state=state, blocked=blocked)
+
+    # --- taking in -------------------------------------------------------------------------------------------------------
+
+    def _feed(self) -> tuple[Row[Any] | None, bool]:
+        """Merge what changed since the last look; the study's facts, and whether something happened that may end it.
+
+        Trials are read before reports, so that no final state comes without its reports.
+        """
+        with self._database.read() as connection:
+            facts = connection.execute(_FEED, {"study": self.study_id}).one_or_none()
+            if facts is None:
+                return None, False
+            arguments = {"study": self.study_id, "since": self._since}
+            rows = connection.execute(_TRIALS, arguments).all()
+            if self.judges:
+                reports: Sequence[Row[Any]] = connection.execute(_REPORTS, arguments).all()
+            else:
+                pruned = [row.id for row in rows if row.state == TrialState.PRUNED]
+                reports = connection.execute(_LAST_REPORTS, {"trials": pruned}).all() if pruned else []
+        known, self._known = self._known, (facts.state, facts.limits)
+        changed = known != self._known
+        self._since = facts.revision
+        unfinished = [row for row in rows if not TrialState(row.state).is_finished]
+        finished = [row for row in rows if TrialState(row.state).is_finished]
+        for row in unfinished:
+            self.history.merge_trial(row)
+        early = []
+        for report in reports:
+            # A report whose trial is not known: the trial has ended within this look, or its row comes with the next one.
+            if not self.history.merge_report(report.trial_id, report.step, report.metrics):
+                early.append(report)
+        for row in finished:
+            changed |= self.history.merge_trial(row)
+        for report in early:
+            self.history.merge_report(report.trial_id, report.step, report.metrics)
+        return facts, changed
+
+    # --- judging ---------------------------------------------------------------------------------------------------------
+
+    def _judge(self) -> bool:
+        """Hold every new report against the pruner, step by step as it would have been asked; whether there were any."""
+        if self._pruner is None or not self.history.unjudged:
+            return False
+        judgements: dict[int, tuple[int, Verdict]] = {}
+        for number, steps in list(self.history.unjudged.items()):
+            if self.history.state_of(number) != TrialState.RUNNING:
+                continue
+            trial = self.history.get(number)
+            verdict = Verdict.CONTINUE
+            for step in steps:
+                if self.history.verdicts.get(number) == Verdict.CONTINUE and self._prunes(trial, step):
+                    verdict = Verdict.PRUNE
+                    break
+            judgements[trial._trial_id] = (steps[-1], verdict)
+            self.history.mark_judged(number, steps[-1])
+        if not judgements:
+            return False
+        pruners.save(self._pruner, self.history)
+        with self._database.begin() as connection:
+            trials.judge(connection, self.study_id, judgements)
+            self._store_attrs(connection)
+        self.history.commit()
+        return True
+
+    def _prunes(self, trial: FrozenTrial, step: int) -> bool:
+        """What the pruner says of a trial that has just reported `step`."""
+        assert self._pruner is not None
+        reported = trial.intermediate_values
+        if step not in reported:
+            return False  # the report had other metrics only
+        trial.intermediate_values = {each: value for each, value in sorted(reported.items()) if each <= step}
+        try:
+            return self._pruner.prune(self._judged_study, trial)
+        finally:
+            trial.intermediate_values = reported
+
+    # --- suggesting ------------------------------------------------------------------------------------------------------
+
+    def _serve(self, facts: Row[Any]) -> bool:
+        """Make suggestions for the demand there is; whether all of it has, or will get, what it waits for."""
+        demands: list[tuple[UUID, int]] = list(zip(facts.demands or (), facts.counts or (), strict=True))
+        demand = sum(count for _, count in demands)
+        ready, number, wanted = int(facts.ready), int(facts.next_number), self._wanted(facts, demand)
+        while wanted > 0:
+            stored = self._suggest(number, min(wanted, BATCH), _first(demands, ready + min(wanted, BATCH)))
+            if stored == 0:
+                break
+            ready, number, wanted = ready + stored, number + stored, wanted - stored
+        return demand <= ready
+
+    def _wanted(self, facts: Row[Any], demand: int) -> int:
+        """How many suggestions to make now."""
+        running, ready = self.history.counts[TrialState.RUNNING], int(facts.ready)
+        wanted = demand - ready
+        if demand:
+            self._demanded_at = monotonic()
+            self._concurrency = max(demand + running, min(self._concurrency, 2 * (demand + running)))
+        most = facts.limits.get("max_concurrent_trials")
+        if self._proposer.runs_ahead:
+            ahead = min(MAX_AHEAD, 2 * self._concurrency) if monotonic() - self._demanded_at < AHEAD_SECONDS else 0
+            if wanted > 0 or -wanted < ahead // 2:
+                wanted += ahead
+        elif most is not None:
+            # A suggestion made now and run later would not know the results in between.
+            wanted = min(wanted, most - running - ready)
+        max_trials = facts.limits.get("max_trials")
+        return wanted if max_trials is None else min(wanted, max_trials - int(facts.next_number))
+
+    def _suggest(self, number: int, count: int, demands: Sequence[UUID]) -> int:
+        """Propose up to `count` trials from `number` on and store them; how many were stored. Each knows those before it as pending."""
+        suggestions: list[Suggestion] = []
+        stored = 0
+        began = monotonic()
+        try:
+            while len(suggestions) < count and (not suggestions or monotonic() - began < SLOW):
+                suggestion = self._proposer.propose(number + len(suggestions))
+                if suggestion is None:
+                    break
+                suggestions.append(suggestion)
+            if suggestions:
+                with self._database.begin() as connection:
+                    stored = len(trials.suggest(connection, self.study_id, suggestions))
+                    if stored:
+                        self._store_attrs(connection)
+                    if stored and demands:
+                        connection.execute(_SERVED, {"demands": list(demands)})
+        finally:
+            self.history.rollback(stored)
+        if stored:
+            self._database.wake("trials", self.study_id)
+        return stored
+
+    def _store_attrs(self, connection: Connection) -> None:
+        """Store what samplers and pruners wrote about themselves, within the transaction of their decision."""
+        if self.history.study_writes:
+            stored = connection.execute(_STUDY_ATTRS, {"study": self.study_id}).scalar_one()
+            attrs: Mapping[str, Any] = json.loads(stored) | self.history.study_writes
+            connection.execute(_SET_STUDY_ATTRS, {"study": self.study_id, "attrs": json.dumps(attrs)})
+        written = [{"id": trial_id, "attrs": json.dumps(attrs)} for trial_id, attrs in self.history.trial_writes.items()]
+        if written:
+            connection.execute(_SET_TRIAL_ATTRS, written)
+
+    # --- ending ----------------------------------------------------------------------------------------------------------
+
+    def _finish(self, *, exhausted: bool = False) -> StudyState | None:
+        with self._database.begin() as connection:
+            if exhausted:
+                studies.finish(connection, self.study_id, StudyState.COMPLETE, "space_exhausted")
+            state = studies.finish_if_done(connection, self.study_id)
+        if state is None or state.is_finished:
+            self._database.wake("trials", self.study_id)
+            self._database.wake("result", self.study_id)
+        return state
+
+
+def _first(demands: Sequence[tuple[UUID, int]], num_trials: int) -> list[UUID]:
+    """The demands, in order, that this many trials serve."""
+    served = []
+    for demand, count in demands:
+        num_trials -= count
+        if num_trials < 0:
+            break
+        served.append(demand)
+    return served
