@@ -68,9 +68,10 @@ def run(arguments: list[str]) -> int:
         return app(arguments, prog_name="tuner", standalone_mode=False) or 0
     except TyperException as error:
         context = getattr(error, "ctx", None)
-        message = " ".join(make_visible(error.format_message().replace("\n", " ")).split()).rstrip(".")
-        if not message or type(error).__name__ == "NoArgsIsHelpError":
+        if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
+            say(context.get_help())
             return USAGE
+        message = " ".join(make_visible(error.format_message().replace("\n", " ")).split()).rstrip(".").replace("Value error, ", "")
         command = context.command_path if context is not None else "tuner"
         say(f"{command}: {message}; see `{command} --help`")
         return error.exit_code
