@@ -14,19 +14,21 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from tuner.client import Client
-from tuner.errors import Conflict, Denied, IdempotencyConflict, Invalid, NotFound, TunerError
+from tuner.errors import Conflict, Denied, IdempotencyConflict, Invalid, InvalidValue, NotFound, TunerError
 from tuner.wire import Lease, LeaseRequest, LogText, Reason, Report, Resources, Tell
 from workers import archive
 from workers.engines import Place
 from workers.executors import offered
 from workers.holding import HAND_BACK, Batch, HeldTrial, Holdings, PendingCheckpoint, renewal_delay
 from workers.pipe import Assignment
+from workers.report import shorten
 from workers.slots import Slot
 
 log = logging.getLogger("tuner.worker")
@@ -83,14 +85,10 @@ class SlotRunner:
     def run(self) -> None:
         held: HeldTrial | None = None
         if self._options.warm:
-            self._place.warm()
+            with suppress(OSError):  # the first trial will say what is wrong
+                self._place.warm()
         while held is not None or not self._draining.is_set():
-            try:
-                held = self._lease() if held is None else self._serve(held)
-            except Exception:  # a fault of ours ends a trial, not the slot
-                log.exception("slot %d", self._slot.index)
-                held = None
-                self._draining.wait(_backoff(3))
+            held = self._lease() if held is None else self._serve(held)
         self.is_idle = True
         self._on_idle()
 
@@ -126,7 +124,7 @@ class SlotRunner:
             wait=wait,
             ttl=self._options.ttl,
             resources=Resources(gpus=self._slot.gpu_share, cpus=self._slot.cpus),
-            executors=offered(self._options.allow),  # type: ignore[arg-type]
+            executors=offered(self._options.allow),
         )
 
     def _hold(self, lease: Lease, asked_at: float) -> HeldTrial:
@@ -140,41 +138,54 @@ class SlotRunner:
     # --- running --------------------------------------------------------------------------------------------------------------
 
     def _serve(self, held: HeldTrial) -> HeldTrial | None:
-        """Run a held trial to its end and tell it; the next one, if the answer brought one."""
-        scratch = Path(tempfile.mkdtemp(prefix=f"trial-{held.lease.trial.id}-", dir=self._options.scratch))
+        """Run a held trial to its end and tell it; the next one, if the answer brought one.
+
+        When this host itself fails (no disk, no process), the lease is left to expire: that counts as an attempt, so a trial cannot go
+        round for ever.
+        """
+        scratch: Path | None = None
         try:
-            if self._draining.is_set():
-                return self._tell(held, HAND_BACK)
-            resume_path, start_step = self._fetch_checkpoint(held, scratch)
-            if held.is_lost:
-                return None
-            if self._draining.is_set():
-                return self._tell(held, HAND_BACK)
-            assignment = Assignment(
-                lease=held.lease.id,
-                trial=held.lease.trial,
-                attempt=held.lease.attempt,
-                device=self._slot.device,
-                scratch=scratch,
-                allow=self._options.allow,
-                resume_path=resume_path,
-                start_step=start_step,
-            )
-            self._place.assign(assignment, held.receive)
-            tell = self._relay(held)
-            if tell is None:
-                return None
+            scratch = Path(tempfile.mkdtemp(prefix=f"trial-{held.lease.trial.id}-", dir=self._options.scratch))
+            tell = self._run_trial(held, scratch)
+            return None if tell is None else self._tell(held, tell)
+        except Exception:
+            log.exception("%s: this host failed to run it", held.name)
+            self._place.close()
+            self._draining.wait(MAX_BACKOFF)
+            return None
+        finally:
+            self._holdings.remove(held)
+            if scratch is not None:
+                shutil.rmtree(scratch, ignore_errors=True)
+
+    def _run_trial(self, held: HeldTrial, scratch: Path) -> Tell | None:
+        """The outcome; None when the lease was lost."""
+        resume_path, start_step = self._fetch_checkpoint(held, scratch)
+        if held.is_lost:
+            return None
+        if self._draining.is_set():
+            return HAND_BACK
+        assignment = Assignment(
+            lease=held.lease.id,
+            trial=held.lease.trial,
+            attempt=held.lease.attempt,
+            device=self._slot.device,
+            scratch=scratch,
+            allow=self._options.allow,
+            resume_path=resume_path,
+            start_step=start_step,
+        )
+        self._place.assign(assignment, held.receive)
+        tell = self._relay(held)
+        if tell is not None:
             log.info("%s: %s%s", held.name, tell.state, f" ({tell.reason})" if tell.reason else "")
             if tell.reason in (Reason.OOM_CUDA, Reason.OOM_HOST):
                 self._place.close()  # a fresh process has its memory back
-            return self._tell(held, tell)
-        finally:
-            self._holdings.remove(held)
-            shutil.rmtree(scratch, ignore_errors=True)
+        return tell
 
     def _relay(self, held: HeldTrial) -> Tell | None:
         """Send what the trial says until it is over; its outcome, or None when the lease was lost."""
-        lines_sent_at = 0.0
+        lines_sent_at = time.monotonic()
         while True:
             batch = held.collect(LOG_INTERVAL)
             self._send_reports(held, batch.reports)
@@ -229,12 +240,16 @@ class SlotRunner:
         try:
             with tempfile.TemporaryFile(dir=self._options.scratch) as packed:
 
-                def download() -> None:
+                def download() -> bool:
                     packed.seek(0)
                     packed.truncate()
-                    self._client.download_checkpoint(resume.checkpoint, packed, sha256=resume.sha256)
+                    try:
+                        self._client.download_checkpoint(resume.checkpoint, packed, sha256=resume.sha256)
+                    except NotFound as error:
+                        raise InvalidValue(str(error)) from error
+                    return True
 
-                if not self._insist(held, lambda: download() or True):
+                if not self._insist(held, download):
                     return None, 0
                 packed.seek(0)
                 archive.unpack(packed, folder)
@@ -254,6 +269,10 @@ class SlotRunner:
                 asking = tell.model_copy(update={"lease_next": self._request(NEXT_WAIT)})
                 answer = self._patient.tell(held.lease.id, asking)
                 return self._hold(answer.leases[0], asked_at) if answer.leases else None
+            except Invalid as error:
+                tell = Tell(
+                    state="FAIL", reason=Reason.EXCEPTION, error=shorten(f"The server refused the trial's outcome: {error}")
+                )
             except TunerError as error:
                 log.warning("%s: not told yet: %s", held.name, error)
                 if _is_loss(error):

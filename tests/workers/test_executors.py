@@ -91,7 +91,7 @@ def test_a_command_reports_and_completes(run_command: Run) -> None:
         ("fail", "exception", "exited with code 4.\ncannot open the data"),
         ("silent", "exception", "exited with code 0 but wrote no"),
         ("garbage", "exception", "loss = 3"),
-        ("{y}", "exception", "{y} is no parameter of this trial; it has x"),
+        ("{y}", "exception", "{y} is no parameter of this trial; it has number, seed, x"),
     ],
 )
 def test_a_command_that_fails_says_why(run_command: Run, what: str, reason: str, words: str) -> None:

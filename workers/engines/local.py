@@ -193,13 +193,13 @@ class _Process:
         """Hand on what the pipe holds; False once it is closed or holds nonsense."""
         try:
             data = self._link.connection.recv(65536, socket.MSG_DONTWAIT)
-            messages = [json.loads(line) for line in buffer.feed(data)]
-        except (OSError, ValueError):
+            for line in buffer.feed(data):
+                message = json.loads(line)
+                if message["kind"] == "end":
+                    self._drain_output(streams, buffers)
+                self._hand_on(message)
+        except (OSError, ValueError, KeyError, TypeError):
             return False
-        for message in messages:
-            if message.get("kind") == "end":
-                self._drain_output(streams, buffers)
-            self._hand_on(message)
         return bool(data)
 
     def _drain_output(self, streams: Mapping[str, int], buffers: Mapping[str, LineBuffer]) -> None:

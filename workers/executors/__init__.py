@@ -9,11 +9,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from typing import Literal
 
 from workers.pipe import Assignment
 from workers.report import Refused, Trial
 
-EXECUTORS = ("trainer", "entrypoint", "command")
+Executor = Literal["trainer", "entrypoint", "command"]
+EXECUTORS: tuple[Executor, ...] = ("trainer", "entrypoint", "command")
 COMMAND_PREFIX = "command:"
 
 
@@ -26,10 +28,10 @@ def execute(assignment: Assignment, trial: Trial) -> object:
     return result
 
 
-def offered(allow: Iterable[str]) -> list[str]:
+def offered(allow: Iterable[str]) -> list[Executor]:
     """Names of the executors a worker with these patterns offers when it asks for trials."""
     patterns = list(allow)
-    names = ["trainer"]
+    names: list[Executor] = ["trainer"]
     if any(not pattern.startswith(COMMAND_PREFIX) for pattern in patterns):
         names.append("entrypoint")
     if any(pattern.startswith(COMMAND_PREFIX) for pattern in patterns):

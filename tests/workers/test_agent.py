@@ -1,0 +1,363 @@
+"""The agent against a live server: trials end to end, crashes, takeover, drain, lost leases, a network that goes away.
+
+Trials are enqueued, so no search is needed. Agents run as processes of their own, as users run them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.workers.conftest import MODULE, eventually
+from tests.workers.proxy import Proxy
+from tuner.client import Client
+from tuner.errors import InvalidValue, Unauthenticated
+from tuner.wire import Trial, TrialCreate, TrialState
+from workers.agent import Agent, AgentOptions
+
+START = "import sys; from pathlib import Path; from workers.agent import AgentOptions, run; sys.exit(run(AgentOptions(**{options!r})))"
+
+
+class AgentProcess:
+    def __init__(self, **options: Any) -> None:
+        options = {"gpus": "none", "warm": False, "allow": (f"{MODULE}:*",), "name": "host-1", **options}
+        self.popen = subprocess.Popen([sys.executable, "-c", START.format(options=options)], start_new_session=True)
+        self.pid = self.popen.pid
+
+    def children(self) -> list[psutil.Process]:
+        return list(psutil.Process(self.pid).children(recursive=True))
+
+    def drain(self, seconds: float = 20.0) -> int:
+        self.popen.send_signal(signal.SIGTERM)
+        return self.popen.wait(seconds)
+
+    def kill(self) -> None:
+        self.popen.kill()
+        self.popen.wait()
+
+
+StartAgent = Callable[..., AgentProcess]
+
+
+@pytest.fixture
+def client(live: tuple[str, str]) -> Iterator[Client]:
+    with Client(*live) as client:
+        yield client
+
+
+@pytest.fixture
+def start_agent(live: tuple[str, str]) -> Iterator[StartAgent]:
+    started: list[AgentProcess] = []
+
+    def start(**options: Any) -> AgentProcess:
+        agent = AgentProcess(**{"server": live[0], "key": live[1], **options})
+        started.append(agent)
+        return agent
+
+    yield start
+    for agent in started:
+        agent.kill()
+
+
+@pytest.fixture
+def proxy(live: tuple[str, str]) -> Iterator[Proxy]:
+    host, _, port = live[0].removeprefix("http://").partition(":")
+    proxy = Proxy((host, int(port)))
+    yield proxy
+    proxy.close()
+
+
+class Enqueue:
+    """Makes a study of one entrypoint and enqueues trials in it."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._num_studies = 0
+
+    def __call__(self, function: str, *, count: int = 1, limits: dict[str, Any] | None = None, **args: Any) -> list[int]:
+        self._num_studies += 1
+        name = f"{function}-{self._num_studies}"
+        self._client.create_study(
+            {
+                "name": name,
+                "objectives": [{"name": "loss", "direction": "minimize"}],
+                "space": {"x": {"type": "float", "low": -10, "high": 10}},
+                "sampler": {"name": "random", "seed": 1},
+                "pruner": {"name": "none"},
+                "trial": {"executor": "entrypoint", "entrypoint": f"{MODULE}:{function}", "args": args},
+                "limits": {"max_trials": 50, **(limits or {})},
+            }
+        )
+        return [self._client.create_trial(name, TrialCreate(params={"x": float(number)})).id for number in range(count)]
+
+
+@pytest.fixture
+def enqueue(client: Client) -> Enqueue:
+    return Enqueue(client)
+
+
+@pytest.fixture
+def finished(client: Client) -> Callable[..., Trial]:
+    def wait(trial: int, seconds: float = 40.0) -> Trial:
+        def ended() -> Trial | None:
+            now = client.get_trial(trial)
+            return now if now.state.is_finished else None
+
+        found: Trial = eventually(ended, seconds)
+        return found
+
+    return wait
+
+
+@pytest.fixture
+def running(client: Client) -> Callable[..., Trial]:
+    """Wait until the trial has reported up to a step."""
+
+    def wait(trial: int, step: int = 3) -> Trial:
+        def far() -> Trial | None:
+            now = client.get_trial(trial)
+            assert not now.state.is_finished, now
+            return now if now.state == TrialState.RUNNING and (now.last_step or 0) >= step else None
+
+        found: Trial = eventually(far)
+        return found
+
+    return wait
+
+
+Finished = Callable[..., Trial]
+
+
+def test_trials_end_to_end(start_agent: StartAgent, enqueue: Enqueue, finished: Finished, client: Client) -> None:
+    trials = enqueue("square", count=6, shift=1.0)
+    agent = start_agent(slots=2)
+    ended = [finished(trial) for trial in trials]
+    assert [trial.values for trial in ended] == [{"loss": (float(x) - 1.0) ** 2} for x in range(6)]
+    assert {trial.state for trial in ended} == {TrialState.COMPLETE}
+    assert {(trial.worker, trial.attempt) for trial in ended} == {("host-1", 1)}
+    assert [report.step for report in client.list_reports(trials[0])] == [0, 1, 2]
+    assert [line.text for line in client.list_logs(trials[0]).items] == ["square of 0.0"]
+    (worker,) = client.list_workers()
+    assert (worker.name, worker.slots) == ("host-1", 2)
+    assert agent.drain() == 0
+
+
+def test_a_crash_kills_neither_agent_nor_neighbours(
+    start_agent: StartAgent, enqueue: Enqueue, finished: Finished, running: Finished
+) -> None:
+    (neighbour,) = enqueue("counts_in_checkpoints", epochs=40, beat=0.05)
+    agent = start_agent(slots=2)
+    running(neighbour)
+    crashed = finished(enqueue("segfault")[0])
+    assert (crashed.state, crashed.reason) == (TrialState.FAIL, "crash")
+    assert "SIGSEGV" in (crashed.error or "")
+    assert "about to crash" in (crashed.error or "")
+    assert finished(enqueue("vanish")[0]).reason == "crash"
+    assert finished(enqueue("square")[0]).state == TrialState.COMPLETE
+    assert finished(neighbour).values == {"loss": 40.0}
+    assert agent.popen.poll() is None
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        ("fails", "exception"),
+        ("nan", "nan"),
+        ("missing", "missing_objective"),
+        ("out_of_memory", "oom_host"),
+        ("bad_attrs", "exception"),
+    ],
+)
+def test_a_models_failure_is_told_once(
+    start_agent: StartAgent, enqueue: Enqueue, finished: Finished, function: str, reason: str
+) -> None:
+    start_agent()
+    trial = finished(enqueue(function)[0])
+    assert (trial.state, trial.reason, trial.attempt) == (TrialState.FAIL, reason, 1)
+    assert trial.error
+
+
+def test_an_entrypoint_beyond_the_patterns_is_refused(start_agent: StartAgent, enqueue: Enqueue, finished: Finished) -> None:
+    start_agent(allow=("package.module:*",))
+    trial = finished(enqueue("square")[0])
+    assert (trial.state, trial.reason) == (TrialState.FAIL, "refused")
+    assert "--allow" in (trial.error or "")
+
+
+def test_a_trial_over_its_time_limit_is_ended(start_agent: StartAgent, enqueue: Enqueue, finished: Finished) -> None:
+    start_agent()
+    started = time.monotonic()
+    trial = finished(enqueue("long_step", limits={"trial_timeout": 1})[0])
+    assert (trial.state, trial.reason) == (TrialState.FAIL, "timeout")
+    assert time.monotonic() - started < 15
+    assert finished(enqueue("square")[0]).state == TrialState.COMPLETE
+
+
+def test_a_step_longer_than_the_lease_does_not_lose_it(start_agent: StartAgent, enqueue: Enqueue, finished: Finished) -> None:
+    start_agent(ttl=2.0)
+    trial = finished(enqueue("long_step", seconds=6.0)[0])
+    assert (trial.state, trial.attempt, trial.values) == (TrialState.COMPLETE, 1, {"loss": 2.0})
+
+
+def test_kill_9_of_an_agent_loses_only_work_since_the_checkpoint(
+    start_agent: StartAgent, enqueue: Enqueue, finished: Finished, running: Finished, client: Client
+) -> None:
+    (trial,) = enqueue("counts_in_checkpoints", epochs=120, beat=0.03)
+    first = start_agent(ttl=2.0, name="host-1")
+    running(trial, step=20)
+    orphans = first.children()
+    assert orphans
+    first.kill()
+    eventually(lambda: not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in orphans))
+    start_agent(name="host-2")
+    ended = finished(trial)
+    assert (ended.state, ended.attempt, ended.worker) == (TrialState.COMPLETE, 2, "host-2")
+    assert ended.values == {"loss": 120.0}, "each step counted once: it resumed from exactly the state it had saved"
+    assert 5 < ended.user_attrs["started_at_2"] < 120
+    assert [report.step for report in client.list_reports(trial)] == list(range(120)), "no report is missing"
+    assert [attempt.reason for attempt in client.list_attempts(trial)] == ["lost", "complete"]
+
+
+def test_drain_hands_trials_back_with_their_checkpoint(
+    start_agent: StartAgent, enqueue: Enqueue, finished: Finished, running: Finished, client: Client
+) -> None:
+    trials = enqueue("counts_in_checkpoints", count=2, epochs=150, beat=0.03)
+    first = start_agent(slots=2)
+    for trial in trials:
+        running(trial, step=5)
+    assert first.drain() == 0
+    for trial in trials:
+        waiting = client.get_trial(trial)
+        assert (waiting.state, waiting.reason) == (TrialState.WAITING, "preempted")
+        (newest, *_) = sorted(client.list_checkpoints(trial), key=lambda checkpoint: -checkpoint.step)
+        assert newest.step == waiting.last_step
+    start_agent(slots=2, name="host-2")
+    for trial in trials:
+        assert finished(trial).values == {"loss": 150.0}
+
+
+def test_drain_does_not_wait_for_a_trial_that_does_not_listen(
+    start_agent: StartAgent, enqueue: Enqueue, running: Finished, client: Client
+) -> None:
+    (trial,) = enqueue("long_step", seconds=60.0)
+    agent = start_agent(drain_timeout=1.0)
+    running(trial, step=0)
+    assert agent.drain(seconds=10) == 0
+    assert (client.get_trial(trial).state, client.get_trial(trial).reason) == (TrialState.WAITING, "preempted")
+
+
+def test_a_second_signal_leaves_at_once(start_agent: StartAgent, enqueue: Enqueue, running: Finished, client: Client) -> None:
+    (trial,) = enqueue("long_step", seconds=60.0)
+    agent = start_agent(drain_timeout=60.0)
+    running(trial, step=0)
+    agent.popen.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        agent.popen.wait(0.5)
+    assert agent.drain(seconds=8) == 0
+    assert client.get_trial(trial).state == TrialState.WAITING
+
+
+def test_an_idle_agent_leaves_at_once_and_is_small(start_agent: StartAgent, client: Client) -> None:
+    agent = start_agent(slots=2)
+    eventually(client.list_workers)
+    assert psutil.Process(agent.pid).memory_info().rss < 60_000_000
+    assert agent.drain(seconds=5) == 0
+
+
+def test_a_cancelled_trial_stops(
+    start_agent: StartAgent, enqueue: Enqueue, finished: Finished, running: Finished, client: Client
+) -> None:
+    start_agent(ttl=3.0)
+    (trial,) = enqueue("until_told")
+    running(trial)
+    client.cancel_trial(trial)
+    assert finished(trial, 10).reason == "cancelled"
+    assert finished(enqueue("square")[0]).state == TrialState.COMPLETE
+
+
+def test_a_lost_lease_ends_the_training(
+    start_agent: StartAgent, enqueue: Enqueue, finished: Finished, running: Finished, client: Client, tmp_path: Path
+) -> None:
+    """A stopped agent misses its renewals; when it goes on, its trial has failed as lost, and the slot serves the next one."""
+    agent = start_agent(ttl=1.0)
+    (trial,) = enqueue("long_step", seconds=60.0, limits={"max_attempts": 1})
+    running(trial, step=0)
+    os.kill(agent.pid, signal.SIGSTOP)
+    lost = finished(trial)
+    assert (lost.state, lost.reason) == (TrialState.FAIL, "lost")
+    os.kill(agent.pid, signal.SIGCONT)
+    assert finished(enqueue("square")[0]).state == TrialState.COMPLETE
+    assert client.get_trial(trial) == lost
+
+
+def test_a_network_that_goes_away_and_comes_back_costs_nothing(
+    start_agent: StartAgent, enqueue: Enqueue, finished: Finished, running: Finished, client: Client, proxy: Proxy
+) -> None:
+    start_agent(server=proxy.address)
+    (trial,) = enqueue("counts_in_checkpoints", epochs=100, beat=0.02)
+    running(trial, step=10)
+    for _ in range(3):
+        proxy.cut()
+        time.sleep(0.4)  # the outage itself
+        proxy.heal()
+        time.sleep(0.2)
+    ended = finished(trial)
+    assert (ended.state, ended.attempt, ended.values) == (TrialState.COMPLETE, 1, {"loss": 100.0})
+    assert [report.step for report in client.list_reports(trial)] == list(range(100))
+
+
+def test_an_end_during_an_outage_is_told_afterwards(
+    start_agent: StartAgent, enqueue: Enqueue, finished: Finished, running: Finished, proxy: Proxy, client: Client
+) -> None:
+    agent = start_agent(server=proxy.address)
+    (trial,) = enqueue("deaf", steps=30)
+    running(trial, step=2)
+    proxy.cut()
+    time.sleep(1.5)  # the trial ends meanwhile
+    assert client.get_trial(trial).state == TrialState.RUNNING
+    proxy.heal()
+    assert finished(trial).values == {"loss": 7.0}
+    assert agent.drain() == 0
+
+
+def test_a_host_cut_off_stops_training_before_its_lease_ends(
+    start_agent: StartAgent, enqueue: Enqueue, running: Finished, proxy: Proxy
+) -> None:
+    ttl = 4.0
+    agent = start_agent(server=proxy.address, ttl=ttl)
+    (trial,) = enqueue("long_step", seconds=60.0)
+    running(trial, step=0)
+    (process,) = agent.children()
+    proxy.cut()
+    cut_at = time.monotonic()
+    eventually(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+    assert time.monotonic() - cut_at < ttl
+    assert agent.popen.poll() is None
+
+
+def test_an_agent_waits_for_its_server(
+    live: tuple[str, str], enqueue: Enqueue, start_agent: StartAgent, finished: Finished, proxy: Proxy
+) -> None:
+    proxy.cut()
+    agent = start_agent(server=proxy.address)
+    (trial,) = enqueue("square")
+    with pytest.raises(subprocess.TimeoutExpired):
+        agent.popen.wait(1.5)
+    proxy.heal()
+    assert finished(trial).state == TrialState.COMPLETE
+
+
+def test_what_waiting_cannot_mend_ends_the_agent(live: tuple[str, str]) -> None:
+    with pytest.raises(Unauthenticated):
+        Agent(AgentOptions(server=live[0], key="tnr_0123456789ab_wrong", gpus="none")).run()
+    with pytest.raises(InvalidValue, match="--slots"):
+        Agent(AgentOptions(server=live[0], key=live[1], gpus="none", slots=0))
