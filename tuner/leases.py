@@ -115,6 +115,12 @@ def register_demand(
     return demand
 
 
+def has_demand(database: Database, demand: UUID) -> bool:
+    """Whether a demand still stands: the search deletes those it has served."""
+    with database.read() as connection:
+        return connection.execute(select(demands.c.id).where(demands.c.id == demand)).one_or_none() is not None
+
+
 def withdraw_demand(database: Database, demand: UUID) -> None:
     with database.begin() as connection:
         connection.execute(delete(demands).where(demands.c.id == demand))

@@ -278,6 +278,18 @@ def curves(
         return _by_trial(connection.execute(_CURVES, {"study": row.id, "numbers": list(numbers)[:MAX_PAGE]}).all())
 
 
+def count_live_trials(database: Database) -> dict[str, int]:
+    """Trials by state in all studies that have not ended: for the deployment's metrics."""
+    query = (
+        select(trial_table.c.state, func.count())
+        .join(studies, studies.c.id == trial_table.c.study_id)
+        .where(studies.c.state.in_([state for state in StudyState if not state.is_finished]))
+        .group_by(trial_table.c.state)
+    )
+    with database.read() as connection:
+        return {row[0]: row[1] for row in connection.execute(query)}
+
+
 _LAST_STEP = select(func.max(reports.c.step)).where(reports.c.trial_id == trial_table.c.id).scalar_subquery().label("last_step")
 
 _COLUMNS = text(

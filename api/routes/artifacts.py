@@ -1,0 +1,39 @@
+"""Checkpoints up and down: streams of bytes that nobody here looks into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from starlette.responses import FileResponse, Response
+
+from api.auth import ANY, HOLD
+from api.routing import Call, Routes
+from tuner import wire
+from tuner.errors import FieldError, InvalidValue
+
+routes = Routes("checkpoints")
+
+
+@routes.route("PUT", "/v1/leases/{lease}/checkpoints/{step}", HOLD, answer=wire.Checkpoint)
+def put_checkpoint(call: Call, lease: str, step: int, chunks: Iterator[bytes]) -> wire.Checkpoint:
+    """Store a checkpoint: the body as it is, its SHA-256 in the header X-Content-SHA256. The same again replaces it."""
+    digest = call.request.headers.get("x-content-sha256")
+    if digest is None:
+        raise InvalidValue(errors=[FieldError("X-Content-SHA256", "is missing: send the SHA-256 of the body as hex digits")])
+    return call.services.store.receive(call.database, call.project, lease, step, digest.lower(), chunks)
+
+
+@routes.route(
+    "GET", "/v1/trials/{trial}/checkpoints/latest", ANY, answer=bytes, media_type="application/octet-stream"
+)
+def get_latest_checkpoint(call: Call, trial: int) -> Response:
+    """The newest checkpoint that is whole."""
+    checkpoint, path = call.services.store.open_latest(call.database, call.project, trial)
+    headers = {
+        "Content-Disposition": f'attachment; filename="trial-{trial}-step-{checkpoint.step}.tar"',
+        "Content-Security-Policy": "sandbox",
+        "X-Content-SHA256": checkpoint.sha256,
+        "X-Checkpoint-Step": str(checkpoint.step),
+        "Cache-Control": "no-store",
+    }
+    return FileResponse(path, headers=headers, media_type="application/octet-stream")

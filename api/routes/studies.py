@@ -1,0 +1,155 @@
+"""Studies: submitted, listed, changed, steered, and their results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+from starlette.responses import Response
+
+from api import export as exports
+from api.auth import READ, SUBMIT
+from api.routing import Call, Routes
+from tuner import studies, views, wire
+from tuner.errors import FieldError, InvalidValue
+from tuner.spec import StudySpec
+
+routes = Routes("studies")
+
+
+class StudyQuery(wire.Body):
+    state: str | None = Field(default=None, max_length=200, description="one state, or several with commas between")
+    q: str | None = Field(default=None, max_length=200, description="looked for in names and tags")
+    cursor: str | None = Field(default=None, max_length=2000, description="next_cursor of the page before")
+    limit: int = Field(default=50, ge=1, le=1000)
+
+
+class ColumnsQuery(wire.Body):
+    since: int = Field(default=0, ge=0, lt=2**63, description="revision of the last answer")
+
+
+class CurvesQuery(wire.Body):
+    numbers: str | None = Field(default=None, max_length=10_000, description="numbers of trials with commas between")
+    top: int = Field(default=20, ge=1, le=200, description="without numbers: so many of the best, and of the running")
+    metric: str | None = Field(default=None, max_length=128, description="only this metric")
+
+
+class ExportQuery(wire.Body):
+    format: str = Field(default="csv", max_length=20, description="csv, json, jsonl or parquet")
+    state: str | None = Field(default=None, max_length=200)
+
+
+class Curves(wire.Answer):
+    items: list[wire.TrialReports]
+
+
+class TrialList(wire.Answer):
+    items: list[wire.Trial]
+
+
+@routes.route("POST", "/v1/studies", SUBMIT, answer=wire.Study, status=201, body_schema=StudySpec)
+def create_study(call: Call, body: dict[str, Any]) -> wire.Study:
+    """Create a study. The same spec under the same name again: 200 and that study; another spec: 409."""
+    study, created = studies.create(call.database, call.project, StudySpec.parse(body), created_by=call.caller.name)
+    if created:
+        # Requests that wait for any study's trials may now have something to wait for.
+        call.database.wake("trials", study.id)
+    else:
+        call.status = 200
+    return study
+
+
+@routes.route("GET", "/v1/studies", READ, answer=wire.StudyPage)
+def list_studies(call: Call, query: StudyQuery) -> wire.StudyPage:
+    """Studies, newest first."""
+    return views.list_studies(call.database, call.project, query.state, query.q, query.cursor, query.limit)
+
+
+@routes.route("GET", "/v1/studies/{study}", READ, answer=wire.Study)
+def get_study(call: Call, study: str) -> wire.Study:
+    """One study, by id or name."""
+    return views.get_study(call.database, call.project, study)
+
+
+@routes.route("PATCH", "/v1/studies/{study}", SUBMIT, answer=wire.Study)
+def update_study(call: Call, study: str, body: wire.StudyPatch) -> wire.Study:
+    """Change limits, tags or notes."""
+    changed = studies.update_study(call.database, call.project, study, body)
+    call.database.wake("trials", changed.id)
+    return changed
+
+
+@routes.route("DELETE", "/v1/studies/{study}", SUBMIT, answer=None)
+def delete_study(call: Call, study: str) -> None:
+    """Remove a study with its trials. Workers that hold one of them find their lease lost."""
+    studies.delete(call.database, call.project, study)
+
+
+@routes.route("POST", "/v1/studies/{study}/pause", SUBMIT, answer=wire.Study)
+def pause_study(call: Call, study: str) -> wire.Study:
+    """No new leases; running trials save a checkpoint and wait."""
+    return studies.pause(call.database, call.project, study)
+
+
+@routes.route("POST", "/v1/studies/{study}/resume", SUBMIT, answer=wire.Study)
+def resume_study(call: Call, study: str) -> wire.Study:
+    """Go on with a paused study, or with an ended one whose limits leave room."""
+    return studies.resume(call.database, call.project, study)
+
+
+@routes.route("POST", "/v1/studies/{study}/stop", SUBMIT, answer=wire.Study)
+def stop_study(call: Call, study: str) -> wire.Study:
+    """Let running trials end, start no more."""
+    return studies.stop(call.database, call.project, study)
+
+
+@routes.route("POST", "/v1/studies/{study}/cancel", SUBMIT, answer=wire.Study)
+def cancel_study(call: Call, study: str) -> wire.Study:
+    """End the study and its trials now."""
+    return studies.cancel(call.database, call.project, study)
+
+
+@routes.route("GET", "/v1/studies/{study}/best", READ, answer=TrialList)
+def get_best(call: Call, study: str) -> TrialList:
+    """The best trial; of several objectives the Pareto front."""
+    return TrialList.model_construct(items=views.best(call.database, call.project, study))
+
+
+@routes.route("GET", "/v1/studies/{study}/pareto", READ, answer=TrialList)
+def get_pareto(call: Call, study: str) -> TrialList:
+    """Complete trials that no other dominates."""
+    return TrialList.model_construct(items=views.pareto(call.database, call.project, study))
+
+
+@routes.route("GET", "/v1/studies/{study}/columns", READ, answer=dict[str, Any])
+def get_columns(call: Call, study: str, query: ColumnsQuery) -> dict[str, Any]:
+    """Trials as parallel arrays, those changed since a revision: {revision, total, ids, numbers, state, values, params, ...}."""
+    return views.columns(call.database, call.project, study, query.since)
+
+
+@routes.route("GET", "/v1/studies/{study}/curves", READ, answer=Curves)
+def get_curves(call: Call, study: str, query: CurvesQuery) -> Curves:
+    """Intermediate values of several trials."""
+    numbers = None if query.numbers is None else _numbers(query.numbers)
+    found = views.curves(call.database, call.project, study, numbers, query.top)
+    if query.metric is not None:
+        found = [_only(reports, query.metric) for reports in found]
+    return Curves.model_construct(items=found)
+
+
+@routes.route("GET", "/v1/studies/{study}/export", READ, answer=bytes, media_type="text/csv")
+def export(call: Call, study: str, query: ExportQuery) -> Response:
+    """All trials as csv, json, jsonl or parquet."""
+    return exports.respond(call.database, call.project, study, query.format, query.state)
+
+
+def _numbers(text: str) -> list[int]:
+    parts = text.split(",")
+    if not all(part.isascii() and part.isdigit() and len(part) <= 9 for part in parts):
+        raise InvalidValue(errors=[FieldError("query.numbers", "must be numbers of trials with commas between")])
+    return [int(part) for part in parts]
+
+
+def _only(reports: wire.TrialReports, metric: str) -> wire.TrialReports:
+    items = [item.model_copy(update={"values": {metric: item.values[metric]}}) for item in reports.reports if metric in item.values]
+    return wire.TrialReports(trial=reports.trial, reports=items)
