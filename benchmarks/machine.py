@@ -5,7 +5,6 @@ Both databases live in the same server with durable settings as users have them 
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import signal
@@ -24,7 +23,9 @@ from pathlib import Path
 import psutil
 import psycopg
 
+from tuner import keys
 from tuner.db import postgres
+from tuner.wire import KeyCreate, Scope
 
 
 @dataclass
@@ -80,11 +81,9 @@ def running_service() -> Iterator[Service]:
         port = free_port()
         environment = {**os.environ, "TUNER_DATABASE_URL": url, "TUNER_DATA": str(folder), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "tuner.cli.main"]
-        created = subprocess.run(
-            [*command, "key", "create", "--local", "--name", "bench", "--scope", "admin", "--json"],
-            env=environment, check=True, capture_output=True,
-        )
-        key = json.loads(created.stdout)["key"]
+        database = postgres.Database(url, pool_size=1)
+        key = keys.create(database, KeyCreate(name="bench", scope=Scope.ADMIN)).key
+        database.close()
         processes = [
             subprocess.Popen([*command, "server", "--port", str(port)], env=environment, stdout=subprocess.DEVNULL),
             subprocess.Popen([*command, "search"], env=environment, stdout=subprocess.DEVNULL),
