@@ -81,9 +81,7 @@ def _integer(text: str) -> int:
     return number
 
 
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_integer
-)
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_integer)
 
 
 def _too_large(limit: int) -> HttpProblem:

@@ -25,7 +25,14 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "append_reports": {"reports": [{"step": 0, "values": {"score": 0.5}}], "wait": 0},
     "tell": {"state": "COMPLETE", "values": {"score": 0.93}, "lease_next": False},
     "append_logs": {"lines": [{"stream": "stdout", "text": "epoch 0: 0.5"}]},
-    "register_worker": {"name": "host-1", "host": "host-1.example", "slots": 2, "gpus": ["NVIDIA H100"], "cpus": 16, "memory": 137438953472},
+    "register_worker": {
+        "name": "host-1",
+        "host": "host-1.example",
+        "slots": 2,
+        "gpus": ["NVIDIA H100"],
+        "cpus": 16,
+        "memory": 137438953472,
+    },
     "create_key": {"name": "laptop", "scope": "submitter", "project": "default", "expires_in": 2592000},
     "open_session": {"code": "the one-time code of POST /v1/sessions/codes"},
 }

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -51,11 +50,20 @@ def _csv_lines(study: wire.Study, trials: _Trials) -> Iterator[bytes]:
     parameters = list(study.spec.get("space") or dict.fromkeys(name for trial in trials() for name in trial.params))
     buffer = io.StringIO()
     writer = csv.writer(buffer)
-    writer.writerow([_cell(name) for name in (*_FACTS, *(f"values.{name}" for name in objectives), *(f"params.{name}" for name in parameters))])
+    writer.writerow(
+        [
+            _cell(name)
+            for name in (*_FACTS, *(f"values.{name}" for name in objectives), *(f"params.{name}" for name in parameters))
+        ]
+    )
     for trial in trials():
         facts = trial.model_dump(mode="json", include=set(_FACTS))
         values, params = wire.encode_numbers(trial.values or {}), wire.encode_numbers(trial.params)
-        row = [*(facts[name] for name in _FACTS), *(values.get(name) for name in objectives), *(params.get(name) for name in parameters)]
+        row = [
+            *(facts[name] for name in _FACTS),
+            *(values.get(name) for name in objectives),
+            *(params.get(name) for name in parameters),
+        ]
         writer.writerow([_cell(item) for item in row])
         if buffer.tell() > 1 << 16:
             yield _drain(buffer)
@@ -82,13 +90,16 @@ def _write_parquet(study: wire.Study, trials: _Trials) -> tuple[Iterator[bytes],
         import pyarrow.parquet
     except ImportError:
         raise InvalidValue(
-            errors=[FieldError("query.format", "parquet needs pyarrow on the server (pip install pyarrow); csv, json and jsonl are there")]
+            errors=[
+                FieldError(
+                    "query.format", "parquet needs pyarrow on the server (pip install pyarrow); csv, json and jsonl are there"
+                )
+            ]
         ) from None
     table = pyarrow.Table.from_pylist([_flat(trial) for trial in trials()])
-    stream = tempfile.TemporaryFile()
+    stream = io.BytesIO()
     pyarrow.parquet.write_table(table, stream)
-    stream.seek(0)
-    return iter(lambda: stream.read(1 << 20), b""), "application/vnd.apache.parquet"
+    return iter([stream.getvalue()]), "application/vnd.apache.parquet"
 
 
 def _flat(trial: wire.Trial) -> dict[str, Any]:
@@ -96,7 +107,9 @@ def _flat(trial: wire.Trial) -> dict[str, Any]:
     row = trial.model_dump(include=set(_FACTS)) | {"state": str(trial.state)}
     row |= {f"values.{name}": value for name, value in (trial.values or {}).items()}
     for name, value in trial.params.items():
-        row[f"params.{name}"] = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else orjson.dumps(value).decode()
+        row[f"params.{name}"] = (
+            float(value) if isinstance(value, int | float) and not isinstance(value, bool) else orjson.dumps(value).decode()
+        )
     return row
 
 

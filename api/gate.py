@@ -68,7 +68,9 @@ class Gate:
                 encoding = value
         if not self._knows(host):
             response = problem(
-                421, "unknown_host", "this server does not answer to that Host; add the name to TUNER_ALLOWED_HOSTS to have it accepted"
+                421,
+                "unknown_host",
+                "this server does not answer to that Host; add the name to TUNER_ALLOWED_HOSTS to have it accepted",
             )
             await response(scope, receive, send_with_headers)
         elif encoding is not None:

@@ -47,9 +47,7 @@ def replay_or_run(
             connection.execute(_FORGET, place)
         raise
     with database.begin() as connection:
-        connection.execute(
-            _FINISH, place | {"status": response.status_code, "response": bytes(response.body) if keep else None}
-        )
+        connection.execute(_FINISH, place | {"status": response.status_code, "response": bytes(response.body) if keep else None})
     return response
 
 

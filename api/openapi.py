@@ -22,7 +22,7 @@ from tuner import __version__, wire
 _REF = "#/components/schemas/{model}"
 _INTRODUCTION = (
     "Submit a study, lease its trials, report, tell. Every call but the public ones needs `Authorization: Bearer KEY`. "
-    "Non-finite numbers travel as the strings \"NaN\", \"Infinity\", \"-Infinity\". Errors are RFC 9457 problem+json with a stable `code`."
+    'Non-finite numbers travel as the strings "NaN", "Infinity", "-Infinity". Errors are RFC 9457 problem+json with a stable `code`.'
 )
 
 

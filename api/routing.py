@@ -19,7 +19,7 @@ import anyio.from_thread
 import anyio.to_thread
 import orjson
 from anyio import CapacityLimiter
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Send
@@ -161,9 +161,7 @@ class EndpointApp:
     def __init__(self, endpoint: Endpoint, services: Services) -> None:
         self._endpoint = endpoint
         self._services = services
-        self._body = (
-            endpoint.body if endpoint.body is not None and issubclass(endpoint.body, BaseModel) else None
-        )
+        self._body = endpoint.body if endpoint.body is not None and issubclass(endpoint.body, BaseModel) else None
         self._latency: dict[int, Any] = {}
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
@@ -202,7 +200,13 @@ class EndpointApp:
             arguments["body"] = self._parse(raw)
         if call.key is not None and self._endpoint.ledger:
             return idempotency.replay_or_run(
-                call.database, call.caller, request, call.key, raw, lambda: self._run(call, arguments), keep=not self._endpoint.secret
+                call.database,
+                call.caller,
+                request,
+                call.key,
+                raw,
+                lambda: self._run(call, arguments),
+                keep=not self._endpoint.secret,
             )
         result = self._endpoint.function(call, **arguments)
         return self._await(call, result) if isinstance(result, Coroutine) else self._render(call, result)
@@ -302,12 +306,12 @@ def _chunks(request: Request) -> Iterator[bytes]:
         try:
             message = anyio.from_thread.run(receive)
         except TimeoutError:
-            raise errors.HttpProblem(408, "too_slow", f"no data came for {CHUNK_TIMEOUT:g} seconds", {"Connection": "close"}) from None
+            raise errors.HttpProblem(
+                408, "too_slow", f"no data came for {CHUNK_TIMEOUT:g} seconds", {"Connection": "close"}
+            ) from None
         if message["type"] == "http.disconnect":
             raise errors.HttpProblem(400, "disconnected", "the body ended before its time")
         if message.get("body"):
             yield message["body"]
         if not message.get("more_body", False):
             return
-
-

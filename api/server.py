@@ -79,7 +79,9 @@ def bind(settings: Settings) -> socket.socket:
         found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
     except (OSError, UnicodeError):
-        raise InvalidValue(f"host: {settings.host!r} is not an address of this machine; give an address such as 127.0.0.1") from None
+        raise InvalidValue(
+            f"host: {settings.host!r} is not an address of this machine; give an address such as 127.0.0.1"
+        ) from None
     bound = socket.socket(family, kind, protocol)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

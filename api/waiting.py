@@ -202,4 +202,3 @@ class Board:
         while len(self._study_ids) > 1000:
             with suppress(KeyError):
                 self._study_ids.popitem(last=False)
-

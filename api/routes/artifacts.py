@@ -23,9 +23,7 @@ def put_checkpoint(call: Call, lease: str, step: int, chunks: Iterator[bytes]) -
     return call.services.store.receive(call.database, call.project, lease, step, digest.lower(), chunks)
 
 
-@routes.route(
-    "GET", "/v1/trials/{trial}/checkpoints/latest", ANY, answer=bytes, media_type="application/octet-stream"
-)
+@routes.route("GET", "/v1/trials/{trial}/checkpoints/latest", ANY, answer=bytes, media_type="application/octet-stream")
 def get_latest_checkpoint(call: Call, trial: int) -> Response:
     """The newest checkpoint that is whole."""
     checkpoint, path = call.services.store.open_latest(call.database, call.project, trial)

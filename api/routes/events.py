@@ -33,7 +33,9 @@ FALLBACK = 5.0
 
 class EventQuery(wire.Body):
     study: str | None = Field(default=None, max_length=300, description="id or name; without: all studies of the project")
-    since: int | None = Field(default=None, ge=0, lt=2**63, description="revision to start from, where Last-Event-ID cannot be sent")
+    since: int | None = Field(
+        default=None, ge=0, lt=2**63, description="revision to start from, where Last-Event-ID cannot be sent"
+    )
 
 
 @routes.route("GET", "/v1/events", READ, answer=bytes, media_type="text/event-stream")

@@ -160,7 +160,7 @@ def renew(call: Call, lease: str) -> wire.VerdictAnswer:
 
 
 @routes.route("POST", "/v1/leases", LEASE, answer=wire.Leases, ledger=False)
-def take_leases(call: Call, body: wire.LeaseRequest) -> wire.Leases | None | Coroutine[Any, Any, wire.Leases | None]:
+def take_leases(call: Call, body: wire.LeaseRequest) -> wire.Leases | Coroutine[Any, Any, wire.Leases | None] | None:
     """Take work of any study this worker fits, waiting up to `wait` seconds; 204 when there is none."""
     if body.worker is not None:
         workers.saw(call.database, call.project, body.worker)

@@ -151,5 +151,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _only(reports: wire.TrialReports, metric: str) -> wire.TrialReports:
-    items = [item.model_copy(update={"values": {metric: item.values[metric]}}) for item in reports.reports if metric in item.values]
+    items = [
+        item.model_copy(update={"values": {metric: item.values[metric]}}) for item in reports.reports if metric in item.values
+    ]
     return wire.TrialReports(trial=reports.trial, reports=items)
