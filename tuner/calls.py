@@ -134,6 +134,9 @@ class Calls:
     def get_trial(self, trial: int) -> wire.Trial:
         return wire.Trial.model_validate_json(self._get(f"/v1/trials/{trial}").content)
 
+    def get_trial_by_number(self, study: str | int, number: int) -> wire.Trial:
+        return wire.Trial.model_validate_json(self._get(f"{_study(study)}/trials/{number}").content)
+
     def list_reports(self, trial: int) -> list[wire.ReportItem]:
         return _reports.validate_python(_items(self._get(f"/v1/trials/{trial}/reports")))
 

@@ -9,7 +9,8 @@ import typer
 
 from tuner.cli.options import AsJson, Key, Server, connect, make_body
 from tuner.cli.output import print_json, print_table, say
-from tuner.wire import KeyCreate, Scope
+from tuner.errors import InvalidValue
+from tuner.wire import CreatedKey, KeyCreate, Scope
 
 app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
 
@@ -22,6 +23,12 @@ def create(
     expires_in: Annotated[
         float | None, typer.Option("--expires-in", metavar="DAYS", min=0.001, help="Days it is valid; else for good.")
     ] = None,
+    in_database: Annotated[
+        bool,
+        typer.Option(
+            "--in-database", help="Make it in the database that TUNER_DATABASE_URL names, without a server: the first key."
+        ),
+    ] = False,
     as_json: AsJson = False,
     server: Server = None,
     key: Key = None,
@@ -30,8 +37,11 @@ def create(
     body = make_body(
         KeyCreate, name=name, scope=scope, project=project, expires_in=None if expires_in is None else expires_in * 86400
     )
-    with connect(server, key) as client:
-        created = client.create_key(body)
+    if in_database:
+        created = _create_in_database(body)
+    else:
+        with connect(server, key) as client:
+            created = client.create_key(body)
     if as_json:
         print_json(created)
         return
@@ -63,3 +73,18 @@ def revoke(
     with connect(server, key) as client:
         client.revoke_key(key_id)
     say(f"key {key_id} is revoked")
+
+
+def _create_in_database(body: KeyCreate) -> CreatedKey:
+    from tuner import keys
+    from tuner.db.postgres import Database
+    from tuner.settings import Settings
+
+    settings = Settings.from_environment()
+    if settings.database_url is None:
+        raise InvalidValue("TUNER_DATABASE_URL: set it to the database of the deployment; `tuner up` makes its own first key")
+    database = Database.open(settings)
+    try:
+        return keys.create(database, body)
+    finally:
+        database.close()

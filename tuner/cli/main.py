@@ -71,7 +71,9 @@ def run(arguments: list[str]) -> int:
         if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
             say(context.get_help())
             return USAGE
-        message = " ".join(make_visible(error.format_message().replace("\n", " ")).split()).rstrip(".").replace("Value error, ", "")
+        message = (
+            " ".join(make_visible(error.format_message().replace("\n", " ")).split()).rstrip(".").replace("Value error, ", "")
+        )
         command = context.command_path if context is not None else "tuner"
         say(f"{command}: {message}; see `{command} --help`")
         return error.exit_code

@@ -22,7 +22,7 @@ Server = Annotated[
 Key = Annotated[str | None, typer.Option("--key", metavar="KEY", help="API key; else TUNER_KEY, else what `tuner up` noted.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="Name or id of the study.")]
-TrialArgument = Annotated[int, typer.Argument(metavar="TRIAL", help="Id of the trial, as `tuner trial list` shows it.", min=0)]
+TrialArgument = Annotated[str, typer.Argument(metavar="TRIAL", help="Id of the trial, or STUDY/NUMBER.")]
 
 
 def connect(server: str | None, key: str | None) -> Client:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tuner.cli.output import say
 from tuner.settings import Settings
 
 
@@ -22,4 +23,4 @@ def server(
     """Serve the API over the database that TUNER_DATABASE_URL names (else the embedded one)."""
     from api.server import serve
 
-    serve(Settings.from_environment(host=host, port=port, data=data))
+    serve(Settings.from_environment(host=host, port=port, data=data), on_bound=lambda address: say(f"serving at {address}"))

@@ -127,7 +127,7 @@ def show_(study: StudyArgument, as_json: AsJson = False, server: Server = None, 
 @app.command("best")
 def best(
     study: StudyArgument,
-    top: Annotated[int, typer.Option("--top", min=1, help="So many trials, the best first (one objective).")] = 1,
+    top: Annotated[int, typer.Option("--top", min=1, max=1000, help="So many trials, the best first (one objective).")] = 1,
     as_json: AsJson = False,
     server: Server = None,
     key: Key = None,
@@ -254,9 +254,8 @@ def find_best(client: Client, study: str | int, top: int) -> list[Trial]:
     objectives = found.spec.get("objectives") or []
     if top == 1 or len(objectives) > 1:
         return client.best(found.id)
-    trials = [trial for trial in StudyHandle(client, found).trials(state="COMPLETE") if trial.values]
-    sign = -1.0 if objectives[0]["direction"] == "maximize" else 1.0
-    return sorted(trials, key=lambda trial: sign * next(iter((trial.values or {}).values())))[:top]
+    sort = "-value" if objectives[0]["direction"] == "maximize" else "value"
+    return client.list_trials(found.id, state="COMPLETE", sort=sort, limit=top).items
 
 
 def print_leaderboard(trials: list[Trial], *, title: str | None = None) -> None:

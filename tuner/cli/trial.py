@@ -23,7 +23,9 @@ POLL = 1.0
 def list_(
     study: StudyArgument,
     state: Annotated[TrialState | None, typer.Option("--state", case_sensitive=False, help="Only trials in this state.")] = None,
-    sort: Annotated[str | None, typer.Option("--sort", help="number, value, duration, ...; -value for descending.")] = None,
+    sort: Annotated[
+        str | None, typer.Option("--sort", help="number, value, state, started_at or finished_at; -value for descending.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
     as_json: AsJson = False,
     server: Server = None,
@@ -67,8 +69,9 @@ def list_(
 def show_(trial: TrialArgument, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
     """Show one trial with its attempts, reports and checkpoints."""
     with connect(server, key) as client:
-        found = client.get_trial(trial)
-        attempts, reports, checkpoints = client.list_attempts(trial), client.list_reports(trial), client.list_checkpoints(trial)
+        found = _find(client, trial)
+        attempts, reports = client.list_attempts(found.id), client.list_reports(found.id)
+        checkpoints = client.list_checkpoints(found.id)
     if as_json:
         parts = {"attempts": attempts, "reports": reports, "checkpoints": checkpoints}
         print_json(
@@ -116,10 +119,11 @@ def logs(
 ) -> None:
     """Print what a trial wrote."""
     with connect(server, key) as client:
+        trial_id = _find(client, trial).id
         cursor: str | None = None
         while True:
-            ended = client.get_trial(trial).state.is_finished
-            cursor = _print_logs(client, trial, cursor, as_json)
+            ended = client.get_trial(trial_id).state.is_finished
+            cursor = _print_logs(client, trial_id, cursor, as_json)
             if ended or not follow:
                 return
             time.sleep(POLL)
@@ -147,27 +151,34 @@ def enqueue(
 def retry(trial: TrialArgument, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
     """Try the parameters of a finished trial again, as a new trial."""
     with connect(server, key) as client:
-        _print_one(client.retry_trial(trial), "is enqueued", as_json)
+        _print_one(client.retry_trial(_find(client, trial).id), "is enqueued", as_json)
 
 
 @app.command("cancel")
 def cancel(trial: TrialArgument, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
     """End a waiting or running trial."""
     with connect(server, key) as client:
-        _print_one(client.cancel_trial(trial), "is told to stop", as_json)
+        _print_one(client.cancel_trial(_find(client, trial).id), "is told to stop", as_json)
+
+
+def _find(client: Client, reference: str) -> Trial:
+    """The trial of an id, or of STUDY/NUMBER; no study's name has a slash in it."""
+    study, slash, number = reference.rpartition("/")
+    if not number.isdecimal() or not number.isascii() or (slash and not study):
+        raise InvalidValue(f"TRIAL: {reference!r} is not allowed; give a trial's id, or STUDY/NUMBER")
+    return client.get_trial_by_number(study, int(number)) if slash else client.get_trial(int(number))
 
 
 def _print_logs(client: Client, trial: int, cursor: str | None, as_json: bool) -> str | None:
     """Print what came after `cursor`; the cursor to go on from."""
     while True:
-        page = client.list_logs(trial, cursor=cursor, limit=500)
+        page = client.list_logs(trial, cursor=cursor)
         for line in page.items:
             _print_line(line, as_json)
         sys.stdout.flush()
-        cursor = str(page.items[-1].id) if page.items else cursor
-        if page.next_cursor is None:
-            return cursor
         cursor = page.next_cursor
+        if not page.items:
+            return cursor
 
 
 def _print_line(line: LogLine, as_json: bool) -> None:

@@ -1,0 +1,188 @@
+"""The command line against the live server: what each command prints, as text and as JSON, and with which exit code it ends."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.api.conftest import Server, server  # noqa: F401 (a fixture)
+from tests.tuner.specs import external
+from tests.tuner.test_cli import check_refused, run
+from tuner.client import Client
+from tuner.db.postgres import Database
+from tuner.wire import LogText
+
+UNSAFE = {"TUNER_ALLOW_UNSAFE_DATABASE": "1"}  # the tests' database runs without fsync
+Tuner = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def tuner(server: Server, tmp_path: Path) -> Tuner:  # noqa: F811
+    """Runs a command that finds the server as `tuner up` leaves it: through a credentials file."""
+    (tmp_path / "tuner-data").mkdir()
+    (tmp_path / "tuner-data" / "credentials.json").write_text(json.dumps({"server": server.url, "key": server.key}))
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(external("first", limits={"max_trials": 3}, tags=["t"]).to_json()))
+
+    def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return run(*arguments, cwd=tmp_path, **environment)
+
+    return call
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Client]:  # noqa: F811
+    with Client(server.url, server.key) as client:
+        yield client
+
+
+def done(result: subprocess.CompletedProcess[str]) -> str:
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def finish(client: Client, count: int = 3) -> None:
+    study = client.study("first")
+    for index in range(count):
+        study.enqueue({"x": (index + 1) / 4})
+    for trial in client.asks(study, count=count):
+        trial.report(0, trial.params["x"])
+        trial.tell(trial.params["x"])
+
+
+def test_submit_show_list(tuner: Tuner) -> None:
+    assert "study first (id " in tuner("study", "submit", "study.yaml").stderr
+    again = tuner("study", "submit", "study.yaml", "--json")
+    study = json.loads(done(again))
+    assert (study["name"], study["state"]) == ("first", "RUNNING")
+    assert json.loads(done(tuner("study", "show", "first", "--json")))["id"] == study["id"]
+    shown = done(tuner("study", "show", str(study["id"])))
+    for word in ("first", "RUNNING", "score (maximize)", "max_trials=3", "random", "low=0"):
+        assert word in shown
+    done(tuner("study", "submit", "study.yaml", "--name", "second"))
+    listed = done(tuner("study", "list"))
+    assert listed.index("second") < listed.index("first")
+    assert "0/3" in listed
+    assert [item["name"] for item in json.loads(done(tuner("study", "list", "--json", "--q", "sec")))] == ["second"]
+    assert json.loads(done(tuner("study", "list", "--json", "--state", "complete"))) == []
+    assert len(json.loads(done(tuner("study", "list", "--json", "--limit", "1")))) == 1
+
+
+def test_another_study_under_a_taken_name(tuner: Tuner, tmp_path: Path) -> None:
+    done(tuner("study", "submit", "study.yaml"))
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(external("first", limits={"max_trials": 4}).to_json()))
+    check_refused(tuner("study", "submit", "other.yaml"), 1, "first")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["study", "show"], ["study", "best"], ["study", "pause"], ["study", "watch"], ["study", "export"], ["trial", "list"]],
+)
+def test_no_such_study(arguments: list[str], tuner: Tuner) -> None:
+    check_refused(tuner(*arguments, "nothing"), 1, "'nothing'")
+
+
+def test_wrong_key(tuner: Tuner) -> None:
+    check_refused(tuner("study", "list", TUNER_KEY="tnr_000000000000_" + "A" * 43), 1, "key")
+    check_refused(tuner("study", "list", "--key", "nonsense"), 1, "key")
+
+
+def test_best_and_export(tuner: Tuner, client: Client, tmp_path: Path) -> None:
+    done(tuner("study", "submit", "study.yaml"))
+    assert "no trial is complete yet" in tuner("study", "best", "first").stderr
+    finish(client)
+    (best,) = json.loads(done(tuner("study", "best", "first", "--json")))
+    assert best["values"] == {"score": 0.75}
+    assert [trial["number"] for trial in json.loads(done(tuner("study", "best", "first", "--top", "2", "--json")))] == [2, 1]
+    assert "0.75" in done(tuner("study", "best", "first"))
+    rows = list(csv.DictReader(io.StringIO(done(tuner("study", "export", "first")))))
+    assert [row["number"] for row in rows] == ["0", "1", "2"]
+    done(tuner("study", "export", "first", "--format", "jsonl", "--output", "out.jsonl"))
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 3
+    check_refused(tuner("study", "export", "first", "--output", "none/out.csv"), 2, "--output")
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_watch_ends_with_the_study(tuner: Tuner, client: Client) -> None:
+    done(tuner("study", "submit", "study.yaml"))
+    finish(client)
+    watched = tuner("study", "watch", "first")
+    assert "0.75" in done(watched)
+    assert "first: 3/3 trials" in watched.stderr
+    assert json.loads(done(tuner("study", "submit", "study.yaml", "--watch", "--json")))["state"] == "COMPLETE"
+
+
+def test_watching_a_study_without_results_fails(tuner: Tuner) -> None:
+    done(tuner("study", "submit", "study.yaml"))
+    done(tuner("study", "cancel", "first"))
+    watched = tuner("study", "watch", "first")
+    assert watched.returncode == 1
+    assert "0 complete trials" in watched.stderr
+
+
+def test_the_life_of_a_study(tuner: Tuner) -> None:
+    done(tuner("study", "submit", "study.yaml"))
+    for command, state in (("pause", "PAUSED"), ("resume", "RUNNING"), ("stop", "STOP")):
+        result = tuner("study", command, "first")
+        assert result.returncode == 0
+        assert f"is {state}" in result.stderr
+    check_refused(tuner("study", "delete", "first"), 2, "--yes")
+    done(tuner("study", "delete", "first", "--yes"))
+    check_refused(tuner("study", "show", "first"), 1, "first")
+
+
+def test_trials(tuner: Tuner, client: Client) -> None:
+    done(tuner("study", "submit", "study.yaml"))
+    check_refused(tuner("trial", "enqueue", "first", "x=2"), 2, "params.x")
+    check_refused(tuner("trial", "enqueue", "first", "y=0.5"), 2, "params.y")
+    first = json.loads(done(tuner("trial", "enqueue", "first", "x=0.5", "--json")))
+    assert first["params"] == {"x": 0.5}
+    assert "is enqueued" in tuner("trial", "enqueue", "first", '{"x": 0.25}').stderr
+    trial = client.ask("first")
+    client.append_logs(trial.lease.id, [LogText(text="step 1"), LogText(stream="stderr", text="a \x1b[31mred\x1b[0m line")])
+    trial.report(1, 0.1)
+    trial.tell_failed("nan", error="it was not a number")
+    listed = done(tuner("trial", "list", "first"))
+    assert "FAIL (nan)" in listed
+    assert "WAITING" in listed
+    assert [item["number"] for item in json.loads(done(tuner("trial", "list", "first", "--state", "fail", "--json")))] == [0]
+    for reference in (str(first["id"]), "first/0"):
+        shown = done(tuner("trial", "show", reference))
+        assert "it was not a number" in shown
+        assert "score=0.1" in shown
+    assert len(json.loads(done(tuner("trial", "show", "first/0", "--json")))["attempts"]) == 1
+    assert done(tuner("trial", "logs", "first/0")) == "step 1\na \\x1b[31mred\\x1b[0m line\n"
+    assert done(tuner("trial", "logs", "first/0", "--follow")).startswith("step 1\n")
+    again = json.loads(done(tuner("trial", "retry", "first/0", "--json")))
+    assert (again["number"], again["params"]) == (2, {"x": 0.5})
+    assert "trial 1" in tuner("trial", "cancel", "first/1").stderr
+    check_refused(tuner("trial", "cancel", "first/1"), 1, "1")
+    check_refused(tuner("trial", "show", "first/7"), 1, "7")
+
+
+def test_keys(tuner: Tuner) -> None:
+    created = tuner("key", "create", "--name", "laptop", "--scope", "viewer", "--expires-in", "1")
+    secret = done(created).strip()
+    assert secret.startswith("tnr_")
+    assert secret not in created.stderr
+    assert json.loads(done(tuner("study", "list", "--json", TUNER_KEY=secret))) == []
+    check_refused(tuner("study", "submit", "study.yaml", TUNER_KEY=secret), 1, "viewer")
+    (key,) = [key for key in json.loads(done(tuner("key", "list", "--json"))) if key["name"] == "laptop"]
+    assert secret not in done(tuner("key", "list"))
+    done(tuner("key", "revoke", key["id"]))
+    assert json.loads(done(tuner("key", "list", "--json")))[-1]["revoked_at"] is not None
+    check_refused(tuner("key", "revoke", "unknown"), 1, "unknown")
+
+
+def test_the_first_key_is_made_in_the_database(tuner: Tuner, database: Database) -> None:
+    created = tuner(
+        "key", "create", "--name", "first", "--scope", "admin", "--in-database", TUNER_DATABASE_URL=database.url, **UNSAFE
+    )
+    assert json.loads(done(tuner("key", "list", "--json", TUNER_KEY=done(created).strip())))[-1]["name"] == "first"
+    check_refused(tuner("key", "create", "--name", "first", "--in-database"), 2, "TUNER_DATABASE_URL")
