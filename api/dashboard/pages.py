@@ -3,7 +3,7 @@
 Every page is the same shell; `static/app.js` looks at the address. Static files have addresses with the digest of the whole folder in
 them, so that browsers keep them forever and modules may import each other by relative path; a changed byte anywhere is a new address for
 all of them (460 KB compressed, most of it ECharts: the price of having no build step). Nothing outside the folder can be named: files are
-looked up in a mapping made at start, never on the disk.
+looked up in a mapping made at start, never on the disk. The Content-Security-Policy and its like are set by `api.gate` on every answer.
 """
 
 from __future__ import annotations
@@ -18,10 +18,6 @@ from fastapi import APIRouter, Request, Response
 
 FOLDER = Path(__file__).parent / "static"
 SUFFIXES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".json": "application/json", ".txt": "text/plain"}
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
-)
 PRELOADED = ("app.js", "vendor/htm-preact.js", "api.js", "stream.js", "feed.js", "trials.js", "format.js")
 SHELL = """<!doctype html>
 <html lang="en">
@@ -94,11 +90,7 @@ router = APIRouter(include_in_schema=False)
 @router.get("/studies/{study}")
 @router.get("/studies/{study}/trials/{number}")
 async def page() -> Response:
-    return Response(
-        shell(),
-        media_type="text/html",
-        headers={"Cache-Control": "no-cache", "Content-Security-Policy": CONTENT_SECURITY_POLICY, "Referrer-Policy": "no-referrer"},
-    )
+    return Response(shell(), media_type="text/html", headers={"Cache-Control": "no-cache"})
 
 
 @router.get("/static/{digest}/{name:path}")
@@ -108,7 +100,7 @@ async def static_file(digest: str, name: str, request: Request) -> Response:
     file = current.files.get(name)
     if file is None or digest != current.digest:
         return Response("not found", status_code=404, media_type="text/plain", headers={"Cache-Control": "no-store"})
-    headers = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding", "X-Content-Type-Options": "nosniff"}
+    headers = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
     if "gzip" in request.headers.get("accept-encoding", ""):
         return Response(file.compressed, media_type=file.media_type, headers=headers | {"Content-Encoding": "gzip"})
     return Response(file.content, media_type=file.media_type, headers=headers)

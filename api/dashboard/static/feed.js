@@ -2,7 +2,7 @@
 // event stream from their revision, so nothing is missed across reconnects; what comes twice is merged twice without harm.
 
 import { useEffect, useReducer, useState } from "./vendor/htm-preact.js";
-import { get } from "./api.js";
+import { ApiError, get } from "./api.js";
 import { setConnection } from "./connection.js";
 import { follow } from "./stream.js";
 import { Curves, Trials } from "./trials.js";
@@ -83,7 +83,7 @@ export class StudyFeed {
     this.#changed();
     this.#stopStream = follow(`/v1/events?study=${this.study.id}`, {
       lastId: () => this.#revision,
-      onEvent: (event) => this.#apply(event.data),
+      onEvent: ({ event, data }) => (event === "deleted" ? this.#end() : this.#apply(data)),
       onState: setConnection,
     });
   }
@@ -94,8 +94,14 @@ export class StudyFeed {
     this.#revision = columns.revision;
   }
 
+  #end() {
+    this.stop();
+    this.study = null;
+    this.error = new ApiError("It has been deleted.", 404);
+    for (const listener of this.#listeners) listener();
+  }
+
   async #apply(change) {
-    if (!change.study) return;
     this.study = change.study;
     if (change.more) {
       await this.#catchUp();

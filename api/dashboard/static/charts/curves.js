@@ -5,11 +5,13 @@ import { axis, Chart, tip, tooltip } from "../chart.js";
 import { Choice, Select } from "../controls.js";
 import { formatNumber } from "../format.js";
 import { navigate, trialAddress } from "../router.js";
+import { outlierBound } from "./history.js";
 
 const NUM_BEST = 20;
 const NUM_COLOURED = 5;
 const NUM_RUNNING = 40;
 const NUM_OTHERS = 40;
+const LOSSES = /loss|error|rmse|mse|mae|nll|perplexity/i;
 
 // Which trials to draw: {best, running, others}, each a list of numbers.
 export function choose(trials, objective) {
@@ -30,6 +32,7 @@ export function lineSeries(name, data, colour, rest = {}) {
 export function LearningCurves({ feed, objective, study, version }) {
   const [metric, setMetric] = useState(objective.name);
   const [scale, setScale] = useState("linear");
+  const [range, setRange] = useState("typical");
   const { trials, curves } = feed;
   const { best, running, others } = choose(trials, objective);
   useEffect(() => { feed.wantCurves([...running, ...best, ...others]); }, [feed, version]);
@@ -44,8 +47,11 @@ export function LearningCurves({ feed, objective, study, version }) {
   ].filter(({ data }) => data.length);
   const positive = groups.every(({ data }) => data.every(([, value]) => value === null || value > 0));
   const drawn = (kind) => groups.filter((group) => group.kind === kind).length;
-  const summary = `${shown} by step: the ${drawn("best")} best trials (first ${Math.min(NUM_COLOURED, drawn("best"))} coloured), ${drawn("running")} running, ${drawn("other")} others in grey.`;
-  const maximize = objective.direction === "maximize";
+  const summary = `${shown} by step: ${drawn("best")} best trials, ${drawn("running")} running, ${drawn("other")} others in grey`;
+  const higherIsBetter = shown === objective.name ? objective.direction === "maximize" : !LOSSES.test(shown);
+  const bound = outlierBound(groups.flatMap(({ data }) => data.map(([, value]) => value).filter(Number.isFinite)), higherIsBetter);
+  const clipping = bound !== undefined && range === "typical";
+  const caption = `${summary}${clipping ? "; far worse values cut off" : ""}.`;
 
   const build = (palette) => {
     const series = groups.map(({ number, kind, rank, data }) => {
@@ -54,28 +60,31 @@ export function LearningCurves({ feed, objective, study, version }) {
       if (kind === "best" && rank < NUM_COLOURED) {
         const colour = palette.series[rank];
         return lineSeries(name, data, colour, {
-          z: 5, lineStyle: { width: 2, color: colour }, labelLayout: { moveOverlap: "shiftY" },
-          endLabel: { show: true, formatter: `#${number}`, color: palette.muted, fontSize: 11, distance: 4 },
+          z: 5, lineStyle: { width: 2, color: colour },
         });
       }
       return lineSeries(name, data, palette.waiting, { z: 2, lineStyle: { width: 1, color: palette.waiting, opacity: kind === "best" ? 0.6 : 0.28 } });
     });
     const kinds = new Map(groups.map(({ number, kind, rank }) => [`${number}`, kind === "best" ? `#${number}, ${rank + 1}. best` : `#${number}${kind === "running" ? ", running" : ""}`]));
     return {
-      grid: { left: 60, right: 46, top: 14, bottom: 40 },
+      grid: { left: 60, right: 20, top: 30, bottom: 40 },
+      legend: {
+        data: groups.filter(({ kind, rank }) => kind === "best" && rank < NUM_COLOURED).map(({ number }) => ({ name: `${number}`, icon: "roundRect" })),
+        formatter: (name) => `trial ${name}`, top: 0, left: 0, itemWidth: 12, itemHeight: 4, itemGap: 14, textStyle: { color: palette.muted, fontSize: 11 },
+      },
       tooltip: tooltip(palette, {
         trigger: "axis", axisPointer: { lineStyle: { color: palette.line } },
         formatter: (found) => {
-          const rows = found.filter(({ data }) => data[1] !== null).sort((a, b) => (maximize ? b.data[1] - a.data[1] : a.data[1] - b.data[1]));
+          const rows = found.filter(({ data }) => data[1] !== null).sort((a, b) => (higherIsBetter ? b.data[1] - a.data[1] : a.data[1] - b.data[1]));
           const title = `Step ${rows[0]?.data[0] ?? ""}`;
           const lines = rows.slice(0, 8).map(({ seriesName, data, color }) => [kinds.get(seriesName) ?? seriesName, formatNumber(data[1]), color]);
           return tip(title, rows.length > 8 ? [...lines, [`and ${rows.length - 8} more`, ""]] : lines);
         },
       }),
-      xAxis: axis(palette, { type: "value", name: "step", nameGap: 24, splitLine: { show: false }, minInterval: 1 }),
+      xAxis: axis(palette, { type: "value", name: "step", nameGap: 24, splitLine: { show: false }, minInterval: 1, max: "dataMax" }),
       yAxis: axis(palette, {
-        type: scale === "log" && positive ? "log" : "value", scale: true,
-        axisLabel: { color: palette.muted, fontSize: 11, formatter: (value) => formatNumber(value) },
+        type: scale === "log" && positive ? "log" : "value", scale: true, ...(clipping ? { [higherIsBetter ? "min" : "max"]: bound } : {}),
+        axisLabel: { color: palette.muted, fontSize: 11, formatter: (value) => formatNumber(value), ...(clipping ? { [higherIsBetter ? "showMinLabel" : "showMaxLabel"]: false } : {}) },
       }),
       series,
       dataZoom: [{ id: "x", type: "inside", filterMode: "none", zoomOnMouseWheel: "ctrl", moveOnMouseWheel: false }],
@@ -84,8 +93,9 @@ export function LearningCurves({ feed, objective, study, version }) {
 
   const controls = html`
     ${metrics.length > 1 && html`<${Select} label="Metric" value=${shown} onChange=${setMetric} options=${metrics.map((name) => [name, name])} />`}
+    ${bound !== undefined && html`<${Choice} label="Range of values" value=${range} onChange=${setRange} options=${[["typical", "Typical"], ["all", "All values"]]} />`}
     ${positive && groups.length > 0 && html`<${Choice} label="Scale" value=${scale} onChange=${setScale} options=${[["linear", "Linear"], ["log", "Log"]]} />`}`;
-  return html`<${Chart} title="Learning curves" summary=${summary} build=${build} controls=${controls}
+  return html`<${Chart} title="Learning curves" summary=${caption} build=${build} controls=${controls}
     empty=${groups.length ? null : "No reports yet: a trial's curve appears with its first report."}
     onPoint=${({ seriesName }) => navigate(trialAddress(study.id, seriesName))}
     table=${() => ({

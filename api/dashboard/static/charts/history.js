@@ -51,7 +51,8 @@ export function History({ feed, objective, study }) {
   const best = bestSoFar(complete, maximize);
   const all = complete.concat(pruned);
   const bound = outlierBound(all.map(([, value]) => value), maximize);
-  const clipped = bound === undefined || range === "all" ? [] : all.filter(([, value]) => (maximize ? value < bound : value > bound));
+  const clipping = bound !== undefined && range === "typical";
+  const clipped = !clipping ? [] : all.filter(([, value]) => (maximize ? value < bound : value > bound));
   const positive = all.every(([, value]) => value > 0);
   const now = Date.now();
   const running = [...trials.numbers()].filter((number) => trials.states[number] === "RUNNING")
@@ -71,14 +72,15 @@ export function History({ feed, objective, study }) {
     const log = scale === "log" && positive;
     return {
       grid: { left: 60, right: 20, top: 30, bottom: 40 },
-      legend: { show: true, top: 0, left: 0, itemWidth: 12, itemHeight: 8, itemGap: 14, textStyle: { color: palette.muted, fontSize: 11 } },
+      legend: { data: ["Complete", "Pruned", "Running, latest report", { name: "Best so far", icon: "path://M0 3h12v2H0z" }], top: 0, left: 0, itemWidth: 12, itemHeight: 8, itemGap: 14, textStyle: { color: palette.muted, fontSize: 11 } },
       tooltip: tooltip(palette, { trigger: "item", formatter: describe }),
       xAxis: axis(palette, by === "time"
         ? { type: "time", splitLine: { show: false } }
-        : { type: "value", name: "trial", nameGap: 24, min: 0, minInterval: 1, splitLine: { show: false }, max: Math.max(10, trials.length) }),
+        : { type: "value", name: "trial", nameGap: 24, min: 0, minInterval: 1, splitLine: { show: false }, max: Math.max(10, trials.length),
+            axisLabel: { color: palette.muted, fontSize: 11, hideOverlap: true, showMaxLabel: trials.length <= 10 } }),
       yAxis: axis(palette, {
-        type: log ? "log" : "value", scale: true, ...(bound === undefined || range === "all" ? {} : { [maximize ? "min" : "max"]: bound }),
-        axisLabel: { color: palette.muted, fontSize: 11, formatter: (value) => formatNumber(value) },
+        type: log ? "log" : "value", scale: true, ...(clipping ? { [maximize ? "min" : "max"]: bound } : {}),
+        axisLabel: { color: palette.muted, fontSize: 11, formatter: (value) => formatNumber(value), ...(clipping ? { [maximize ? "showMinLabel" : "showMaxLabel"]: false } : {}) },
       }),
       series: [
         scatter("Complete", complete, palette.complete),

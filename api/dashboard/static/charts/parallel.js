@@ -5,9 +5,11 @@ import { html } from "../vendor/htm-preact.js";
 import { Chart, tip, tooltip } from "../chart.js";
 import { formatCount, formatNumber, formatParam } from "../format.js";
 import { navigate, trialAddress } from "../router.js";
+import { outlierBound } from "./history.js";
 
 const MAX_LINES = 800;
 const MAX_AXES = 10;
+const AXIS_WIDTH = 120; // below this the labels of neighbours run into each other
 const VIRIDIS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
 
 export function viridis(share) {
@@ -26,41 +28,46 @@ export function sample(ranked) {
 export function ParallelCoordinates({ feed, objective, study }) {
   const { trials } = feed;
   const ranked = trials.ranked(objective);
-  const shown = sample(ranked);
+  const maximize = objective.direction === "maximize";
+  const bound = outlierBound(ranked.map((number) => trials.value(objective.name, number)), maximize);
+  const typical = bound === undefined ? ranked : ranked.filter((number) => (maximize ? trials.value(objective.name, number) >= bound : trials.value(objective.name, number) <= bound));
+  const shown = sample(typical);
   const space = feed.study.spec.space ?? {};
+  const maxAxes = Math.max(2, Math.min(MAX_AXES, Math.floor(innerWidth / AXIS_WIDTH) - 1));
   const filled = trials.paramNames().map((name) => [name, shown.filter((number) => trials.params[name][number] !== undefined).length]);
-  const names = filled.filter(([, count]) => count > 0).sort((a, b) => b[1] - a[1]).slice(0, MAX_AXES).map(([name]) => name)
+  const names = filled.filter(([, count]) => count > 0).sort((a, b) => b[1] - a[1]).slice(0, maxAxes).map(([name]) => name)
     .sort((a, b) => trials.paramNames().indexOf(a) - trials.paramNames().indexOf(b));
   const summary = `${formatCount(shown.length)}${shown.length < ranked.length ? ` of ${formatCount(ranked.length)}` : ""} complete trials`
+    + `${typical.length < ranked.length ? ` (${formatCount(ranked.length - typical.length)} with far worse values left out)` : ""}`
     + `${names.length < filled.length ? `, ${names.length} of ${filled.length} parameters` : ""}; the better a trial, the stronger its line stands out. Drag along an axis to filter.`;
 
   const build = (palette) => {
     const axes = names.map((name, dim) => {
       const given = shown.map((number) => trials.params[name][number]).filter((value) => value !== undefined);
       const numeric = given.every((value) => typeof value === "number") && space[name]?.type !== "categorical";
-      const common = { dim, name, nameTextStyle: { color: palette.text, fontSize: 11 }, nameTruncate: { maxWidth: 110 } };
+      const common = { dim, name, nameTextStyle: { color: palette.text, fontSize: 11 }, nameTruncate: { maxWidth: 130 } };
       if (!numeric) {
         const choices = space[name]?.choices ?? [...new Set(given)].sort();
         return { ...common, type: "category", data: choices.map(formatParam) };
       }
       const log = Boolean(space[name]?.log) && given.every((value) => value > 0);
-      return { ...common, type: log ? "log" : "value", scale: true, min: Math.min(...given), max: Math.max(...given) };
+      return { ...common, type: log ? "log" : "value", scale: true, min: Math.min(...given), max: Math.max(...given), ...(given.every(Number.isInteger) ? { minInterval: 1 } : {}) };
     });
-    axes.push({ dim: names.length, name: objective.name, type: "value", scale: true, inverse: objective.direction === "minimize",
-      nameTextStyle: { color: palette.text, fontSize: 11, fontWeight: 600 }, nameTruncate: { maxWidth: 110 } });
+    axes.push({ dim: names.length, name: objective.name, type: "value", scale: true, inverse: !maximize, nameLocation: maximize ? "end" : "start",
+      nameTextStyle: { color: palette.text, fontSize: 11, fontWeight: 600 }, nameTruncate: { maxWidth: 130 } });
     return {
       parallel: {
         left: 50, right: 70, top: 34, bottom: 20,
         parallelAxisDefault: {
           nameLocation: "end", nameGap: 14, axisLine: { lineStyle: { color: palette.waiting } }, axisTick: { show: false },
-          axisLabel: { color: palette.muted, fontSize: 11, formatter: (value) => formatParam(typeof value === "string" ? value : Number(value)), showMinLabel: true, showMaxLabel: true, hideOverlap: true },
+          axisLabel: { color: palette.text, fontSize: 11, backgroundColor: palette.raised, padding: [1, 3], borderRadius: 3, formatter: (value) => formatParam(typeof value === "string" ? value : Number(value)), showMinLabel: true, showMaxLabel: true, hideOverlap: true },
           areaSelectStyle: { width: 16, borderColor: palette.accent, color: palette.accent, opacity: 0.2 },
         },
       },
       parallelAxis: axes,
       tooltip: tooltip(palette, { trigger: "item", formatter: ({ data }) => tip(`Trial ${data.number}`, [[objective.name, formatNumber(trials.value(objective.name, data.number), 6)]]) }),
       series: [{
-        type: "parallel", inactiveOpacity: 0.03, activeOpacity: 0.9, smooth: 0.12, emphasis: { lineStyle: { width: 3, opacity: 1 } },
+        type: "parallel", z: 0, inactiveOpacity: 0.03, activeOpacity: 0.9, smooth: 0.12, emphasis: { lineStyle: { width: 3, opacity: 1 } },
         data: shown.map((number, rank) => {
           const quality = shown.length > 1 ? 1 - rank / (shown.length - 1) : 1;
           return {

@@ -1,0 +1,59 @@
+// Entry: the frame around every view, and which view the address means.
+
+import { html, render, useErrorBoundary } from "./vendor/htm-preact.js";
+import { useConnection } from "./connection.js";
+import { ThemeSwitch, useClock } from "./controls.js";
+import { formatDuration } from "./format.js";
+import { Empty } from "./notices.js";
+import { Link, useRoute } from "./router.js";
+import { logOut, useCaller } from "./session.js";
+import { Login } from "./views/login.js";
+import { Studies } from "./views/studies.js";
+import { Study } from "./views/study.js";
+import { Trial } from "./views/trial.js";
+import { Workers } from "./views/workers.js";
+
+const VIEWS = { studies: Studies, study: Study, trial: Trial, workers: Workers };
+const SECTIONS = [["/studies", "Studies", ["studies", "study", "trial"]], ["/workers", "Workers", ["workers"]]];
+const WORDS = { live: "Live", connecting: "Connecting", reconnecting: "Reconnecting", paused: "Paused" };
+
+function Connection() {
+  const { state, since } = useConnection();
+  const now = useClock();
+  const lag = state === "reconnecting" ? ` for ${formatDuration(Math.round((now - since) / 1000))}` : "";
+  return html`<span class="connection" data-state=${state} title=${state === "live" ? "Changes appear as they happen" : "What you see is the last good state"}>
+    <i aria-hidden="true"></i><span role="status">${WORDS[state]}</span>${lag}</span>`;
+}
+
+function Header({ view }) {
+  const caller = useCaller();
+  return html`
+    <header class="top"><div class="inner">
+      <${Link} class="brand" href="/studies"><svg viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="7" /><path d="M5 22.500c4 0 4.500-13 8-13s3.500 9 7 9 3.500-5 7-5" /><circle cx="20" cy="18.500" r="3" /></svg>Tuner<//>
+      <nav aria-label="Sections">${SECTIONS.map(([href, label, views]) => html`<${Link} href=${href} aria-current=${views.includes(view) ? "page" : undefined}>${label}<//>`)}</nav>
+      <div class="right-side"><${Connection} /><${ThemeSwitch} />
+        ${caller && html`<span class="caller" title=${`${caller.scope} of project ${caller.project}`}>${caller.name}</span><button class="quiet" onClick=${logOut}>Log out</button>`}
+      </div>
+    </div></header>`;
+}
+
+// A fault in one view is shown as such and leaves the frame alive.
+function Guarded({ children }) {
+  const [error, reset] = useErrorBoundary((fault) => console.error(fault));
+  if (!error) return children;
+  return html`<${Empty} title="This view has failed"><p>${String(error)}</p><p><button onClick=${reset}>Try again</button></p><//>`;
+}
+
+function Page() {
+  const { view, params, path } = useRoute();
+  if (view === "login") return html`<${Login} />`;
+  const View = VIEWS[view];
+  return html`
+    <a class="skip" href="#content">Skip to content</a>
+    <${Header} view=${view} />
+    <main id="content" class="page" tabindex="-1"><${Guarded} key=${path}>
+      ${View ? html`<${View} params=${params} />` : html`<${Empty} title="There is no such page"><p><${Link} href="/studies">All studies<//></p><//>`}
+    <//></main>`;
+}
+
+render(html`<${Page} />`, document.getElementById("app"));
