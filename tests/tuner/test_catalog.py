@@ -219,7 +219,7 @@ def test_objectives_must_be_reported() -> None:
     assert catalog.check_objectives(BASE, None, ["val_accuracy", "val_loss", "samples_per_second"]) == []
     (wrong,) = catalog.check_objectives(BASE, None, ["val_loss", "val_acuracy"])
     assert str(wrong) == (
-        "objectives.1.name: the trainer does not report 'val_acuracy' for classification; did you mean val_accuracy?"
+        "objectives.1.name: the trainer does not report 'val_acuracy' for classification; did you mean val_accuracy or val_top5_accuracy?"
     )
     regression = {"dataset": {"name": "diabetes"}, "model": {"name": "mlp"}}
     assert catalog.check_objectives(regression, None, ["val_r2"]) == []

@@ -1,13 +1,13 @@
 """The weight initializers of the catalogue, with the activations each suits.
 
-Each sets the weights of linear and convolutional layers and zeroes their biases; `default` leaves torch's own. Norms keep theirs.
+Each sets the weights of linear, convolutional and recurrent layers and zeroes their biases; `default` leaves torch's own. Norms keep theirs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tuner.catalog.entries import Entry, Hyperparameter
+from tuner.catalog.entries import Entry, Hyperparameter, number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,5 +71,28 @@ ENTRIES: tuple[InitializerEntry, ...] = (
         "ReLU and its kin.",
         "He et al. 2015, arXiv 1502.01852; torch.nn.init.kaiming_normal_",
         suits=RECTIFYING,
+    ),
+    _entry(
+        "orthogonal",
+        "Orthonormal rows or columns, times gain.",
+        "Deep and recurrent networks.",
+        "Saxe et al. 2014, arXiv 1312.6120; torch.nn.init.orthogonal_",
+        number("gain", 1.0, 0, low_open=True, log=True, summary="factor; sqrt(2) suits ReLU"),
+        suits=(*SATURATING, *RECTIFYING),
+    ),
+    _entry(
+        "trunc_normal",
+        "Normal with the given deviation, drawn again beyond two deviations.",
+        "Transformers.",
+        "torch.nn.init.trunc_normal_",
+        number("std", 0.02, 0, low_open=True, log=True, summary="deviation before the cut"),
+        suits=("gelu", "silu", "relu"),
+    ),
+    _entry(
+        "zeros",
+        "All zero.",
+        "Models of one layer; in deeper ones all units of a layer stay equal, which is what it is there to show.",
+        "torch.nn.init.zeros_",
+        suits=(),
     ),
 )

@@ -10,13 +10,21 @@ from tuner.catalog.entries import Entry, Hyperparameter, number
 @dataclass(frozen=True, kw_only=True)
 class LossFacts:
     tasks: tuple[str, ...]
+    classes: int | None = None
+    """It takes just this number of classes, and then one output: its sign decides."""
 
 
 LossEntry = Entry[LossFacts]
 
 
 def _entry(
-    name: str, summary: str, when_to_use: str, source: str, *hyperparameters: Hyperparameter, tasks: tuple[str, ...]
+    name: str,
+    summary: str,
+    when_to_use: str,
+    source: str,
+    *hyperparameters: Hyperparameter,
+    tasks: tuple[str, ...],
+    classes: int | None = None,
 ) -> LossEntry:
     return Entry(
         kind="losses",
@@ -25,7 +33,7 @@ def _entry(
         when_to_use=when_to_use,
         source=source,
         hyperparameters=hyperparameters,
-        facts=LossFacts(tasks=tasks),
+        facts=LossFacts(tasks=tasks, classes=classes),
     )
 
 
@@ -53,5 +61,22 @@ ENTRIES: tuple[LossEntry, ...] = (
         "Huber 1964; d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2)",
         number("delta", 1.0, 0, low_open=True, log=True, summary="where it turns from squared to absolute"),
         tasks=("regression",),
+    ),
+    _entry(
+        "bce",
+        "Binary cross-entropy of one output.",
+        "Two classes; with model neuron this is logistic regression.",
+        "-y log s(z) - (1 - y) log(1 - s(z)); torch.nn.functional.binary_cross_entropy_with_logits",
+        number("pos_weight", 1.0, 0, low_open=True, log=True, summary="weight of the samples of class 1"),
+        tasks=("classification",),
+        classes=2,
+    ),
+    _entry(
+        "focal",
+        "Cross-entropy times (1 - p)^gamma: samples that are already right count less.",
+        "Classes of very different size.",
+        "Lin et al. 2017, arXiv 1708.02002; -(1 - p_y)^gamma log p_y",
+        number("gamma", 2.0, 0, summary="0 is cross-entropy"),
+        tasks=("classification",),
     ),
 )

@@ -12,6 +12,8 @@ from tuner.catalog.entries import Entry
 class MetricFacts:
     tasks: tuple[str, ...]
     direction: Literal["maximize", "minimize"]
+    min_classes: int = 0
+    """Reported only for data sets of at least so many classes."""
 
 
 MetricEntry = Entry[MetricFacts]
@@ -26,6 +28,7 @@ def _entry(
     direction: Literal["maximize", "minimize"],
     tasks: tuple[str, ...] = ALL_TASKS,
     when_to_use: str = "As an objective or to watch.",
+    min_classes: int = 0,
 ) -> MetricEntry:
     return Entry(
         kind="metrics",
@@ -33,7 +36,7 @@ def _entry(
         summary=summary,
         when_to_use=when_to_use,
         source=source,
-        facts=MetricFacts(tasks=tasks, direction=direction),
+        facts=MetricFacts(tasks=tasks, direction=direction, min_classes=min_classes),
     )
 
 
@@ -41,6 +44,15 @@ ENTRIES: tuple[MetricEntry, ...] = (
     _entry("val_loss", "Loss on the validation set.", "mean over its samples", "minimize"),
     _entry("train_loss", "Loss while training, averaged over the epoch.", "without the penalty", "minimize"),
     _entry("val_accuracy", "Share of right classes.", "argmax z = y", "maximize", ("classification",)),
+    _entry(
+        "val_top5_accuracy",
+        "Share of samples whose class is among the five largest outputs.",
+        "y among the five largest z",
+        "maximize",
+        ("classification",),
+        "With many classes.",
+        min_classes=6,
+    ),
     _entry("val_r2", "Share of variance explained.", "1 - SSE / SST", "maximize", ("regression",)),
     _entry("val_mae", "Mean absolute error.", "mean |z - y|", "minimize", ("regression",)),
     _entry("lr", "Learning rate at the start of the epoch.", "first parameter group", "minimize", when_to_use="To watch."),

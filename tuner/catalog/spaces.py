@@ -31,10 +31,12 @@ def check_trainer(trainer: Mapping[str, Any], space: SearchSpace | None = None) 
 
 def check_objectives(trainer: Mapping[str, Any], space: SearchSpace | None, objectives: Iterable[str]) -> list[FieldError]:
     """Objectives the trainer does not report for this task, each located as `objectives.N.name`."""
-    tasks = {get("datasets", name).facts.task for name in _possible_names("dataset", trainer, space)}
+    possible = [get("datasets", name).facts for name in _possible_names("dataset", trainer, space)]
+    tasks = {facts.task for facts in possible}
+    num_classes = min((facts.classes for facts in possible if facts.classes is not None), default=2**31)
     problems = []
     for index, objective in enumerate(objectives):
-        reported = [m.name for m in entries("metrics") if tasks <= set(m.facts.tasks)]
+        reported = [m.name for m in entries("metrics") if tasks <= set(m.facts.tasks) and num_classes >= m.facts.min_classes]
         if tasks and objective not in reported:
             problems.append(
                 FieldError(

@@ -135,6 +135,10 @@ def misfits(chosen: Mapping[str, str | None]) -> list[FieldError]:
                     f"there are {', '.join(fitting)}",
                 )
             )
+    if loss is not None and None not in (data.classes, get("losses", loss).facts.classes):
+        wanted = get("losses", loss).facts.classes
+        if data.classes != wanted:
+            problems.append(FieldError("loss.name", f"{loss} takes {wanted} classes, {dataset} has {data.classes}"))
     if loss is not None and data.task not in get("losses", loss).facts.tasks:
         fitting = [e.name for e in entries("losses") if data.task in e.facts.tasks]
         problems.append(FieldError("loss.name", f"{loss} is not a loss for {data.task}; there are {', '.join(fitting)}"))

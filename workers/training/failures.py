@@ -7,9 +7,11 @@ from contextlib import contextmanager
 
 import torch
 
+from tuner.errors import InvalidValue
+
 
 class TrainingFailed(Exception):
-    """`reason` is one of the trial reasons (nan, oom_cuda, oom_host); the message is one sentence for people."""
+    """`reason` is one of the trial reasons (nan, oom_cuda, oom_host, exception); the message is one sentence for people."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -17,10 +19,13 @@ class TrainingFailed(Exception):
 
 
 @contextmanager
-def named_out_of_memory() -> Iterator[None]:
-    """Turn whatever a lack of memory raises into TrainingFailed, so that the trial is told why it ended."""
+def named() -> Iterator[None]:
+    """Turn what a configuration or a lack of memory makes of a training into TrainingFailed, with its reason and one sentence."""
     try:
         yield
+    except InvalidValue as error:
+        # Its message is made for people; without a traceback around it they can read it.
+        raise TrainingFailed("exception", str(error)) from error
     except torch.cuda.OutOfMemoryError as error:
         raise TrainingFailed("oom_cuda", f"the GPU's memory was not enough: {_first_line(error)}") from error
     except MemoryError as error:

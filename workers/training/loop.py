@@ -32,7 +32,7 @@ from workers.training import (
     schedules,
 )
 from workers.training.config import TrainerConfig
-from workers.training.failures import TrainingFailed, named_out_of_memory
+from workers.training.failures import TrainingFailed, named
 from workers.training.losses import Loss
 from workers.training.regularizers import Penalty
 from workers.training.schedules import Schedule
@@ -103,10 +103,9 @@ def train(config: Mapping[str, Any], trial: Trial) -> dict[str, float]:
     """Train a trial of the base configuration `config` and return the values of its last epoch.
 
     Reports each epoch under its number from 0. After a verdict other than continue it returns early, with a checkpoint saved
-    unless the trial was pruned. TrainingFailed carries the reason of a training that could not go on; InvalidValue means
-    that the configuration was not legal.
+    unless the trial was pruned. TrainingFailed carries the reason of a training that could not begin or go on.
     """
-    with named_out_of_memory():
+    with named():
         run = start(TrainerConfig.parse(config, trial.params, trial.seed), torch.device(trial.device))
         if trial.resume_path is not None:
             run.restore(checkpoint.load(Path(trial.resume_path)))
@@ -131,7 +130,8 @@ def start(config: TrainerConfig, device: torch.device) -> Run:
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     data = datasets.load(config.dataset, device, DTYPES[config.precision])
-    model = models.build(config.model.name, data.shape, data.outputs, **config.model.hyperparameters)
+    outputs = losses.num_outputs(config.loss.name, data.outputs)
+    model = models.build(config.model.name, data.shape, outputs, **config.model.hyperparameters)
     initializers.build(config.initializer.name, **config.initializer.hyperparameters)(model)
     model.to(device, DTYPES[config.precision])
     facts = optimizers.facts(config.optimizer.name)

@@ -9,18 +9,30 @@ from workers.training.datasets import Part
 from workers.training.losses import Loss
 
 CHUNK = 4096
+TOP = 5
 
 
 @torch.no_grad()
 def evaluate(model: nn.Module, part: Part, loss: Loss, task: str) -> dict[str, float]:
-    """`loss` and, by task, `accuracy` or `r2` and `mae`. Leaves the model in evaluation mode."""
+    """`loss` and, by task, `accuracy` (and `top5_accuracy`) or `r2` and `mae`. Leaves the model in evaluation mode."""
     model.eval()
     outputs = torch.cat([model(inputs) for inputs in torch.split(part.inputs, CHUNK)])
     values = {"loss": float(loss(outputs, part.targets))}
     if task == "classification":
-        values["accuracy"] = float((outputs.argmax(1) == part.targets).double().mean())
+        values |= _classification(outputs, part.targets)
     else:
         values |= _regression(outputs.double(), part.targets.double())
+    return values
+
+
+def _classification(outputs: Tensor, targets: Tensor) -> dict[str, float]:
+    """One output decides by its sign, several by the largest. Top-5 says nothing of five classes or fewer."""
+    if outputs.shape[1] == 1:
+        return {"accuracy": float(((outputs[:, 0] > 0) == targets).double().mean())}
+    values = {"accuracy": float((outputs.argmax(1) == targets).double().mean())}
+    if outputs.shape[1] > TOP:
+        among = (outputs.topk(TOP, 1).indices == targets[:, None]).any(1)
+        values["top5_accuracy"] = float(among.double().mean())
     return values
 
 

@@ -7,7 +7,7 @@ is called once an epoch, as torch's schedulers are. `observe(val_loss)` at the e
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch.optim import Optimizer
@@ -141,6 +141,57 @@ def _plateau(epochs: float, *, factor: float, patience: int, threshold: float) -
     return Plateau(factor=factor, patience=patience, threshold=threshold)
 
 
+def _multistep(epochs: float, *, milestones: Sequence[int], gamma: float) -> Curve:
+    return lambda e: float(gamma ** sum(milestone <= e + ROUNDING for milestone in milestones))
+
+
+def _falling_cosine(share: float) -> float:
+    """From 1 to 0 as share goes from 0 to 1, and 0 from there on."""
+    return (1 + math.cos(math.pi * min(share, 1.0))) / 2
+
+
+def _cosine(epochs: float, *, min_factor: float) -> Curve:
+    return lambda e: min_factor + (1 - min_factor) * _falling_cosine(e / epochs)
+
+
+def _cosine_restarts(epochs: float, *, first_cycle: int, multiplier: int, min_factor: float) -> Curve:
+    def curve(e: float) -> float:
+        length, since = float(first_cycle), e + ROUNDING
+        while since >= length:
+            since -= length
+            length *= multiplier
+        return min_factor + (1 - min_factor) * _falling_cosine(max(since - ROUNDING, 0.0) / length)
+
+    return curve
+
+
+def _linear(epochs: float, *, end_factor: float) -> Curve:
+    return lambda e: 1 + (end_factor - 1) * min(e / epochs, 1.0)
+
+
+def _polynomial(epochs: float, *, power: float, end_factor: float) -> Curve:
+    return lambda e: end_factor + (1 - end_factor) * float((1 - min(e / epochs, 1.0)) ** power)
+
+
+def _one_cycle(epochs: float, *, rise: float, start_factor: float, end_factor: float) -> Curve:
+    def curve(e: float) -> float:
+        share = e / epochs
+        if share < rise:
+            return start_factor + (1 - start_factor) * (1 - _falling_cosine(share / rise))
+        return end_factor + (1 - end_factor) * _falling_cosine((share - rise) / (1 - rise))
+
+    return curve
+
+
+def _cyclic(epochs: float, *, half_cycle: int, base_factor: float, decay: float) -> Curve:
+    def curve(e: float) -> float:
+        cycle, within = divmod(e + ROUNDING, 2 * half_cycle)
+        height = 1 - abs((within - ROUNDING) / half_cycle - 1)
+        return base_factor + (1 - base_factor) * height * float(decay**cycle)
+
+    return curve
+
+
 _REGISTRY: Registry[Schedule] = Registry(
     "schedules",
     {
@@ -148,6 +199,13 @@ _REGISTRY: Registry[Schedule] = Registry(
         "step": _schedule(_step),
         "exponential": _schedule(_exponential),
         "plateau": _schedule(_plateau),
+        "multistep": _schedule(_multistep),
+        "cosine": _schedule(_cosine),
+        "cosine_restarts": _schedule(_cosine_restarts),
+        "linear": _schedule(_linear),
+        "polynomial": _schedule(_polynomial),
+        "one_cycle": _schedule(_one_cycle),
+        "cyclic": _schedule(_cyclic),
     },
 )
 

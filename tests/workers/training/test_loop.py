@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,26 @@ import torch
 
 from tests.workers.training.handles import RecordingTrial
 from tuner import catalog
-from tuner.errors import InvalidValue
 from workers.training import loop, optimizers
-from workers.training.failures import TrainingFailed, named_out_of_memory
+from workers.training.failures import TrainingFailed, named
 
 DIGITS: dict[str, Any] = {
     "dataset": {"name": "digits"},
     "model": {"name": "mlp", "hidden": [32], "dropout": 0.2},
     "epochs": 4,
 }
-LRS = {"gd": 0.5, "sgd": 0.1, "minibatch": 0.1, "momentum": 0.03, "nesterov": 0.03, "adagrad": 0.05, "radam": 0.01, "lion": 1e-3, "lamb": 0.01, "rmsprop": 0.003}
+LRS = {
+    "gd": 0.5,
+    "sgd": 0.1,
+    "minibatch": 0.1,
+    "momentum": 0.03,
+    "nesterov": 0.03,
+    "adagrad": 0.05,
+    "radam": 0.01,
+    "lion": 1e-3,
+    "lamb": 0.01,
+    "rmsprop": 0.003,
+}
 
 
 def train(config: dict[str, Any], trial: RecordingTrial | None = None) -> tuple[dict[str, float], RecordingTrial]:
@@ -33,7 +44,6 @@ def test_learns_digits_and_reports_each_epoch() -> None:
     assert values["val_accuracy"] > 0.93
     assert [step for step, _ in trial.reports] == list(range(10))
     assert trial.reports[-1][1].items() <= values.items()
-    assert {"val_loss", "val_accuracy", "train_loss", "lr", "grad_norm", "samples_per_second"} == set(values)
     assert trial.reports[0][1]["train_loss"] > trial.reports[-1][1]["train_loss"]
 
 
@@ -134,7 +144,7 @@ def test_nan_ends_the_trial_with_its_reason() -> None:
 
 
 def test_want_of_memory_has_its_reason() -> None:
-    with pytest.raises(TrainingFailed, match="memory was not enough") as caught, named_out_of_memory():
+    with pytest.raises(TrainingFailed, match="memory was not enough") as caught, named():
         torch.empty(2**50)
     assert caught.value.reason == "oom_host"
 
@@ -173,13 +183,19 @@ def test_clipping_bounds_the_step() -> None:
     assert step_norm(clip_value=1e-4)[0] < norm / 2
 
 
-def test_bad_configurations_are_refused_in_one_sentence() -> None:
-    with pytest.raises(InvalidValue, match=r"optimizer\.momentum: adam has no hyperparameter 'momentum'"):
-        train(DIGITS, RecordingTrial({"optimizer.name": "adam", "optimizer.momentum": 0.9}))
-    with pytest.raises(InvalidValue, match="halves images of 8x8 away; at most 3 fits"):
-        train(DIGITS | {"model": {"name": "cnn", "depth": 4}})
-    with pytest.raises(InvalidValue, match="leave nothing to train on"):
-        train(DIGITS | {"dataset": {"name": "digits", "validation": 0.6, "test": 0.5}})
+@pytest.mark.parametrize(
+    ("config", "params", "message"),
+    [
+        ({}, {"optimizer.name": "adam", "optimizer.momentum": 0.9}, "optimizer.momentum: adam has no hyperparameter 'momentum'"),
+        ({"model": {"name": "cnn", "depth": 4}}, {}, "halves images of 8x8 away; at most 3 fits"),
+        ({"dataset": {"name": "digits", "validation": 0.6, "test": 0.5}}, {}, "leave nothing to train on"),
+        ({"model": {"name": "mlp", "hidden": [999]}}, {"optimizer.name": "newton"}, "newton takes at most 5,000 parameters"),
+    ],
+)
+def test_bad_configurations_end_the_trial_in_one_sentence(config: dict[str, Any], params: dict[str, Any], message: str) -> None:
+    with pytest.raises(TrainingFailed, match=re.escape(message)) as caught:
+        train(DIGITS | config, RecordingTrial(params))
+    assert caught.value.reason == "exception"
 
 
 def test_a_warm_process_spends_its_time_in_steps() -> None:
@@ -195,5 +211,9 @@ def test_a_warm_process_spends_its_time_in_steps() -> None:
 @pytest.mark.parametrize("config", [DIGITS, {"dataset": {"name": "diabetes"}, "model": {"name": "mlp"}, "epochs": 1}])
 def test_reports_are_those_the_catalogue_promises(config: dict[str, Any]) -> None:
     values, _ = train(config)
-    task = catalog.get("datasets", config["dataset"]["name"]).facts.task
-    assert set(values) == {metric.name for metric in catalog.entries("metrics") if task in metric.facts.tasks}
+    data = catalog.get("datasets", config["dataset"]["name"]).facts
+    assert set(values) == {
+        metric.name
+        for metric in catalog.entries("metrics")
+        if data.task in metric.facts.tasks and (data.classes or 0) >= metric.facts.min_classes
+    }
