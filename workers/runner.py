@@ -35,7 +35,6 @@ log = logging.getLogger("tuner.worker")
 
 LEASE_WAIT = 20.0
 NEXT_WAIT = 1.0
-TELL_PATIENCE = 20.0
 LOG_INTERVAL = 1.0
 MAX_BACKOFF = 5.0
 MAX_BATCH_REPORTS = 1_000
@@ -75,7 +74,6 @@ class SlotRunner:
         self._slot = slot
         self._place = place
         self._client = client.with_patience(0)
-        self._patient = client.with_patience(TELL_PATIENCE)
         self._holdings = holdings
         self._options = options
         self._draining = draining
@@ -199,7 +197,7 @@ class SlotRunner:
 
     def _send_reports(self, held: HeldTrial, reports: list[Report]) -> None:
         for some in _split(reports, lambda report: 30 * len(report.values) + sum(map(len, report.values))):
-            self._insist(held, partial(self._send_some_reports, held, some))
+            self._insist_or_drop(held, partial(self._send_some_reports, held, some))
 
     def _send_some_reports(self, held: HeldTrial, reports: list[Report]) -> None:
         sent_at = time.monotonic()
@@ -208,7 +206,7 @@ class SlotRunner:
 
     def _send_lines(self, held: HeldTrial, lines: list[LogText]) -> None:
         for some in _split(lines, lambda line: len(line.text)):
-            self._insist(held, partial(self._client.append_logs, held.lease.id, some))
+            self._insist_or_drop(held, partial(self._client.append_logs, held.lease.id, some))
 
     def _send_checkpoint(self, held: HeldTrial, checkpoint: PendingCheckpoint) -> Batch:
         """Upload a checkpoint, after the reports up to its step, so that none is missing when the trial resumes from it.
@@ -228,7 +226,7 @@ class SlotRunner:
             if sha256 is not None:
                 packed.seek(0)
                 upload = partial(self._client.upload_checkpoint, held.lease.id, checkpoint.step, packed, sha256=sha256)
-                self._insist(held, upload, tries=5)
+                self._insist_or_drop(held, upload, tries=5)
         return batch
 
     def _fetch_checkpoint(self, held: HeldTrial, scratch: Path) -> tuple[Path | None, int]:
@@ -261,34 +259,39 @@ class SlotRunner:
     # --- telling --------------------------------------------------------------------------------------------------------------
 
     def _tell(self, held: HeldTrial, tell: Tell) -> HeldTrial | None:
-        """Tell the outcome until it lands; the next trial, if one came with the answer."""
-        asked_at = time.monotonic()
-        if not self._draining.is_set():
-            # Repeated with the same key inside the client, so that a next lease whose answer was lost is not stranded.
-            try:
-                asking = tell.model_copy(update={"lease_next": self._request(NEXT_WAIT)})
-                answer = self._patient.tell(held.lease.id, asking)
-                return self._hold(answer.leases[0], asked_at) if answer.leases else None
-            except Invalid as error:
-                tell = Tell(
-                    state="FAIL", reason=Reason.EXCEPTION, error=shorten(f"The server refused the trial's outcome: {error}")
-                )
-            except TunerError as error:
-                log.warning("%s: not told yet: %s", held.name, error)
-                if _is_loss(error):
-                    held.lose(str(error))
-        self._insist(held, lambda: self._client.tell(held.lease.id, tell))
-        return None
+        """Tell the outcome until it lands; the next trial, if one came with the answer.
+
+        Repeated unchanged, also when this agent has begun to leave meanwhile: the server answers with the lease it gave the first time,
+        which would be stranded otherwise.
+        """
+        asking = tell if self._draining.is_set() else tell.model_copy(update={"lease_next": self._request(NEXT_WAIT)})
+
+        def try_once() -> HeldTrial | None:
+            asked_at = time.monotonic()
+            answer = self._client.tell(held.lease.id, asking)
+            return self._hold(answer.leases[0], asked_at) if answer.leases else None
+
+        try:
+            return self._insist(held, try_once)
+        except Invalid as error:
+            log.error("%s: its outcome was refused: %s", held.name, error)
+            failed = Tell(
+                state="FAIL", reason=Reason.EXCEPTION, error=shorten(f"The server refused the trial's outcome: {error}")
+            )
+            self._insist(held, lambda: self._client.tell(held.lease.id, failed))
+            return None
 
     def _insist(self, held: HeldTrial, call: Callable[[], Value], *, tries: int | None = None) -> Value | None:
-        """Repeat `call` while the server is away; None when the lease is lost, the request refused, or the agent gives up."""
+        """Repeat `call` while the server is away; None when the lease is lost, `tries` are spent, or the agent gives up.
+
+        Raises Invalid: repeating a request that the server refuses helps nobody.
+        """
         count = 0
         while not held.is_lost and not self._giving_up.is_set():
             try:
                 return call()
-            except Invalid as error:
-                log.error("%s: refused by the server: %s", held.name, error)
-                return None
+            except Invalid:
+                raise
             except TunerError as error:
                 if _is_loss(error):
                     held.lose(str(error))
@@ -299,6 +302,13 @@ class SlotRunner:
                     return None
                 self._giving_up.wait(_backoff(count))
         return None
+
+    def _insist_or_drop(self, held: HeldTrial, call: Callable[[], object], *, tries: int | None = None) -> None:
+        """As `_insist`, for what the trial can do without."""
+        try:
+            self._insist(held, call, tries=tries)
+        except Invalid as error:
+            log.error("%s: refused by the server: %s", held.name, error)
 
 
 def _is_loss(error: TunerError) -> bool:

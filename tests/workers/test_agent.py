@@ -17,10 +17,13 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.api.conftest import Server
 from tests.workers.conftest import MODULE, eventually
 from tests.workers.proxy import Proxy
 from tuner.client import Client
+from tuner.db.postgres import Database
 from tuner.errors import InvalidValue, Unauthenticated
+from tuner.settings import Settings
 from tuner.wire import Trial, TrialCreate, TrialState
 from workers.agent import Agent, AgentOptions
 
@@ -46,6 +49,15 @@ class AgentProcess:
 
 
 StartAgent = Callable[..., AgentProcess]
+
+
+@pytest.fixture
+def live(database: Database, tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """Address and key of a server with a quick reaper."""
+    settings = Settings(database_url=database.url, data=tmp_path, port=0, reap_interval=0.2, retry_backoff=0.1)
+    server = Server(database, settings)
+    yield server.url, server.key
+    server.stop()
 
 
 @pytest.fixture
@@ -122,11 +134,11 @@ def finished(client: Client) -> Callable[..., Trial]:
 def running(client: Client) -> Callable[..., Trial]:
     """Wait until the trial has reported up to a step."""
 
-    def wait(trial: int, step: int = 3) -> Trial:
+    def wait(trial: int, step: int) -> Trial:
         def far() -> Trial | None:
             now = client.get_trial(trial)
             assert not now.state.is_finished, now
-            return now if now.state == TrialState.RUNNING and (now.last_step or 0) >= step else None
+            return now if now.state == TrialState.RUNNING and now.last_step is not None and now.last_step >= step else None
 
         found: Trial = eventually(far)
         return found
@@ -156,7 +168,7 @@ def test_a_crash_kills_neither_agent_nor_neighbours(
 ) -> None:
     (neighbour,) = enqueue("counts_in_checkpoints", epochs=40, beat=0.05)
     agent = start_agent(slots=2)
-    running(neighbour)
+    running(neighbour, step=1)
     crashed = finished(enqueue("segfault")[0])
     assert (crashed.state, crashed.reason) == (TrialState.FAIL, "crash")
     assert "SIGSEGV" in (crashed.error or "")
@@ -211,7 +223,7 @@ def test_a_step_longer_than_the_lease_does_not_lose_it(start_agent: StartAgent, 
 def test_kill_9_of_an_agent_loses_only_work_since_the_checkpoint(
     start_agent: StartAgent, enqueue: Enqueue, finished: Finished, running: Finished, client: Client
 ) -> None:
-    (trial,) = enqueue("counts_in_checkpoints", epochs=120, beat=0.03)
+    (trial,) = enqueue("counts_in_checkpoints", epochs=80, beat=0.03)
     first = start_agent(ttl=2.0, name="host-1")
     running(trial, step=20)
     orphans = first.children()
@@ -221,16 +233,16 @@ def test_kill_9_of_an_agent_loses_only_work_since_the_checkpoint(
     start_agent(name="host-2")
     ended = finished(trial)
     assert (ended.state, ended.attempt, ended.worker) == (TrialState.COMPLETE, 2, "host-2")
-    assert ended.values == {"loss": 120.0}, "each step counted once: it resumed from exactly the state it had saved"
-    assert 5 < ended.user_attrs["started_at_2"] < 120
-    assert [report.step for report in client.list_reports(trial)] == list(range(120)), "no report is missing"
+    assert ended.values == {"loss": 80.0}, "each step counted once: it resumed from exactly the state it had saved"
+    assert 5 < ended.user_attrs["started_at_2"] < 80
+    assert [report.step for report in client.list_reports(trial)] == list(range(80)), "no report is missing"
     assert [attempt.reason for attempt in client.list_attempts(trial)] == ["lost", "complete"]
 
 
 def test_drain_hands_trials_back_with_their_checkpoint(
     start_agent: StartAgent, enqueue: Enqueue, finished: Finished, running: Finished, client: Client
 ) -> None:
-    trials = enqueue("counts_in_checkpoints", count=2, epochs=150, beat=0.03)
+    trials = enqueue("counts_in_checkpoints", count=2, epochs=60, beat=0.03)
     first = start_agent(slots=2)
     for trial in trials:
         running(trial, step=5)
@@ -242,7 +254,7 @@ def test_drain_hands_trials_back_with_their_checkpoint(
         assert newest.step == waiting.last_step
     start_agent(slots=2, name="host-2")
     for trial in trials:
-        assert finished(trial).values == {"loss": 150.0}
+        assert finished(trial).values == {"loss": 60.0}
 
 
 def test_drain_does_not_wait_for_a_trial_that_does_not_listen(
@@ -278,7 +290,7 @@ def test_a_cancelled_trial_stops(
 ) -> None:
     start_agent(ttl=3.0)
     (trial,) = enqueue("until_told")
-    running(trial)
+    running(trial, step=3)
     client.cancel_trial(trial)
     assert finished(trial, 10).reason == "cancelled"
     assert finished(enqueue("square")[0]).state == TrialState.COMPLETE
