@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 from pydantic import ValidationError
+from sqlalchemy.exc import DataError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -72,6 +73,10 @@ def respond(error: Exception) -> Response:
         return problem(status, error.code, error.message, error.errors, headers)
     if isinstance(error, HttpProblem):
         return problem(error.status, error.code, error.detail, headers=error.headers)
+    if isinstance(error, DataError):
+        # A number that passed our checks and no column holds.
+        _log.warning("refused by the database: %s", error.orig)
+        return problem(422, "invalid_value", "a value lies outside of what can be stored", [FieldError("", "is out of range")])
     _log.error("unforeseen error", exc_info=error)
     return problem(500, "internal_error", "the server met an error of its own; its log says more")
 

@@ -25,6 +25,7 @@ HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+MAX_HEADER_BYTES = 32_768
 _OWN = frozenset(name for name, _ in HEADERS)
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound
@@ -61,12 +62,17 @@ class Gate:
             await send(message)
 
         host = encoding = None
+        size = 0
         for name, value in scope["headers"]:
+            size += len(name) + len(value)
             if name == b"host":
                 host = value if host is None else b""
             elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
                 encoding = value
-        if not self._knows(host):
+        if size > MAX_HEADER_BYTES:
+            response = problem(431, "headers_too_large", f"the headers are larger than {MAX_HEADER_BYTES} bytes")
+            await response(scope, receive, send_with_headers)
+        elif not self._knows(host):
             response = problem(
                 421,
                 "unknown_host",

@@ -7,6 +7,7 @@ from pydantic import Field
 from api.auth import READ, SUBMIT
 from api.routing import Call, Routes
 from tuner import trials, views, wire
+from tuner.errors import TrialNotFound
 
 routes = Routes("trials")
 
@@ -54,6 +55,8 @@ def create_trial(call: Call, study: str, body: wire.TrialCreate) -> wire.Trial:
 @routes.route("GET", "/v1/studies/{study}/trials/{number}", READ, answer=wire.Trial)
 def get_trial_by_number(call: Call, study: str, number: int) -> wire.Trial:
     """One trial by its number in the study."""
+    if number >= 2**31:
+        raise TrialNotFound(f"study {study[:200]!r} has no trial {number}")
     return views.get_trial_by_number(call.database, call.project, study, number)
 
 
