@@ -111,5 +111,4 @@ class CellProposer:
             yield cells[place]
 
     def _key(self, params: dict[str, Any]) -> Key:
-        """Equal for equal configurations; the choices 1 and true are two."""
-        return tuple((name, type(params[name]) is bool, params[name]) for name in self._space.order if name in params)
+        return tuple((name, params[name]) for name in self._space.order if name in params)

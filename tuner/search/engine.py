@@ -33,6 +33,7 @@ POLL = 1.0
 """Seconds between two claims, which also look for changes of which no wake told."""
 SETTLE = 0.1
 """Seconds by which results nobody waits for are collected before a look."""
+STOP_LATENCY = 0.25
 MAX_BACKOFF = 60.0
 NUM_THREADS = 4
 ERROR_KEY = "tuner:search_error"
@@ -82,7 +83,7 @@ class Engine:
     # --- the loop --------------------------------------------------------------------------------------------------------
 
     def run(self, stop: threading.Event) -> None:
-        """Search until `stop` is set (within POLL seconds of it). A lost database is waited for."""
+        """Search until `stop` is set. A lost database is waited for."""
         warnings.filterwarnings("ignore", category=ExperimentalWarning)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         listener = events.Listener(self._database, self._heard)
@@ -145,7 +146,7 @@ class Engine:
             times = [owned.due for owned in self._owned.values() if owned.due is not None and not owned.looking]
             until = min([self._next_poll, *times])
             if until > now:
-                self._news.wait(until - now)
+                self._news.wait(min(until - now, STOP_LATENCY))
 
     def _due(self) -> list[int]:
         now = monotonic()

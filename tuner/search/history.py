@@ -9,6 +9,7 @@ must know it. Its weakness: trials are Python objects, about 2 kB each, all of a
 from __future__ import annotations
 
 import bisect
+import copy
 import json
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
@@ -96,6 +97,7 @@ class History(BaseStorage):
         self._signatures: dict[frozenset[str], int] = {}
         self._observers: list[Observer] = []
         self._open: list[FrozenTrial] = []
+        self._shown = False  # observers know of an open trial
         self._study_writes: dict[str, Any] = {}
         self._trial_writes: dict[int, FrozenTrial] = {}
         self._undo: list[tuple[dict[str, Any], str, Any]] = []
@@ -119,7 +121,7 @@ class History(BaseStorage):
             self.verdicts[row.number] = row.verdict
             if row.judged_step is not None:
                 self.judged[row.number] = max(row.judged_step, self.judged.get(row.number, row.judged_step))
-            if self.states[index] == state:
+            if self.states[index] == state or self.states[index].is_finished:
                 return False
             self.counts[self.states[index]] -= 1
             self.states[index] = state
@@ -251,12 +253,14 @@ class History(BaseStorage):
 
     def close_trial(self, trial: FrozenTrial) -> None:
         """The trial has its parameters: observers may look."""
+        self._shown = True
         for observer in self._observers:
             observer.changed(self._index[trial.number], trial)
 
     def commit(self) -> None:
         """The transaction that stores the collected writes has been committed."""
         self._open.clear()
+        self._shown = False
         self._study_writes.clear()
         self._trial_writes.clear()
         self._undo.clear()
@@ -268,7 +272,7 @@ class History(BaseStorage):
             del self.trials[index], self._numbers[index], self.states[index], self.reasons[index]
             self.counts[TrialState.WAITING] -= 1
             del self._by_id[trial._trial_id]
-        if self._open[stored:]:
+        if self._shown and self._open[stored:]:
             self._reset_observers()
         if stored == 0:
             for container, key, old in reversed(self._undo):
@@ -322,7 +326,7 @@ class History(BaseStorage):
         self, study_id: int, deepcopy: bool = True, states: Container[OptunaState] | None = None
     ) -> list[FrozenTrial]:
         if states is None:
-            return self.trials
+            return self.trials.copy()
         return [trial for trial in self.trials if trial.state in states]
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
@@ -349,6 +353,11 @@ class History(BaseStorage):
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         trial = self._by_id[trial_id]
+        if trial_id >= 0:
+            # Pruners hold the trials as they were before they write, and count on it.
+            trial = copy.copy(trial)
+            trial._system_attrs = dict(trial._system_attrs)
+            self._by_id[trial_id] = self.trials[self._index[trial.number]] = trial
         self._write(trial._system_attrs, key, value)
         self._trial_writes[trial_id] = trial
 

@@ -56,7 +56,11 @@ class Mixture:
                 self._axes[name] = continuous
                 self._continuous.append(continuous)
         self._capacity = 0
-        self._forget()
+        self._active: Mask = np.zeros(0, dtype=bool)
+        self._place_of: npt.NDArray[np.intp] = np.zeros(0, dtype=np.intp)
+        self._num_places = 1
+        self._num_kernels = 0
+        self._version = columns.version
 
     def update(self, wanted: Mask) -> None:
         """Make the kernels those of the trials in `wanted`, a mask over the columns' rows; all have the parameters."""
@@ -101,8 +105,8 @@ class Mixture:
 
     def _forget(self) -> None:
         self._version = self._columns.version
-        self._active: Mask = np.zeros(0, dtype=bool)
-        self._place_of: npt.NDArray[np.intp] = np.zeros(0, dtype=np.intp)
+        self._active = np.zeros(0, dtype=bool)
+        self._place_of = np.zeros(0, dtype=np.intp)
         self._num_places = 1
         self._num_kernels = 0
 

@@ -13,9 +13,9 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
-from optuna.pruners import BasePruner, NopPruner
+from optuna.pruners import NopPruner
+from optuna.samplers import RandomSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial
 from sqlalchemy import Connection, Row, text
 
 from tuner import studies, trials
@@ -98,7 +98,7 @@ class StudySearch:
             seed=int(attrs.get(studies.SEED_KEY, self.study_id)),
             max_attempts=spec.limits.max_attempts,
         )
-        self._judged_study = Study(study.name, self.history, sampler=samplers.RandomSampler(), pruner=self._pruner or NopPruner())
+        self._judged_study = Study(study.name, self.history, sampler=RandomSampler(), pruner=self._pruner or NopPruner())
         self._since = 0
         self._known: tuple[str, dict[str, Any]] | None = None
         self._demanded_at = float("-inf")
@@ -116,7 +116,7 @@ class StudySearch:
             return Look(state=None)
         if self._judge():
             self._database.wake("judged", self.study_id)
-        state = StudyState(facts.state)
+        state: StudyState | None = StudyState(facts.state)
         if changed:
             state = self._finish()
         blocked = False
@@ -172,13 +172,12 @@ class StudySearch:
         for number, steps in list(self.history.unjudged.items()):
             if self.history.state_of(number) != TrialState.RUNNING:
                 continue
-            trial = self.history.get(number)
             verdict = Verdict.CONTINUE
             for step in steps:
-                if self.history.verdicts.get(number) == Verdict.CONTINUE and self._prunes(trial, step):
+                if self.history.verdicts.get(number) == Verdict.CONTINUE and self._prunes(number, step):
                     verdict = Verdict.PRUNE
                     break
-            judgements[trial._trial_id] = (steps[-1], verdict)
+            judgements[self.history.get(number)._trial_id] = (steps[-1], verdict)
             self.history.mark_judged(number, steps[-1])
         if not judgements:
             return False
@@ -189,9 +188,10 @@ class StudySearch:
         self.history.commit()
         return True
 
-    def _prunes(self, trial: FrozenTrial, step: int) -> bool:
+    def _prunes(self, number: int, step: int) -> bool:
         """What the pruner says of a trial that has just reported `step`."""
         assert self._pruner is not None
+        trial = self.history.get(number)
         reported = trial.intermediate_values
         if step not in reported:
             return False  # the report had other metrics only
@@ -199,7 +199,7 @@ class StudySearch:
         try:
             return self._pruner.prune(self._judged_study, trial)
         finally:
-            trial.intermediate_values = reported
+            self.history.get(number).intermediate_values = reported  # another object, if the pruner has written an attribute
 
     # --- suggesting ------------------------------------------------------------------------------------------------------
 
