@@ -24,7 +24,7 @@ from tuner.db.postgres import Database
 from tuner.db.tables import projects, reports, trials
 from tuner.db.tables import studies as study_table
 from tuner.errors import InvalidValue, StudyExists, StudyNotFound
-from tuner.optuna_storage import objectives, read_trials, trial_columns
+from tuner.optuna_trials import objectives, read_trials, trial_columns
 from tuner.wire import Study, check_json, encode_number
 
 _METRIC_NAMES = "study:metric_names"

@@ -13,13 +13,10 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import threading
 import weakref
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from functools import lru_cache
 from typing import Any
 from uuid import uuid4
 
@@ -27,7 +24,6 @@ from optuna.distributions import (
     BaseDistribution,
     check_distribution_compatibility,
     distribution_to_json,
-    json_to_distribution,
 )
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
@@ -35,7 +31,7 @@ from optuna.storages._base import DEFAULT_STUDY_NAME_PREFIX
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, Row, Select, Table, case, func, literal, select, text, update
+from sqlalchemy import Row, Select, Table, case, func, literal, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tuner import events, studies, trials
@@ -44,9 +40,21 @@ from tuner.db.tables import projects
 from tuner.db.tables import studies as study_table
 from tuner.db.tables import trials as trial_table
 from tuner.errors import Conflict, InvalidValue, StudyNotFound, StudyNotRunning
+from tuner.optuna_trials import (
+    CHANGED,
+    CREATE_TRIAL,
+    TRIAL_COLUMNS,
+    objectives,
+    parse,
+    parse_directions,
+    parse_distributions,
+    sortable_value,
+    to_trial,
+    trial_columns,
+)
 from tuner.settings import Settings
 from tuner.space import SearchSpace
-from tuner.wire import NON_FINITE, StudyState, encode_number
+from tuner.wire import encode_number
 
 _FIXED_PARAMS = "fixed_params"
 """System attribute in which Optuna keeps the parameters of an enqueued trial until it is run."""
@@ -136,16 +144,16 @@ class PostgresStorage(BaseStorage):
             known = self._known.get(study_id)
             if known is not None and known.directions is not None:
                 return list(known.directions)
-        directions = _directions(self._study(study_id).objectives)
+        directions = parse_directions(self._study(study_id).objectives)
         with self._lock:
             self._known.setdefault(study_id, _Known()).directions = directions
         return list(directions)
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        return _parsed(self._study(study_id).user_attrs)
+        return parse(self._study(study_id).user_attrs)
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        return _parsed(self._study(study_id).system_attrs)
+        return parse(self._study(study_id).system_attrs)
 
     def get_all_studies(self) -> list[FrozenStudy]:
         with self._database.read() as connection:
@@ -154,9 +162,9 @@ class PostgresStorage(BaseStorage):
             FrozenStudy(
                 study_name=row.name,
                 direction=None,
-                directions=_directions(row.objectives),
-                user_attrs=_parsed(row.user_attrs),
-                system_attrs=_parsed(row.system_attrs),
+                directions=parse_directions(row.objectives),
+                user_attrs=parse(row.user_attrs),
+                system_attrs=parse(row.system_attrs),
                 study_id=row.id,
             )
             for row in found
@@ -194,7 +202,7 @@ class PostgresStorage(BaseStorage):
             elif template_trial.state == TrialState.WAITING:
                 parameters |= {"origin": "enqueued", "priority": 1} | self._enqueued_params(study_id, template_trial)
         with self._database.read() as connection:
-            row = connection.execute(_CREATE_TRIAL, parameters | {"final": parameters["origin"] == "added"}).one_or_none()
+            row = connection.execute(CREATE_TRIAL, parameters | {"final": parameters["origin"] == "added"}).one_or_none()
         if row is None:
             raise self._no_room(study_id)
         with self._lock:
@@ -271,7 +279,7 @@ class PostgresStorage(BaseStorage):
             row = connection.execute(_EARLIER, parameters).one_or_none()
         if row is None:
             raise KeyError(f"no trial has the id {trial_id}")
-        found = None if row.distributions is None else _distributions(row.distributions).get(name)
+        found = None if row.distributions is None else parse_distributions(row.distributions).get(name)
         with self._lock:
             self._study_of[trial_id] = row.study_id, row.number
             if found is not None:
@@ -286,7 +294,7 @@ class PostgresStorage(BaseStorage):
             "state": state.name,
             "final": state.is_finished(),
             "values": None if told is None else json.dumps(told),
-            "value": _sortable(state, told),
+            "value": sortable_value(state, told),
         }
         with self._database.read() as connection:
             study_id = connection.execute(_SET_STATE, parameters).scalar_one_or_none()
@@ -334,7 +342,7 @@ class PostgresStorage(BaseStorage):
                 raise KeyError(f"no {table.name} have the id {row_id}")
             if row.state not in _UNFINISHED:
                 raise UpdateFinishedTrialError(f"the trial with the id {row_id} is {row.state} and cannot be changed")
-            connection.execute(update(table).where(*where).values({column: json.dumps(_parsed(row.attributes) | {key: value})}))
+            connection.execute(update(table).where(*where).values({column: json.dumps(parse(row.attributes) | {key: value})}))
 
     def _refusal(self, trial_id: int) -> Exception:
         """Why a trial could not be changed."""
@@ -367,7 +375,7 @@ class PostgresStorage(BaseStorage):
             raise KeyError(f"no trial has the id {trial_id}")
         with self._lock:
             self._study_of[trial_id] = row.study_id, row.number
-        return _trial(row)
+        return to_trial(row)
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
@@ -376,12 +384,12 @@ class PostgresStorage(BaseStorage):
         with self._lock:
             since = self._known.get(study_id, _Known()).since
         with self._database.read() as connection:
-            found = connection.execute(_CHANGED, {"study": study_id, "project": self._project, "since": since}).all()
+            found = connection.execute(CHANGED, {"study": study_id, "project": self._project, "since": since}).all()
         if not found:
             with self._lock:
                 self._known.pop(study_id, None)
             raise KeyError(f"no study has the id {study_id}")
-        fresh = [_trial(row) for row in found if row.id is not None]
+        fresh = [to_trial(row) for row in found if row.id is not None]
         with self._lock:
             known = self._known.setdefault(study_id, _Known())
             for trial in fresh:
@@ -412,92 +420,9 @@ class PostgresStorage(BaseStorage):
         return self.get_trial(trial_id)
 
 
-def objectives(directions: Sequence[StudyDirection], names: Sequence[str] | None = None) -> list[dict[str, str]]:
-    """Column `objectives` of a study made by Optuna, which gives its objectives no names unless it is told to."""
-    names = names or (["value"] if len(directions) == 1 else [f"value_{index}" for index in range(len(directions))])
-    return [{"name": name, "direction": item.name.lower()} for name, item in zip(names, directions, strict=True)]
-
-
-def read_trials(connection: Connection, project: str, study_id: int) -> list[FrozenTrial]:
-    """All trials of a study by number, within the caller's transaction."""
-    found = connection.execute(_CHANGED, {"study": study_id, "project": project, "since": 0})
-    return sorted((_trial(row) for row in found if row.id is not None), key=lambda trial: trial.number)
-
-
-def trial_columns(trial: FrozenTrial) -> dict[str, Any]:
-    """Columns of a trial of Optuna's but for its number and its intermediate values."""
-    distributions = trial.distributions
-    params = {
-        name: distributions[name].to_external_repr(distributions[name].to_internal_repr(v)) for name, v in trial.params.items()
-    }
-    values = None if trial.values is None else [float(value) for value in trial.values]
-    stored = ", ".join(f"{json.dumps(name)}: {distribution_to_json(item)}" for name, item in distributions.items())
-    return {
-        "state": trial.state.name,
-        "params": json.dumps(params),
-        "distributions": "{" + stored + "}",
-        "objective_values": None if values is None else json.dumps(values),
-        "value": _sortable(trial.state, values),
-        "user_attrs": json.dumps(trial.user_attrs),
-        "system_attrs": json.dumps(trial.system_attrs),
-        "started_at": _aware(trial.datetime_start),
-        "finished_at": _aware(trial.datetime_complete),
-    }
-
-
-def _trial(row: Row[Any]) -> FrozenTrial:
-    reported: dict[str, Any] = row.intermediate_values or {}
-    return FrozenTrial(
-        number=row.number,
-        state=TrialState[row.state],
-        value=None,
-        values=None if row.objective_values is None else json.loads(row.objective_values),
-        datetime_start=_naive(row.started_at),
-        datetime_complete=_naive(row.finished_at),
-        params=_parsed(row.params),
-        distributions=dict(_distributions(row.distributions)),
-        user_attrs=_parsed(row.user_attrs),
-        system_attrs=_parsed(row.system_attrs),
-        intermediate_values={step: _number(reported[str(step)]) for step in sorted(map(int, reported))},
-        trial_id=row.id,
-    )
-
-
-@lru_cache(maxsize=4096)
-def _distributions(stored: str) -> dict[str, BaseDistribution]:
-    """Distributions by parameter. Most trials of a study share the text, so few are parsed; callers copy the dict."""
-    return {name: json_to_distribution(json.dumps(item)) for name, item in json.loads(stored).items()}
-
-
 def _appended(column: Any, item: str) -> Any:
     """SQL: the JSON object in a text column with one more `"key": value`, which wins over an earlier one of the same key."""
     return case((column == "{}", "{" + item + "}"), else_=func.left(column, -1).concat(", " + item + "}"))
-
-
-def _parsed(stored: str) -> dict[str, Any]:
-    parsed: dict[str, Any] = {} if stored == "{}" else json.loads(stored)
-    return parsed
-
-
-def _directions(stored: Sequence[dict[str, str]]) -> list[StudyDirection]:
-    return [StudyDirection[item["direction"].upper()] for item in stored]
-
-
-def _sortable(state: TrialState, values: Sequence[float] | None) -> float | None:
-    """Column `value`. A NaN is left out: PostgreSQL would sort it above all numbers."""
-    return values[0] if state == TrialState.COMPLETE and values and not math.isnan(values[0]) else None
-
-
-def _number(stored: float | str) -> float:
-    return NON_FINITE[stored] if isinstance(stored, str) else float(stored)
-
-
-def _aware(time: datetime | None) -> datetime | None:
-    return None if time is None else time.astimezone()
-
-
-def _naive(time: datetime | None) -> datetime | None:
-    return None if time is None else time.astimezone().replace(tzinfo=None)
 
 
 _BLANK = FrozenTrial(
@@ -525,29 +450,6 @@ _STUDY: Select[Any] = select(
     study_table.c.next_number,
     study_table.c.user_attrs,
     study_table.c.system_attrs,
-)
-
-_CREATE_TRIAL = text(
-    f"""
-    WITH s AS (
-        UPDATE studies SET next_number = next_number + 1
-        WHERE id = :study AND project = :project AND (spec IS NULL OR :final OR state = '{StudyState.RUNNING}')
-            AND next_number < coalesce(CAST(limits->>'max_trials' AS bigint), 2147483647)
-        RETURNING id, project, next_number - 1 AS number, objectives->0->>'name' AS metric
-    ), t AS (
-        INSERT INTO trials (project, study_id, number, state, params, distributions, objective_values, value, user_attrs, system_attrs,
-            origin, priority, started_at, finished_at)
-        SELECT s.project, s.id, s.number, :state, :params, :distributions, CAST(:objective_values AS text), CAST(:value AS float),
-            :user_attrs, :system_attrs, :origin, :priority,
-            CASE WHEN :running THEN clock_timestamp() ELSE CAST(:started_at AS timestamptz) END, CAST(:finished_at AS timestamptz)
-        FROM s RETURNING id, study_id, number
-    ), r AS (
-        INSERT INTO reports (trial_id, study_id, epoch, step, metrics)
-        SELECT t.id, t.study_id, 0, i.step, jsonb_build_object(s.metric, i.value)
-        FROM t, s, unnest(CAST(:steps AS bigint[]), CAST(:metrics AS jsonb[])) AS i(step, value)
-    )
-    SELECT id, number FROM t
-    """  # noqa: S608
 )
 
 _EARLIER = text(
@@ -590,22 +492,6 @@ _REPORT = text(
     """
 )
 
-_TRIAL = """
-    t.id, t.study_id, t.number, t.state, t.params, t.distributions, t.objective_values, t.user_attrs, t.system_attrs,
-    t.started_at, t.finished_at, (
-        SELECT jsonb_object_agg(r.step, r.metrics->(s.objectives->0->>'name')) FROM reports r
-        WHERE r.trial_id = t.id AND r.metrics ? (s.objectives->0->>'name')
-    ) AS intermediate_values
-"""
 _ONE_TRIAL = text(
-    f"SELECT {_TRIAL} FROM trials t JOIN studies s ON s.id = t.study_id WHERE t.id = :trial AND t.project = :project"  # noqa: S608
-)
-
-# One row at least for a study that exists. Writers still at work have ids from the horizon on, so the next look finds them.
-_CHANGED = text(
-    f"""
-    SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint) AS horizon, {_TRIAL}
-    FROM studies s LEFT JOIN trials t ON t.study_id = s.id AND (t.revision >= :since OR t.state IN ('WAITING', 'RUNNING'))
-    WHERE s.id = :study AND s.project = :project
-    """  # noqa: S608
+    f"SELECT {TRIAL_COLUMNS} FROM trials t JOIN studies s ON s.id = t.study_id WHERE t.id = :trial AND t.project = :project"  # noqa: S608
 )
