@@ -1,28 +1,27 @@
 """The persistent trial process: `python -m workers.process FD`, one a slot, running one trial after the other.
 
 It stays warm (imports, CUDA context, data sets), which saves seconds a trial. The main thread runs trials; a reader thread takes
-verdicts, so that a verdict arrives while training computes. When the agent dies the pipe closes and the process group kills
-itself. Weakness: trials of one slot share this process, so a trial that leaves global state behind can disturb the next one.
+verdicts, so that a verdict arrives while training computes. When the agent dies the whole process group dies with it. Weakness: trials of one slot share this process, so a trial that leaves global state behind can disturb the next one.
 """
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
+import fcntl
 import os
 import queue
 import resource
+import select
 import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 
 from tuner.wire import Tell
 from workers import executors
 from workers.pipe import Assignment, Link
 from workers.report import Trial
-
-PR_SET_PDEATHSIG = 1
 
 
 class TrialProcess:
@@ -79,21 +78,26 @@ class TrialProcess:
             trial.deliver(verdict)
 
 
-def die_with_parent(on: bool = True) -> None:
-    """Linux: let the kernel kill this process when its parent dies, even while it is deep in C code.
+def die_with_agent(lifeline: int) -> None:
+    """Linux: have the kernel kill this whole process group when the agent, which holds the other end of a pipe, is gone.
 
-    The kernel kills this process only, not its children: a trial that started some turns it off and leaves it to the pipe.
+    The pipe's only event ever is its closing, and its signal is SIGKILL to the group. So it works while a trial is deep in C code, and
+    reaches the trial's children, which PR_SET_PDEATHSIG would not. Elsewhere the reader thread alone sees to it.
     """
+    os.set_inheritable(lifeline, False)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL if on else 0, 0, 0, 0)
+        with suppress(OSError):
+            fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+            fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+            fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([lifeline], [], [], 0)[0]:
+        sys.exit("the agent has died while this process was starting")
 
 
 def main() -> None:
-    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
+    descriptor, lifeline = int(sys.argv[1]), int(sys.argv[2])
     os.set_inheritable(descriptor, False)
-    die_with_parent()
-    if os.getppid() != parent:
-        return
+    die_with_agent(lifeline)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     faulthandler.enable(all_threads=False)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

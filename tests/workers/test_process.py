@@ -176,11 +176,11 @@ time.sleep(300)
 """
 
 
-@pytest.mark.parametrize("kind", ["entrypoint", "command"])
-def test_trial_processes_die_with_their_agent(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["entrypoint", "stopped", "command"])
+def test_trial_processes_and_their_children_die_with_their_agent(tmp_path: Path, kind: str) -> None:
     mark = tmp_path / "pids"
     config: dict[str, Any]
-    if kind == "entrypoint":
+    if kind != "command":
         config = entrypoint("leaves_children", mark=str(mark))
     else:
         config = {"executor": "command", "command": ["sh", "-c", f"sleep 300 & echo $$ $! > {mark}; wait"]}
@@ -188,12 +188,13 @@ def test_trial_processes_die_with_their_agent(tmp_path: Path, kind: str) -> None
     parent = subprocess.Popen([sys.executable, "-c", source, str(tmp_path)])
     try:
         pids = [int(pid) for pid in eventually(lambda: mark.exists() and mark.read_text().split())]
+        if kind == "stopped":  # as deaf as one that is deep in C code
+            os.kill(pids[0], signal.SIGSTOP)
     finally:
         parent.kill()
         parent.wait()
-    watched = pids if kind == "command" else pids[:1]
     try:
-        eventually(lambda: not any(is_alive(pid) for pid in watched))
+        eventually(lambda: not any(is_alive(pid) for pid in pids))
     finally:
         for pid in filter(is_alive, pids):
             os.kill(pid, signal.SIGKILL)

@@ -83,16 +83,22 @@ class _Process:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         ours, theirs = socket.socketpair()
-        with theirs:
-            self._popen = subprocess.Popen(
-                [sys.executable, "-m", "workers.process", str(theirs.fileno()), str(os.getpid())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=(theirs.fileno(),),
-                env=dict(environment),
-                start_new_session=True,
-            )
+        lifeline, self._lifeline = os.pipe()
+        with theirs, os.fdopen(lifeline, "rb"):
+            try:
+                self._popen = subprocess.Popen(
+                    [sys.executable, "-m", "workers.process", str(theirs.fileno()), str(lifeline)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    pass_fds=(theirs.fileno(), lifeline),
+                    env=dict(environment),
+                    start_new_session=True,
+                )
+            except OSError:
+                ours.close()
+                os.close(self._lifeline)
+                raise
         self.pid = self._popen.pid
         self._link = Link(ours)
         self._lock = threading.Lock()
@@ -175,6 +181,7 @@ class _Process:
         if exited is not None:
             os.close(exited)
         self._link.close()
+        os.close(self._lifeline)
         self._popen.stdout.close()
         self._popen.stderr.close()
         if receive is not None:

@@ -32,7 +32,6 @@ from tuner.errors import InvalidValue
 from tuner.wire import Scalar, Verdict
 from workers.executors import allows_command
 from workers.pipe import Assignment
-from workers.process import die_with_parent
 from workers.report import Refused, Trial
 
 GRACE = 10.0
@@ -54,11 +53,7 @@ def execute(assignment: Assignment, trial: Trial) -> object:
         )
     params = {"number": trial.number, "seed": trial.seed, **trial.params}
     arguments = [program, *(fill(item, params) for item in template[1:])]
-    die_with_parent(False)
-    try:
-        return Command(arguments, assignment, trial).run()
-    finally:
-        die_with_parent()
+    return Command(arguments, assignment, trial).run()
 
 
 def fill(argument: str, params: Mapping[str, Scalar]) -> str:
