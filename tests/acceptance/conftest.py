@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,8 +68,8 @@ class Machine:
         command = [sys.executable, "-m", "tuner.cli.main", name.split("-")[0], *arguments]
         if name == "server":
             command += ["--port", str(self.port)]
-        log = (self.folder / f"{name}.log").open("ab")
-        self.parts[name] = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.parts[name] = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         if name == "server":
             wait_for(self.is_ready, what="the server's readiness")
         return self.parts[name]
@@ -99,12 +100,13 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
-    for folder in (tmp_path, *tmp_path.parents[:3]):  # PostgreSQL runs as a user of its own when tests run as root
-        folder.chmod(0o755)
-    running = Machine(tmp_path)
-    yield running
-    running.stop()
+def machine() -> Iterator[Machine]:
+    # Not pytest's own folders: they are private, and PostgreSQL runs as a user of its own when the tests run as root.
+    with tempfile.TemporaryDirectory(prefix="tuner-acceptance-") as name:
+        Path(name).chmod(0o755)
+        running = Machine(Path(name))
+        yield running
+        running.stop()
 
 
 @pytest.fixture

@@ -61,6 +61,7 @@ def test_32_clients_finish_exactly_100_trials(machine: Machine, client: Client) 
     assert study.wait(timeout=30).state == StudyState.COMPLETE
 
 
+@pytest.mark.slow
 def test_killed_server_and_search_lose_nothing(machine: Machine, client: Client) -> None:
     """Eight clients work while the server and the search are killed five times each."""
     machine.start("server")
@@ -188,5 +189,5 @@ def test_drained_worker_hands_back_and_another_goes_on(machine: Machine, client:
     machine.start("worker-two", "--gpus", "none", "--name", "two")
     assert client.study("drain").wait(timeout=120).state == StudyState.COMPLETE
     attempts = client.list_attempts(running.id)
-    assert [attempt.reason for attempt in attempts] == ["preempted", "complete"]
+    assert [(attempt.reason, attempt.error) for attempt in attempts] == [("preempted", None), ("complete", None)]
     assert attempts[1].resumed_from is not None
