@@ -7,9 +7,12 @@ import inspect
 import json
 import warnings
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from optuna import pruners, samplers
 
 from tuner.errors import InvalidSpec
@@ -126,7 +129,7 @@ def test_the_digest_is_of_all_but_the_name() -> None:
     assert StudySpec.parse(SPEC | {"name": "other"}).digest() == digest
     assert StudySpec.parse(SPEC | {"limits": {"max_trials": 100}}).digest() == digest
     assert StudySpec.parse(dict(reversed(SPEC.items()))).digest() == digest
-    others = [
+    others: list[dict[str, Any]] = [
         {"notes": "n"},
         {"sampler": {"seed": 1}},
         {"space": {"x": {**X, "log": True, "low": 0.1}}},
@@ -364,6 +367,43 @@ def test_deep_and_large_input_is_refused_before_it_costs_anything() -> None:
     assert list(problems({"tags": circle}).values()) == ["is nested deeper than 16 levels"]
 
 
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters())
+    | st.sampled_from(["tpe", "x", "trainer", 10**400]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=3) | st.sampled_from(["name", "type", "when"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(FULL), st.randoms(use_true_random=False), JSON)
+def test_whatever_stands_anywhere_is_accepted_or_refused_with_sentences(data: dict[str, Any], random: Random, value: Any) -> None:
+    changed = json.loads(json.dumps(data))
+    place = changed
+    while True:
+        key = random.choice(list(place) if isinstance(place, dict) else range(len(place)))
+        if not isinstance(place[key], dict | list) or not place[key] or random.random() < 0.2:
+            break
+        place = place[key]
+    place[key] = value
+    try:
+        spec = StudySpec.parse(changed)
+    except InvalidSpec as error:
+        sentences = [str(problem) for problem in error.errors]
+        assert sentences
+        assert all("\n" not in problem.msg for problem in error.errors)  # noqa: PT017
+        json.dumps(sentences).encode()
+    else:
+        assert StudySpec.parse(json.loads(json.dumps(spec.to_json(), allow_nan=False))) == spec
+
+
 def test_limits_alone() -> None:
     assert Limits.parse({"max_trials": 7}).to_json() == Limits().to_json() | {"max_trials": 7}
     with pytest.raises(InvalidSpec) as caught:
@@ -375,7 +415,7 @@ def test_limits_alone() -> None:
 
 
 def test_the_catalogue_judges_trainer_configurations_spaces_and_objectives() -> None:
-    space = TRAINER["space"] | {"optimizer.momntum": X, "optimizer.lr": {"type": "float", "low": -1, "high": 1}}
+    space = {**TRAINER["space"], "optimizer.momntum": X, "optimizer.lr": {"type": "float", "low": -1, "high": 1}}
     trainer = {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "optimizer": {"name": "adm"}}
     found = problems({"objectives": [{"name": "accuracy", "direction": "maximize"}], "space": space}, TRAINER)
     assert set(found) == {"space.optimizer.momntum", "space.optimizer.lr.low", "objectives.0.name"}
