@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tuner.wire import Study
 
-LINE_INTERVAL = 2.0
-"""Least seconds between two lines where there is no terminal."""
+LINE_INTERVAL, LINE_SHARE = 2.0, 0.05
+"""Where there is no terminal: least seconds between two lines, and least share of the time so far, so that long logs stay short."""
 
 
 def show(studies: Iterable[Study], *, stream: TextIO) -> Study:
@@ -46,15 +46,17 @@ def _show_bar(studies: Iterable[Study], console: Console) -> Study:
 def _show_lines(studies: Iterable[Study], console: Console) -> Study:
     last: Study | None = None
     shown: object = None
-    shown_at = -LINE_INTERVAL
+    start = time.monotonic()
+    shown_at = start - LINE_INTERVAL
     for last in studies:
         facts = (last.state, last.reason, last.counts.finished)
-        if facts != shown and (last.state.is_finished or time.monotonic() - shown_at >= LINE_INTERVAL):
+        now = time.monotonic()
+        if facts != shown and (last.state.is_finished or now - shown_at >= max(LINE_INTERVAL, LINE_SHARE * (now - start))):
             limit = _limit(last)
             console.print(
                 f"{last.name}: {last.counts.finished}{f'/{limit}' if limit else ''} trials, {describe(last)}", markup=False
             )
-            shown, shown_at = facts, time.monotonic()
+            shown, shown_at = facts, now
     if last is None:
         raise ValueError("no snapshot of the study came")
     return last

@@ -99,7 +99,7 @@ class Part:
             self._restart_at = now + self._backoff
             said = f"the {self.name} ended ({describe_end(process.returncode)}) and starts again in {self._backoff:.0f} s"
             self._backoff = min(LAST_BACKOFF, self._backoff * 2)
-            last = self.last_line()
+            last = self.last_line() if process.returncode > 0 else ""
             return said + (f"; its last words: {last}" if last else "")
         if now >= self._restart_at:
             self.start()

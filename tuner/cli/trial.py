@@ -83,7 +83,7 @@ def show_(trial: TrialArgument, as_json: AsJson = False, server: Server = None, 
         {
             "trial": f"{found.number} of study {found.study} (id {found.id})",
             "state": _state(found),
-            "error": found.error,
+            "error": _last_line(found.error),
             "values": found.values,
             "params": found.params,
             "origin": found.origin,
@@ -97,7 +97,7 @@ def show_(trial: TrialArgument, as_json: AsJson = False, server: Server = None, 
     if attempts:
         print_table(
             ("attempt", "worker", "started", "ended", "reason", "resumed from step", "error"),
-            [(a.epoch, a.worker, a.started_at, a.ended_at, a.reason, a.resumed_from, a.error) for a in attempts],
+            [(a.epoch, a.worker, a.started_at, a.ended_at, a.reason, a.resumed_from, _last_line(a.error)) for a in attempts],
         )
     if reports:
         print_table(("step", "attempt", "values"), [(report.step, report.epoch, report.values) for report in reports])
@@ -107,6 +107,8 @@ def show_(trial: TrialArgument, as_json: AsJson = False, server: Server = None, 
             [(c.step, c.epoch, c.size, c.sha256[:16]) for c in checkpoints],
             title="checkpoints",
         )
+    if found.error and len(lines := found.error.strip().splitlines()) > 1:
+        sys.stdout.write("".join(make_visible(line) + "\n" for line in lines))
 
 
 @app.command("logs")
@@ -159,6 +161,12 @@ def cancel(trial: TrialArgument, as_json: AsJson = False, server: Server = None,
     """End a waiting or running trial."""
     with connect(server, key) as client:
         _print_one(client.cancel_trial(_find(client, trial).id), "is told to stop", as_json)
+
+
+def _last_line(error: str | None) -> str | None:
+    """Of a traceback, the line that says what happened; the whole is printed below."""
+    lines = (error or "").strip().splitlines()
+    return lines[-1] if lines else None
 
 
 def _find(client: Client, reference: str) -> Trial:
