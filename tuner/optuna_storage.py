@@ -397,7 +397,8 @@ class PostgresStorage(BaseStorage):
                 if trial.state.is_finished():
                     known.finished[trial.number] = trial
             known.since = max(known.since, found[0].horizon)
-            by_number = dict(known.finished)
+            # The search for a WAITING trial before each ask need not look through all that has finished.
+            by_number = dict(known.finished) if states is None or any(state in states for state in _FINISHED) else {}
         by_number |= {trial.number: trial for trial in fresh if trial.number not in by_number}
         result = [by_number[number] for number in sorted(by_number)]
         if states is not None:
@@ -438,6 +439,7 @@ _BLANK = FrozenTrial(
     intermediate_values={},
     trial_id=0,
 )
+_FINISHED = tuple(state for state in TrialState if state.is_finished())
 _UNFINISHED = (TrialState.WAITING.name, TrialState.RUNNING.name)
 _NOT_LEASED = text("NOT EXISTS (SELECT FROM attempts a WHERE a.trial_id = trials.id AND a.ended_at IS NULL)")
 
