@@ -64,7 +64,7 @@ def take(
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 1))"), {"key": request_key})
             found = connection.execute(_REPEATED, {"key": request_key}).all()
             if found:
-                return [_lease(studies.get_facts(database, connection, row.study_id), row) for row in found if row.open]
+                return [_lease(studies.get_facts(database, connection, row.study_id), row, row.limits) for row in found if row.open]
         leases: list[Lease] = []
         for row in _eligible(connection, project, request, study):
             count = request.count - len(leases)
@@ -231,8 +231,8 @@ _TAKE = text(
 _REPEATED = text(
     """
     SELECT a.id AS lease, a.ttl, a.expires_at, t.id, t.number, t.study_id, t.params, a.epoch, k.step, k.sha256,
-        a.ended_at IS NULL AS open
-    FROM attempts a JOIN trials t ON t.id = a.trial_id
+        a.ended_at IS NULL AS open, s.limits
+    FROM attempts a JOIN trials t ON t.id = a.trial_id JOIN studies s ON s.id = t.study_id
     LEFT JOIN LATERAL (
         SELECT p.step, p.sha256 FROM checkpoints p WHERE p.trial_id = t.id AND p.step = a.resumed_from ORDER BY p.epoch DESC LIMIT 1
     ) k ON true
@@ -364,11 +364,11 @@ def _free_places(connection: Connection, study_id: int) -> int:
     return max(0, int(row.most) - int(running)) if row.most is not None else 2**31
 
 
-def _lease(facts: StudyFacts, row: Row[Any], limits: Mapping[str, Any] | None = None) -> Lease:
+def _lease(facts: StudyFacts, row: Row[Any], limits: Mapping[str, Any]) -> Lease:
     resume = None
     if row.step is not None:
         resume = Resume(step=row.step, checkpoint=f"/v1/trials/{row.id}/checkpoints/latest", sha256=row.sha256)
-    config = facts.config if limits is None else facts.config | {"timeout": limits.get("trial_timeout")}
+    config = facts.config | {"timeout": limits.get("trial_timeout")}
     return Lease.model_construct(
         id=str(row.lease),
         expires_at=row.expires_at,

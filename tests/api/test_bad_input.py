@@ -17,11 +17,11 @@ from tests.api.test_contract import STUDY
 
 
 @pytest.fixture
-def lease(http: httpx.Client) -> Iterator[str]:
+def lease(http: httpx.Client) -> str:
     """A lease of a study `s` with one trial, and a worker-less rest."""
     http.post("/v1/studies", json=STUDY)
     http.post("/v1/studies/s/trials", json={"params": {"x": 0.5}})
-    yield http.post("/v1/studies/s/ask", json={"wait": 0}).json()["leases"][0]["id"]
+    return str(http.post("/v1/studies/s/ask", json={"wait": 0}).json()["leases"][0]["id"])
 
 
 def study(**changes: Any) -> bytes:
