@@ -12,6 +12,7 @@ import math
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 MAX_ERROR_CHARACTERS = 8_000
 MAX_ERROR_LINES = 40
+
+_OUR_FOLDERS = (Path(__file__).parent, Path(__file__).parent / "executors")
 
 _OUTCOMES: dict[str, tuple[Literal["PRUNED", "WAITING", "FAIL"], Reason]] = {
     Verdict.PRUNE: ("PRUNED", Reason.PRUNED),
@@ -169,7 +172,7 @@ class Trial:
         reason = getattr(error, "reason", None)
         if isinstance(reason, str) and reason in set(Reason):
             return self._tell_failed(reason, str(error) or type(error).__name__)
-        text = "".join(traceback.format_exception(error))
+        text = "".join(traceback.format_exception(type(error), error, _foreign_part(error.__traceback__)))
         if isinstance(error, MemoryError):
             return self._tell_failed(Reason.OOM_HOST, text)
         if any(base.__name__ == "OutOfMemoryError" for base in type(error).__mro__):
@@ -204,6 +207,14 @@ def shorten(text: str) -> str:
     """The last lines of an error's text, without what JSON or PostgreSQL cannot hold."""
     lines = text.replace("\x00", "�").encode("utf-8", "replace").decode().rstrip().splitlines()
     return "\n".join(lines[-MAX_ERROR_LINES:])[-MAX_ERROR_CHARACTERS:]
+
+
+def _foreign_part(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback without its first frames in this package, which say nothing about what went wrong."""
+    rest = trace
+    while rest is not None and Path(rest.tb_frame.f_code.co_filename).parent in _OUR_FOLDERS:
+        rest = rest.tb_next
+    return rest or trace
 
 
 def _public(verdict: str) -> Verdict:

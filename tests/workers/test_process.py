@@ -65,6 +65,14 @@ def test_failures_carry_their_reason(run: Run, name: str, reason: str, words: st
     assert words in (tell.error or "")
 
 
+def test_an_error_shows_the_users_frames_and_none_of_ours(run: Run) -> None:
+    error = run(entrypoint("fails")).tell().error or ""
+    assert error.startswith("Traceback (most recent call last):\n  File")
+    assert "entrypoints.py" in error
+    assert "process.py" not in error
+    assert "importlib" not in error
+
+
 def test_a_bare_number_is_the_only_objective(run: Run) -> None:
     assert run(entrypoint("bare_number")).tell().values == {"loss": 0.5}
     tell = run(entrypoint("bare_number"), objectives=["loss", "size"]).tell()
