@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from tuner.client import Client
 from tuner.db.postgres import Database
 from tuner.errors import InvalidValue, Unauthenticated
 from tuner.settings import Settings
-from tuner.wire import Trial, TrialCreate, TrialState
+from tuner.trials import judge
+from tuner.wire import LeaseRequest, Tell, Trial, TrialCreate, TrialState, Verdict
 from workers.agent import Agent, AgentOptions
 
 START = "import sys; from pathlib import Path; from workers.agent import AgentOptions, run; sys.exit(run(AgentOptions(**{options!r})))"
@@ -294,6 +296,36 @@ def test_a_cancelled_trial_stops(
     client.cancel_trial(trial)
     assert finished(trial, 10).reason == "cancelled"
     assert finished(enqueue("square")[0]).state == TrialState.COMPLETE
+
+
+@pytest.mark.parametrize(("verdict", "reason"), [(Verdict.PRUNE, "pruned"), (Verdict.PAUSE, "paused")])
+def test_a_judgement_of_the_search_reaches_the_trial(
+    start_agent: StartAgent,
+    enqueue: Enqueue,
+    running: Finished,
+    client: Client,
+    database: Database,
+    verdict: Verdict,
+    reason: str,
+) -> None:
+    start_agent()
+    (trial,) = enqueue("until_told")
+    now = running(trial, step=3)
+    with database.begin() as connection:
+        judge(connection, now.study_id, {trial: (3, verdict)})
+    eventually(lambda: client.list_attempts(trial)[0].reason == reason)
+
+
+def test_a_checkpoint_that_is_of_no_use_means_a_fresh_start(
+    start_agent: StartAgent, enqueue: Enqueue, finished: Finished, client: Client
+) -> None:
+    (trial,) = enqueue("counts_in_checkpoints", epochs=5)
+    (lease,) = client.lease(LeaseRequest())
+    client.upload_checkpoint(lease.id, 3, BytesIO(b"not an archive"))
+    client.tell(lease.id, Tell(state="WAITING", reason="preempted"))
+    start_agent()
+    ended = finished(trial)
+    assert (ended.values, ended.user_attrs) == ({"loss": 5.0}, {"started_at_2": 0})
 
 
 def test_a_lost_lease_ends_the_training(
