@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Row, delete, select, text
 
-from tuner import events, rows, studies
+from tuner import events, intermediate, rows, studies
 from tuner.db.postgres import Database
 from tuner.db.tables import attempts, demands, trials
 from tuner.errors import Conflict, LeaseLost, StudyNotRunning, TrialFinished
@@ -156,6 +156,8 @@ def tell(database: Database, project: str, lease_id: str, body: Tell) -> Trial:
         if row is None:
             return _repeated_tell(database, connection, project, lease_id, digest)
         facts = studies.get_facts(database, connection, row.study_id)
+        if body.reports:
+            intermediate.store(connection, row.study_id, row.trial_id, row.epoch, body.reports)
         outcome = _outcome(connection, row, body, facts)
         if body.user_attrs:
             # Optuna's NaN tokens in what is there already must survive, so this merges parsed JSON, not jsonb.
@@ -384,6 +386,7 @@ def _lease(facts: StudyFacts, row: Row[Any], limits: Mapping[str, Any]) -> Lease
             executor=facts.executor,
             config=config,
             objectives=list(facts.objectives),
+            judged=facts.judged,
             resume=resume,
         ),
     )

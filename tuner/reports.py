@@ -1,21 +1,17 @@
 """What running trials send up: intermediate values and log lines. Each write passes the fence of `tuner.leases` and renews the lease.
-
-A report is stored once: the same step and metric again in the same attempt changes nothing; a later attempt, resumed from a checkpoint,
-overwrites the steps it goes through again.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import insert, select, text
 
-from tuner import leases
+from tuner import intermediate, leases
 from tuner.db.postgres import Database
 from tuner.db.tables import logs, studies
-from tuner.wire import LogText, Report, VerdictAnswer, encode_numbers
+from tuner.wire import LogText, Report, VerdictAnswer
 
 MAX_LOG_LINES = 100_000
 """Lines kept of one trial; later ones are dropped, and the last line says so."""
@@ -35,22 +31,10 @@ def append(database: Database, project: str, lease_id: str, reports: Sequence[Re
     """Store reports, renew the lease, return the verdict as it stands. LeaseLost stores nothing."""
     with database.begin() as connection:
         row = leases.pass_fence(connection, project, lease_id)
-        steps: dict[int, dict[str, object]] = {}
-        for report in reports:
-            steps.setdefault(report.step, {}).update(encode_numbers(report.values))
-        connection.execute(
-            _APPEND,
-            {
-                "trial": row.trial_id,
-                "study": row.study_id,
-                "epoch": row.epoch,
-                "steps": list(steps),
-                "metrics": [json.dumps(values) for values in steps.values()],
-            },
-        )
+        intermediate.store(connection, row.study_id, row.trial_id, row.epoch, reports)
         pruned = connection.execute(select(studies.c.pruned_by_search).where(studies.c.id == row.study_id)).scalar_one()
     database.wake("result", row.study_id)
-    judged = not pruned or (row.judged_step is not None and row.judged_step >= max(steps))
+    judged = not pruned or (row.judged_step is not None and row.judged_step >= max(report.step for report in reports))
     return Appended(
         answer=VerdictAnswer(verdict=row.verdict, expires_at=row.expires_at),
         study_id=row.study_id,
@@ -85,16 +69,3 @@ def append_logs(database: Database, project: str, lease_id: str, lines: Sequence
             kept[-1] = {"trial_id": row.trial_id, "epoch": row.epoch, "stream": "tuner", "text": note}
         if kept:
             connection.execute(insert(logs), kept)
-
-
-_APPEND = text(
-    """
-    INSERT INTO reports (trial_id, study_id, epoch, step, metrics)
-    SELECT :trial, :study, :epoch, r.step, r.metrics
-    FROM unnest(CAST(:steps AS bigint[]), CAST(:metrics AS jsonb[])) AS r(step, metrics)
-    ON CONFLICT (trial_id, step) DO UPDATE SET epoch = excluded.epoch, metrics = CASE
-        WHEN excluded.epoch > reports.epoch THEN reports.metrics || excluded.metrics
-        ELSE excluded.metrics || reports.metrics END
-    WHERE excluded.epoch > reports.epoch OR NOT reports.metrics ?& ARRAY(SELECT jsonb_object_keys(excluded.metrics))
-    """
-)

@@ -41,6 +41,7 @@ class StudyFacts:
     directions: tuple[str, ...]
     executor: str
     config: dict[str, Any]
+    judged: bool
     seed: int
 
     def trial_seed(self, number: int) -> int:
@@ -98,6 +99,7 @@ def _facts(row: Row[Any]) -> StudyFacts:
         directions=tuple(objective["direction"] for objective in row.objectives),
         executor=row.executor,
         config=spec.get("trial", {"executor": "external"}),
+        judged=bool(row.pruned_by_search),
         seed=int(json.loads(row.system_attrs).get(SEED_KEY, row.id)),
     )
 

@@ -330,6 +330,7 @@ class LeasedTrial(Answer):
     executor: str
     config: dict[str, Any] = Field(description="the study's `trial` mapping as submitted, with defaults")
     objectives: list[str]
+    judged: bool = Field(default=False, description="a pruner judges the reports of this study")
     resume: Resume | None = None
 
 
@@ -368,6 +369,7 @@ class Tell(Body):
     reason: str | None = Field(default=None, max_length=100, pattern=r"^[a-z][a-z0-9_]*$")
     error: Text | None = Field(default=None, max_length=20_000)
     user_attrs: UserAttrs = {}
+    reports: list[Report] = Field(default=[], max_length=10_000, description="last reports, stored with the outcome")
     lease_next: LeaseRequest | AskRequest | bool = Field(
         default=False, description="true: also take the next trial of the same study; or a lease request"
     )

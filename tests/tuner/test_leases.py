@@ -355,3 +355,12 @@ def test_other_projects_see_nothing(database: Database) -> None:
     with pytest.raises(LeaseLost):
         leases.renew(database, "other", lease.id)
     assert leases.take(database, "other", LeaseRequest()) == []
+
+
+def test_reports_that_come_with_the_tell_are_stored_with_it(database: Database) -> None:
+    start(database)
+    lease = take(database)
+    told = Tell(state="PRUNED", reports=[Report(step=0, values={"score": 0.1}), Report(step=1, values={"score": 0.3})])
+    assert leases.tell(database, "default", lease.id, told).values == {"score": 0.3}
+    leases.tell(database, "default", lease.id, told)
+    assert [item.step for item in views.list_reports(database, "default", lease.trial.id)] == [0, 1]
