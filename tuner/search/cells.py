@@ -8,7 +8,7 @@ workers, restarts and other searches change nothing. Weakness: a space of more t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,11 @@ Key = tuple[Hashable, ...]
 
 
 class CellProposer:
-    """Proposes the cells of a finite space. `seed` None: in declared order."""
+    """Proposes the cells of a finite space. `seed` None: in declared order. `max_attempts`: the limit as it stands now."""
 
     runs_ahead = True
 
-    def __init__(self, space: SearchSpace, history: History, *, seed: int | None, max_attempts: int) -> None:
+    def __init__(self, space: SearchSpace, history: History, *, seed: int | None, max_attempts: Callable[[], int]) -> None:
         self._space = space
         self._history = history
         self._seed = seed
@@ -93,7 +93,7 @@ class CellProposer:
                     return cell
             self._walked = True
         for key, cell in self._failed_cells.items():
-            if not self._taken[key] and self._failed[key] < self._max_attempts:
+            if not self._taken[key] and self._failed[key] < self._max_attempts():
                 return cell
         return None
 

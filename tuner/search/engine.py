@@ -31,7 +31,7 @@ from tuner.wire import StudyState
 
 POLL = 1.0
 """Seconds between two claims, which also look for changes of which no wake told."""
-SETTLE = 0.1
+SETTLE = 0.05
 """Seconds by which results nobody waits for are collected before a look."""
 STOP_LATENCY = 0.25
 MAX_BACKOFF = 60.0
@@ -124,12 +124,11 @@ class Engine:
                 self._next_poll = 0.0
             elif kind in ("result", "demand"):
                 owned = self._owned.get(study_id)
-                if owned is None:
-                    # A new study, or another search's.
-                    self._next_poll = min(self._next_poll, monotonic() if kind == "demand" else monotonic() + SETTLE)
-                else:
+                if owned is not None:
                     urgent = kind == "demand" or owned.blocked or (owned.search is not None and owned.search.judges)
                     self._mark(owned, 0.0 if urgent else SETTLE)
+                elif study_id not in self._ownership.others:  # perhaps a new study
+                    self._next_poll = min(self._next_poll, monotonic() + (0.0 if kind == "demand" else SETTLE))
             else:
                 return
             self._news.notify()

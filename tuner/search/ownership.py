@@ -42,6 +42,8 @@ class Ownership:
         self._conninfo = database.conninfo
         self._connection: psycopg.Connection[tuple[int | str, ...]] | None = None
         self._owned: set[int] = set()
+        self.others: frozenset[int] = frozenset()
+        """Active studies that were not this search's at its last claim."""
 
     @property
     def owned(self) -> frozenset[int]:
@@ -78,6 +80,7 @@ class Ownership:
                     break
                 if study_id not in self._owned and study_id not in before and self._try(study_id):
                     self._owned.add(study_id)
+            self.others = frozenset(active.keys() - self._owned)
         except psycopg.Error as error:
             self.close()
             raise _unavailable(error) from error

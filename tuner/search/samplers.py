@@ -8,7 +8,7 @@ reseeding reaches into private attributes of Optuna's samplers (pinned below 6; 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -52,7 +52,7 @@ class Proposer(Protocol):
         """Nothing will ever be proposed again, whatever the trials that run may give."""
 
 
-def build(spec: SamplerSpec, space: SearchSpace, history: History, *, seed: int, max_attempts: int) -> Proposer:
+def build(spec: SamplerSpec, space: SearchSpace, history: History, *, seed: int, max_attempts: Callable[[], int]) -> Proposer:
     """The proposer of a study; `auto` is TPE with Optuna's defaults. ValueError for options Optuna refuses."""
     if spec.name in ("grid", "brute_force"):
         return CellProposer(space, history, seed=seed if spec.name == "grid" else None, max_attempts=max_attempts)

@@ -91,18 +91,20 @@ class StudySearch:
         self._pruner = pruners.make_pruner(spec.pruner)
         if self._pruner is not None:
             pruners.restore(self._pruner, self.history)
+        self._limits: dict[str, Any] = study.limits
         self._proposer = samplers.build(
             spec.sampler,
             spec.space,
             self.history,
             seed=int(attrs.get(studies.SEED_KEY, self.study_id)),
-            max_attempts=spec.limits.max_attempts,
+            max_attempts=lambda: int(self._limits.get("max_attempts") or 1),
         )
         self._judged_study = Study(study.name, self.history, sampler=RandomSampler(), pruner=self._pruner or NopPruner())
         self._since = 0
         self._known: tuple[str, dict[str, Any]] | None = None
         self._demanded_at = float("-inf")
         self._concurrency = 0
+        self._leased = int(study.next_number)
 
     @property
     def judges(self) -> bool:
@@ -146,6 +148,7 @@ class StudySearch:
                 reports = connection.execute(_LAST_REPORTS, {"trials": pruned}).all() if pruned else []
         known, self._known = self._known, (facts.state, facts.limits)
         changed = known != self._known
+        self._limits = facts.limits
         self._since = facts.revision
         unfinished = [row for row in rows if not TrialState(row.state).is_finished]
         finished = [row for row in rows if TrialState(row.state).is_finished]
@@ -223,8 +226,10 @@ class StudySearch:
             self._demanded_at = monotonic()
             self._concurrency = max(demand + running, min(self._concurrency, 2 * (demand + running)))
         most = facts.limits.get("max_concurrent_trials")
+        leased, self._leased = int(facts.next_number) - ready - self._leased, int(facts.next_number) - ready
         if self._proposer.runs_ahead:
-            ahead = min(MAX_AHEAD, 2 * self._concurrency) if monotonic() - self._demanded_at < AHEAD_SECONDS else 0
+            recent = monotonic() - self._demanded_at < AHEAD_SECONDS
+            ahead = min(MAX_AHEAD, 2 * max(self._concurrency, leased)) if recent else 0
             if wanted > 0 or -wanted < ahead // 2:
                 wanted += ahead
         elif most is not None:
