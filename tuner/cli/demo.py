@@ -14,7 +14,7 @@ import typer
 
 from tuner.cli.deployment import Deployment
 from tuner.cli.output import say
-from tuner.cli.study import print_leaderboard
+from tuner.cli.study import describe_failure, print_leaderboard
 from tuner.cli.up import Workers, parse_slots, stop_on_signals
 from tuner.client import Client
 from tuner.errors import InvalidValue
@@ -54,6 +54,9 @@ def demo(
             last = show(_until(study, stop), stream=sys.stderr)
             if stop.is_set():
                 raise typer.Exit(130)
+            if last.state is not StudyState.COMPLETE or not last.counts.complete:
+                say(describe_failure(client, last))
+                raise typer.Exit(1)
             _print_results(study)
         dashboard = f"{deployment.address}/studies/{study.id}"
         if keep if keep is not None else sys.stdout.isatty():
@@ -63,9 +66,6 @@ def demo(
             stop.wait()
         else:
             sys.stdout.write(f"\ndashboard: {dashboard} (served while tuner is up: `tuner up`, or `make demo` on a terminal)\n")
-        if last.state is not StudyState.COMPLETE or not last.counts.complete:
-            say(f"study {last.name} ended {last.state.value} ({last.reason}) with {last.counts.complete} complete trials")
-            raise typer.Exit(1)
     finally:
         deployment.stop()
         if data is None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tuner.cli.options import AsJson, Key, Server, StudyArgument, connect
-from tuner.cli.output import print_facts, print_json, print_table, say, show_age, show_duration
+from tuner.cli.output import make_visible, print_facts, print_json, print_table, say, show_age, show_duration
 from tuner.client import Client
 from tuner.errors import InvalidValue
 from tuner.handles import StudyHandle
@@ -258,6 +258,16 @@ def find_best(client: Client, study: str | int, top: int) -> list[Trial]:
     return client.list_trials(found.id, state="COMPLETE", sort=sort, limit=top).items
 
 
+def describe_failure(client: Client, study: Study) -> str:
+    """How a study ended that found nothing, with what its last failed trial said."""
+    text = f"study {study.name} ended {study.state.value} ({study.reason}) with {study.counts.complete} complete trials"
+    failed = client.list_trials(study.id, state="FAIL", sort="-number", limit=1).items
+    if not failed:
+        return text
+    lines = (failed[0].error or "").strip().splitlines()
+    return f"{text}; trial {failed[0].number}: {failed[0].reason}" + (f", {make_visible(lines[-1])}" if lines else "")
+
+
 def print_leaderboard(trials: list[Trial], *, title: str | None = None) -> None:
     objectives = list(trials[0].values or {})
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
@@ -289,7 +299,7 @@ def _watch(client: Client, study: Study, as_json: bool) -> None:
     elif trials:
         print_leaderboard(trials)
     if last.state is StudyState.FAIL or not trials:
-        say(f"study {last.name} ended {last.state.value} ({last.reason}) with {last.counts.complete} complete trials")
+        say(describe_failure(client, last))
         raise typer.Exit(1)
 
 
