@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from time import monotonic
@@ -302,3 +304,40 @@ def test_an_idle_search_looks_at_nothing(database: Database, engine: Engine) -> 
     engine._next_poll = 0.0
     engine._poll()
     assert engine._due() == [desk.study.id]
+
+
+_SEARCH = """
+import sys, threading
+from tuner.search.engine import run
+from tuner.settings import Settings
+run(Settings(database_url=sys.argv[1]), threading.Event())
+"""
+
+
+def test_a_killed_search_is_replaced_within_two_seconds(database: Database, start: Callable[[], Callable[[], None]]) -> None:
+    """kill -9 in the middle of a study: the next search goes on as the first would have."""
+    desk = Desk(database, MIXED, sampler={"name": "tpe", "seed": 9})
+    other = Desk(database, MIXED, name="undisturbed", sampler={"name": "tpe", "seed": 9})
+    engine = Engine(database, Settings())
+    other.run(lambda: engine, 24, lambda params: (loss(params),))
+    engine.close()
+
+    def ask() -> None:
+        desk.demand()
+        wait_until(lambda: "WAITING" in desk.states(), seconds=30.0)
+        (lease,) = desk.take()
+        desk.tell(lease, loss(lease.trial.params))
+
+    with subprocess.Popen([sys.executable, "-c", _SEARCH, database.url]) as process:
+        try:
+            for _ in range(12):
+                ask()
+        finally:
+            process.kill()
+    start()
+    began = monotonic()
+    ask()
+    assert monotonic() - began < 2.5
+    for _ in range(11):
+        ask()
+    assert desk.params() == other.params()
