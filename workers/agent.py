@@ -39,6 +39,7 @@ DRAIN_TIMEOUT = 30.0
 TELL_TIMEOUT = 10.0
 REGISTER_INTERVAL = 2.0
 RENEW_RETRY = 1.0
+MAX_RENEWERS = 8
 DRAIN_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -86,11 +87,9 @@ class Agent:
         self._name = options.name or socket.gethostname()
         self._client = Client(options.server, options.key)
         self._waker = Waker()
-        self._holdings = Holdings(self._wake_all)
-        self._renewals = threading.Event()
+        self._holdings = Holdings(self._waker.wake)
         self._draining = threading.Event()
         self._giving_up = threading.Event()
-        self._stopped = threading.Event()
         self._num_drains = 0
 
     def drain(self) -> None:
@@ -119,14 +118,14 @@ class Agent:
                         draining=self._draining, giving_up=self._giving_up, on_idle=self._waker.wake,
                     )
                 )  # fmt: skip
-            threading.Thread(target=self._renew, name="renew", daemon=True).start()
+            for index in range(min(len(runners), MAX_RENEWERS)):
+                threading.Thread(target=self._renew, name=f"renew-{index}", daemon=True).start()
             for index, runner in enumerate(runners):
                 threading.Thread(target=runner.run, name=f"slot-{index}", daemon=True).start()
             self._watch(runners)
             return 0
         finally:
-            self._stopped.set()
-            self._renewals.set()
+            self._holdings.close()
             for place in places:
                 place.close()
             shutil.rmtree(scratch, ignore_errors=True)
@@ -179,31 +178,22 @@ class Agent:
             self._waker.wait(WATCH_INTERVAL if held or handled else None)
 
     def _renew(self) -> None:
-        """The heartbeat of all leases of this host."""
+        """The heartbeat. Several threads do this, so that one request that hangs does not cost the other leases."""
         client = self._client.with_patience(0)
-        while not self._stopped.is_set():
-            self._renewals.clear()
-            now = time.monotonic()
-            held = self._holdings.list_()
-            for each in held:
-                if each.renew_at > now or each.is_lost:
-                    continue
+        while True:
+            with self._holdings.next_to_renew() as held:
+                if held is None:
+                    return
                 sent_at = time.monotonic()
                 try:
-                    answer = client.renew(each.lease.id)
+                    answer = client.renew(held.lease.id)
                 except (Conflict, NotFound, Denied) as error:
-                    each.lose(str(error))
-                except Exception as error:  # nothing may end the heartbeats of the others
-                    log.warning("%s: not renewed: %s", each.name, error)
-                    each.renew_at = time.monotonic() + min(RENEW_RETRY, each.lease.ttl / 10)
+                    held.lose(str(error))
+                except Exception as error:  # nothing may end the heartbeats
+                    log.warning("%s: not renewed: %s", held.name, error)
+                    held.renew_at = time.monotonic() + min(RENEW_RETRY, held.lease.ttl / 10)
                 else:
-                    each.acknowledge(sent_at, answer.verdict)
-            due = [each.renew_at for each in held if not each.is_lost]
-            self._renewals.wait(max(0.0, min(due) - time.monotonic()) if due else None)
-
-    def _wake_all(self) -> None:
-        self._waker.wake()
-        self._renewals.set()
+                    held.acknowledge(sent_at, answer.verdict)
 
 
 class Waker:

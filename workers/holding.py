@@ -15,7 +15,8 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -230,23 +231,55 @@ class Holdings:
     """The trials an agent holds; `on_change` is called when one joins or leaves."""
 
     def __init__(self, on_change: Callable[[], None]) -> None:
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._held: list[HeldTrial] = []
+        self._renewing: set[HeldTrial] = set()
+        self._closed = False
         self._on_change = on_change
 
     def add(self, held: HeldTrial) -> None:
-        with self._lock:
+        with self._changed:
             self._held.append(held)
+            self._changed.notify_all()
         self._on_change()
 
     def remove(self, held: HeldTrial) -> None:
-        with self._lock:
+        with self._changed:
             self._held.remove(held)
         self._on_change()
 
     def list_(self) -> list[HeldTrial]:
-        with self._lock:
+        with self._changed:
             return list(self._held)
+
+    @contextmanager
+    def next_to_renew(self) -> Iterator[HeldTrial | None]:
+        """Wait until a lease is due for renewal and claim it, so that of several threads one renews it; None once closed."""
+        with self._changed:
+            while (held := self._earliest()) is None or (delay := held.renew_at - time.monotonic()) > 0:
+                if self._closed:
+                    break
+                self._changed.wait(None if held is None else delay)
+            claimed = None if self._closed else held
+            if claimed is not None:
+                self._renewing.add(claimed)
+        try:
+            yield claimed
+        finally:
+            with self._changed:
+                if claimed is not None:
+                    self._renewing.discard(claimed)
+                    self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let those who wait in `next_to_renew` go."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _earliest(self) -> HeldTrial | None:
+        candidates = [held for held in self._held if not held.is_lost and held not in self._renewing]
+        return min(candidates, key=lambda held: held.renew_at, default=None)
 
 
 def _crashed(message: Message) -> Tell:
