@@ -17,7 +17,13 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 
 FOLDER = Path(__file__).parent / "static"
-SUFFIXES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".json": "application/json", ".txt": "text/plain"}
+SUFFIXES = {
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
+    ".json": "application/json",
+    ".txt": "text/plain",
+}
 PRELOADED = ("app.js", "vendor/htm-preact.js", "api.js", "stream.js", "feed.js", "trials.js", "format.js")
 SHELL = """<!doctype html>
 <html lang="en">

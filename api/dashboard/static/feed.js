@@ -10,11 +10,13 @@ import { Curves, Trials } from "./trials.js";
 const REDRAW_INTERVAL = 250;
 const RETRY_INTERVAL = 1_500;
 const MAX_CURVES = 400;
+const LINGER = 10_000;
 
 export class StudyFeed {
   study = null;
   trials = new Trials();
   curves = new Curves();
+  loaded = false; // whether all trials that were there at the start are here
   error = null; // what keeps the page from being shown at all, or null
   #revision = 0;
   #listeners = new Set();
@@ -67,10 +69,17 @@ export class StudyFeed {
     this.#changed();
   }
 
+  // What an action answered, without waiting for the stream to say it too.
+  mergeTrial(trial) {
+    this.trials.mergeTrial(trial);
+    this.#changed();
+  }
+
   async #load() {
     try {
       this.study = await get(this.path);
       await this.#catchUp();
+      this.loaded = true;
       this.error = null;
     } catch (error) {
       if (this.#stopped) return;
@@ -96,7 +105,7 @@ export class StudyFeed {
 
   #end() {
     this.stop();
-    this.study = null;
+    this.loaded = false;
     this.error = new ApiError("It has been deleted.", 404);
     for (const listener of this.#listeners) listener();
   }
@@ -125,17 +134,43 @@ export class StudyFeed {
   }
 }
 
+// A feed outlives its view for a while, so that going from a study to a trial and back loads nothing again.
+let kept = null;
+
+function acquire(reference) {
+  if (kept?.reference !== reference) {
+    if (kept?.users === 0) close(kept);
+    kept = { reference, feed: new StudyFeed(reference), users: 0, timer: null };
+  }
+  clearTimeout(kept.timer);
+  kept.users += 1;
+  return kept;
+}
+
+function release(entry) {
+  entry.users -= 1;
+  if (entry.users > 0) return;
+  if (entry !== kept || entry.feed.error) close(entry);
+  else entry.timer = setTimeout(() => close(entry), LINGER);
+}
+
+function close(entry) {
+  clearTimeout(entry.timer);
+  entry.feed.stop();
+  if (kept === entry) kept = null;
+}
+
 // The feed of a study for as long as the component lives; the component is drawn again at each change.
 export function useStudyFeed(reference) {
   const [feed, setFeed] = useState(null);
   const [version, redraw] = useReducer((count) => count + 1, 0);
   useEffect(() => {
-    const opened = new StudyFeed(reference);
-    const unsubscribe = opened.subscribe(redraw);
-    setFeed(opened);
+    const entry = acquire(reference);
+    const unsubscribe = entry.feed.subscribe(redraw);
+    setFeed(entry.feed);
     return () => {
       unsubscribe();
-      opened.stop();
+      release(entry);
     };
   }, [reference]);
   return { feed, version };

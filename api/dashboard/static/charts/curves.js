@@ -5,7 +5,6 @@ import { axis, Chart, tip, tooltip } from "../chart.js";
 import { Choice, Select } from "../controls.js";
 import { formatNumber } from "../format.js";
 import { navigate, trialAddress } from "../router.js";
-import { outlierBound } from "./history.js";
 
 const NUM_BEST = 20;
 const NUM_COLOURED = 5;
@@ -20,6 +19,14 @@ export function choose(trials, objective) {
   const taken = new Set(best);
   const others = trials.order({ states: ["PRUNED", "COMPLETE"], descending: true }).filter((number) => !taken.has(number)).slice(0, NUM_OTHERS);
   return { best, running, others };
+}
+
+// Where to cut the axis so that the best curves fill it: a little beyond their worst point, if others lie far beyond that; else undefined.
+export function worstOfBest(best, all, higherIsBetter) {
+  if (!best.length) return undefined;
+  const [low, high] = [Math.min(...best), Math.max(...best)];
+  const [bound, worst] = higherIsBetter ? [low - 0.15 * (high - low), Math.min(...all)] : [high + 0.15 * (high - low), Math.max(...all)];
+  return high > low && Math.abs(worst - bound) > 0.5 * (high - low) && (higherIsBetter ? worst < bound : worst > bound) ? bound : undefined;
 }
 
 export function lineSeries(name, data, colour, rest = {}) {
@@ -49,7 +56,8 @@ export function LearningCurves({ feed, objective, study, version }) {
   const drawn = (kind) => groups.filter((group) => group.kind === kind).length;
   const summary = `${shown} by step: ${drawn("best")} best trials, ${drawn("running")} running, ${drawn("other")} others in grey`;
   const higherIsBetter = shown === objective.name ? objective.direction === "maximize" : !LOSSES.test(shown);
-  const bound = outlierBound(groups.flatMap(({ data }) => data.map(([, value]) => value).filter(Number.isFinite)), higherIsBetter);
+  const valuesOf = (wanted) => groups.filter(wanted).flatMap(({ data }) => data.map(([, value]) => value).filter(Number.isFinite));
+  const bound = worstOfBest(valuesOf(({ kind }) => kind === "best"), valuesOf(() => true), higherIsBetter);
   const clipping = bound !== undefined && range === "typical";
   const caption = `${summary}${clipping ? "; far worse values cut off" : ""}.`;
 

@@ -118,8 +118,8 @@ export function Study({ params }) {
   const caller = useCaller();
   const name = feed?.study?.name;
   useEffect(() => { document.title = `${name ?? "Study"} · Tuner`; }, [name]);
-  if (feed?.error && !feed.study) return html`<${Failure} error=${feed.error} what="study" />`;
-  if (!feed?.study) return html`<${Loading} />`;
+  if (feed?.error && !feed.loaded) return html`<${Failure} error=${feed.error} what="study" />`;
+  if (!feed?.loaded) return html`<${Loading} />`;
   const { study } = feed;
   const Panel = { trials: TrialsTable, configuration: Configuration }[tab] ?? Overview;
   return html`

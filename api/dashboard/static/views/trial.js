@@ -12,36 +12,49 @@ import { Link, navigate, studyAddress, trialAddress } from "../router.js";
 import { mayWrite, useCaller } from "../session.js";
 import { State } from "../states.js";
 
+const RETRY_INTERVAL = 1_500;
 const ENDS = { complete: "complete", pruned: "pruned", paused: "pruned", paused_at_rung: "pruned", preempted: "pruned" };
 
 // The trial with its attempts and checkpoints, asked for again whenever the study's stream says that it changed.
-function useTrial(feed, version, number) {
+function useTrial(feed, number) {
   const [found, setFound] = useState({ trial: null, attempts: [], checkpoints: [], error: null });
   const id = feed?.trials.ids[number];
   const mark = [id, feed?.trials.states[number], feed?.curves.last(number, feed.objectives[0]?.name)?.[0]].join();
   useEffect(() => {
-    if (!feed?.study) return undefined;
+    if (!feed?.loaded) return undefined;
     if (id === undefined) {
-      if (version) setFound((old) => ({ ...old, error: new ApiError(`This study has no trial ${number}.`, 404) }));
+      setFound((old) => ({ ...old, error: new ApiError(`This study has no trial ${number}.`, 404) }));
       return undefined;
     }
     let gone = false;
-    feed.wantCurves([number]);
-    Promise.all([get(`/v1/trials/${id}`), get(`/v1/trials/${id}/attempts`), get(`/v1/trials/${id}/checkpoints`)])
+    let timer;
+    const read = () => Promise.all([get(`/v1/trials/${id}`), get(`/v1/trials/${id}/attempts`), get(`/v1/trials/${id}/checkpoints`)])
       .then(([trial, attempts, checkpoints]) => gone || setFound({ trial, attempts: attempts.items ?? attempts, checkpoints: checkpoints.items ?? checkpoints, error: null }))
-      .catch((error) => gone || setFound((old) => (old.trial?.id === id ? old : { ...old, error })));
-    return () => { gone = true; };
-  }, [mark, Boolean(feed?.study), version === 0]);
+      .catch((error) => {
+        if (gone) return;
+        setFound((old) => (old.trial?.id === id ? old : { ...old, error }));
+        if (error.status === 0 || error.status >= 500) timer = setTimeout(read, RETRY_INTERVAL);
+      });
+    feed.wantCurves([number]);
+    read();
+    return () => {
+      gone = true;
+      clearTimeout(timer);
+    };
+  }, [mark, feed?.loaded]);
   return found;
 }
 
-function Actions({ trial, study }) {
+function Actions({ trial, study, feed }) {
   const [asking, ask] = useState(false);
   const [failure, setFailure] = useState(null);
   const act = async (verb) => {
     setFailure(null);
     try {
-      const changed = await post(`/v1/trials/${trial.id}/${verb}`);
+      // The api retries what failed or was pruned; a complete trial is enqueued once more.
+      const enqueue = verb === "retry" && trial.state === "COMPLETE";
+      const changed = await (enqueue ? post(`/v1/studies/${study.id}/trials`, { params: trial.params }) : post(`/v1/trials/${trial.id}/${verb}`));
+      feed.mergeTrial(changed);
       if (verb === "retry") navigate(trialAddress(study.id, changed.number));
     } catch (error) {
       setFailure(error.message);
@@ -108,8 +121,8 @@ function Checkpoints({ trial, checkpoints }) {
 
 export function Trial({ params }) {
   const number = Number(params.number);
-  const { feed, version } = useStudyFeed(params.study);
-  const { trial, attempts, checkpoints, error } = useTrial(feed, version, number);
+  const { feed } = useStudyFeed(params.study);
+  const { trial, attempts, checkpoints, error } = useTrial(feed, number);
   const caller = useCaller();
   const now = useClock();
   const study = feed?.study;
@@ -123,8 +136,8 @@ export function Trial({ params }) {
     addEventListener("keydown", onKey);
     return () => removeEventListener("keydown", onKey);
   }, [study?.id, number]);
-  if (feed?.error && !study) return html`<${Failure} error=${feed.error} what="study" />`;
-  if (error && trial?.number !== number) return html`<${Failure} error=${error} what="trial" />`;
+  if (feed?.error && !feed.loaded) return html`<${Failure} error=${feed.error} what="study" />`;
+  if (error && trial?.number !== number && feed?.trials.ids[number] === undefined) return html`<${Failure} error=${error} what="trial" />`;
   if (!study || !trial || trial.number !== number) return html`<${Loading} />`;
 
   const state = feed.trials.states[number] ?? trial.state;
@@ -139,7 +152,7 @@ export function Trial({ params }) {
           ${number > 0 && html`<${Link} class="button small" href=${trialAddress(study.id, number - 1)} title="Previous trial: [" aria-label="Previous trial">←<//>`}
           ${number + 1 < feed.trials.length && html`<${Link} class="button small" href=${trialAddress(study.id, number + 1)} title="Next trial: ]" aria-label="Next trial">→<//>`}
         </span></div>
-      ${mayWrite(caller) && html`<${Actions} trial=${{ ...trial, state }} study=${study} />`}
+      ${mayWrite(caller) && html`<${Actions} trial=${{ ...trial, state }} study=${study} feed=${feed} />`}
     </div>
     <dl class="strip">
       ${feed.objectives.map(({ name, direction }, i) => html`<div class=${i === 0 ? "stat main" : "stat"}><dt>${name} ${direction === "maximize" ? "↑" : "↓"}</dt>

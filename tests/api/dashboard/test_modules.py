@@ -1,0 +1,131 @@
+"""Pure functions of the dashboard's modules, called in the browser that runs them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from api.dashboard import pages
+from tests.api.dashboard.conftest import Visitor
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def call(visitor: Visitor) -> Any:
+    """call(module, expression): the expression's value, with the module's exports in scope as `m`."""
+    visitor.open("/login")
+
+    def evaluate(module: str, expression: str) -> Any:
+        address = f"{pages.static_files().base}/{module}"
+        return visitor.page.evaluate(f"import({json.dumps(address)}).then((m) => {expression})")
+
+    return evaluate
+
+
+def test_numbers(call: Any) -> None:
+    cases = "[0, 1234567, 123456, 0.93456789, 12.3456, 1.23456e-5, -0.00002, 1e-3, NaN, Infinity, -Infinity, null, undefined, 'x', 1e21]"
+    assert call("format.js", f"{cases}.map((value) => m.formatNumber(value))") == [
+        "0", "1.235e6", "123,456", "0.9346", "12.35", "1.235e-5", "-2e-5", "0.001", "NaN", "∞", "−∞", "–", "–", "x", "1e21",
+    ]  # fmt: skip
+    assert call("format.js", "['NaN', 'Infinity', '-Infinity', 'else', 2, null].map((v) => String(m.decodeNumber(v)))") == [
+        "NaN", "Infinity", "-Infinity", "NaN", "2", "null",
+    ]  # fmt: skip
+
+
+def test_durations_and_sizes(call: Any) -> None:
+    assert call("format.js", "[0.0034, 4.21, 42, 192, 3600, 7380, 90000, NaN, null].map((value) => m.formatDuration(value))") == [
+        "3ms", "4.2s", "42s", "3m 12s", "1h 0m", "2h 3m", "1d 1h", "–", "–",
+    ]  # fmt: skip
+    assert call("format.js", "[0, 999, 1500, 25_000_000, 3e12].map((value) => m.formatBytes(value))") == [
+        "0 B", "999 B", "1.5 KB", "25 MB", "3.0 TB",
+    ]  # fmt: skip
+
+
+def test_events_are_cut_anywhere(call: Any) -> None:
+    text = ': alive\n\nretry: 1000\n\nid: 7\nevent: change\ndata: {"a":\ndata: 1}\n\nid: 8\r\ndata: x: y\r\n\r\nid: 9\ndata: unfinished'
+    script = f"""(() => {{
+        const text = {json.dumps(text)};
+        const whole = new m.EventParser().push(text);
+        const parser = new m.EventParser();
+        const pieces = [...text].flatMap((letter) => parser.push(letter));
+        return [whole, pieces];
+    }})()"""
+    whole, pieces = call("stream.js", script)
+    expected = [{"id": "7", "event": "change", "data": '{"a":\n1}'}, {"id": "8", "event": "message", "data": "x: y"}]
+    assert whole == pieces == expected
+
+
+COLUMNS = {
+    "revision": 5,
+    "total": 5,
+    "ids": [10, 11, 12, 13],
+    "numbers": [0, 1, 2, 4],
+    "state": ["COMPLETE", "COMPLETE", "FAIL", "RUNNING"],
+    "reason": [None, None, "nan", None],
+    "started_at": [1.0, 2.0, 3.0, 4.0],
+    "finished_at": [2.0, 4.5, 3.5, None],
+    "values": {"loss": [0.5, "Infinity", None, None]},
+    "params": {"lr": [0.1, 0.01, 0.5, 0.2], "momentum": [None, 0.9, None, None]},
+}
+
+
+def test_trials_merge_and_sort(call: Any) -> None:
+    script = f"""(() => {{
+        const trials = new m.Trials();
+        const columns = {json.dumps(COLUMNS)};
+        trials.mergeColumns(columns);
+        trials.mergeColumns(columns);
+        const before = [trials.length, trials.counts(), trials.order({{ key: "value:loss" }}), trials.order({{ key: "param:momentum", descending: true }}),
+            trials.order({{ states: ["FAIL", "RUNNING"], descending: true }}), trials.ranked({{ name: "loss", direction: "minimize" }}), trials.duration(1)];
+        trials.mergeTrial({{ number: 4, id: 13, state: "COMPLETE", reason: null, started_at: "1970-01-01T00:00:04Z", finished_at: "1970-01-01T00:00:06Z",
+            values: {{ loss: 0.25 }}, params: {{ lr: 0.2 }} }});
+        return [...before, trials.ranked({{ name: "loss", direction: "minimize" }}), trials.duration(4)];
+    }})()"""
+    length, counts, by_loss, by_momentum, chosen, ranked, duration, ranked_after, duration_after = call("trials.js", script)
+    assert length == 5
+    assert counts == {"RUNNING": 1, "WAITING": 0, "COMPLETE": 2, "PRUNED": 0, "FAIL": 1}
+    assert by_loss == [0, 1, 2, 4]
+    assert by_momentum == [1, 0, 2, 4]
+    assert chosen == [4, 2]
+    assert ranked == [0]
+    assert duration == 2.5
+    assert ranked_after == [4, 0]
+    assert duration_after == 2.0
+
+
+def test_curves_replace_repeated_steps(call: Any) -> None:
+    script = """(() => {
+        const curves = new m.Curves();
+        curves.merge([{ trial: 3, reports: [{ step: 1, values: { loss: 2 } }, { step: 0, values: { loss: 3, lr: 1 } }] }]);
+        curves.merge([{ trial: 3, reports: [{ step: 1, values: { loss: "NaN" } }, { step: 2, values: { loss: 1 } }] }]);
+        return [curves.points(3, "loss").map(String), curves.metrics(), curves.points(4, "loss"), curves.last(3, "lr")];
+    })()"""
+    assert call("trials.js", script) == [["0,3", "1,NaN", "2,1"], ["loss", "lr"], [], [0, 1]]
+
+
+def test_front_and_outliers(call: Any) -> None:
+    points = "[[1, 5, 0], [2, 3, 1], [3, 4, 2], [4, 1, 3], [2, 3, 4]]"
+    down = '{ direction: "minimize" }'
+    up = '{ direction: "maximize" }'
+    assert call("charts/pareto.js", f"m.front({points}, {down}, {down}).map((point) => point[2])") == [0, 1, 4, 3]
+    assert call("charts/pareto.js", f"m.front({points}, {up}, {up}).map((point) => point[2])") == [3, 2, 0]
+    values = "Array.from({ length: 30 }, (_, i) => i)"
+    assert call("charts/history.js", f"m.outlierBound({values}, false) === undefined") is True
+    assert call("charts/history.js", f"m.outlierBound([...{values}, 1e9], false) < 100") is True
+    assert call("charts/history.js", "m.bestSoFar([[0, 1, 0], [1, 3, 1], [2, 2, 2]], true)") == [[0, 1, 0], [1, 3, 1], [2, 3, 1]]
+
+
+def test_login_leads_only_into_this_site(call: Any) -> None:
+    searches = [
+        "?next=/studies/3%3Ftab%3Dtrials",
+        "",
+        "?next=//evil.example",
+        "?next=/%5Cevil.example",
+        "?next=https://evil.example",
+        "?next=javascript:alert(1)",
+    ]
+    expected = ["/studies/3?tab=trials", "/", "/", "/", "/", "/"]
+    assert call("views/login.js", f"{json.dumps(searches)}.map((search) => m.destination(search))") == expected
