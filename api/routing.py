@@ -34,6 +34,7 @@ from tuner.db.postgres import Database
 from tuner.errors import FieldError, InvalidValue
 from tuner.keys import Caller
 from tuner.settings import Settings
+from tuner.wire import Scope
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 UPLOADS = 8
@@ -266,7 +267,7 @@ class EndpointApp:
         return Response(content, call.status, media_type="application/json")
 
 
-_NOBODY = Caller(key_id="", name="", scope=auth.Scope.VIEWER, project="")
+_NOBODY = Caller(key_id="", name="", scope=Scope.VIEWER, project="")
 
 
 def _jsonable(value: object) -> object:
