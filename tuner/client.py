@@ -27,7 +27,7 @@ class Client(Calls):
 
     def __init__(self, server: str | None = None, key: str | None = None, *, patience: float = DEFAULT_PATIENCE) -> None:
         super().__init__(Connection(*find_server(server, key)), patience=patience)
-        self._renewer = Renewer(self.with_patience(0).renew)
+        self._renewer = Renewer(self.with_patience(0))
 
     def close(self) -> None:
         self._renewer.stop()

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -28,13 +28,21 @@ if TYPE_CHECKING:
 
 POLL = 0.5
 PAGE = 500
+FRESH = 0.01
+"""Seconds after a word from the server in which reports are gathered instead of sent: its verdict is as good as new."""
+FLUSH_INTERVAL = 0.25
+"""Seconds after which gathered reports are sent even if nothing follows them."""
+MAX_GATHERED = 1_000
 
 
 class Renewer:
-    """One daemon thread that renews the leases of all asked trials of a client, each about five times in its time to live."""
+    """One daemon thread that renews the leases of all asked trials of a client, each about five times in its time to live.
 
-    def __init__(self, renew: Callable[[str], wire.VerdictAnswer]) -> None:
-        self._renew = renew
+    What a trial has gathered of reports is sent with the renewal, which then comes within FLUSH_INTERVAL.
+    """
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
         self._due: dict[str, tuple[float, AskedTrial]] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -47,6 +55,12 @@ class Renewer:
                 self._thread = threading.Thread(target=self._run, name="tuner-renewer", daemon=True)
                 self._thread.start()
             self._changed.notify()
+
+    def hasten(self, trial: AskedTrial) -> None:
+        """Renew within FLUSH_INTERVAL. Wakes nobody, for the thread looks that often by itself: a report must cost nothing."""
+        with self._changed:
+            if trial.lease.id in self._due:
+                self._due[trial.lease.id] = (time.monotonic() + FLUSH_INTERVAL, trial)
 
     def remove(self, lease: str) -> None:
         with self._changed:
@@ -65,12 +79,12 @@ class Renewer:
                 now = time.monotonic()
                 first = min(self._due.values(), key=lambda entry: entry[0], default=None)
                 if first is None or first[0] > now:
-                    self._changed.wait(None if first is None else first[0] - now)
+                    self._changed.wait(None if first is None else min(first[0] - now, FLUSH_INTERVAL))
                     continue
                 trial = first[1]
                 self._due[trial.lease.id] = (_next_renewal(trial.lease.ttl), trial)
             try:
-                trial.hear(self._renew(trial.lease.id).verdict)
+                trial.renew(self._calls)
             except (LeaseLost, NotFound):
                 trial.hear(Verdict.STOP, lost=True)
                 self.remove(trial.lease.id)
@@ -95,6 +109,9 @@ class AskedTrial:
         self._verdict = Verdict.CONTINUE
         self._answered = Verdict.CONTINUE
         self._lost = False
+        self._heard_at = time.monotonic()
+        self._gathered: list[wire.Report] = []
+        self._sending = threading.Lock()
         renewer.add(self)
 
     @property
@@ -120,20 +137,44 @@ class AskedTrial:
         return self._verdict.value
 
     def report(self, step: int, values: Mapping[str, float] | float, *, wait: float = 0.0) -> str:
-        """Store values of a step and return the verdict: continue, prune, pause or stop.
+        """Store values of a step and return the verdict: continue, prune, pause or stop. A lease that was lost answers stop.
 
-        With `wait` the answer comes once the search has judged this report. A lease that was lost answers stop.
+        The verdict is at most FRESH seconds old: reports that follow each other faster are gathered and go with the next one, or with the
+        tell. In a study with a pruner each report is sent; with `wait` the answer comes once the search has judged it.
         """
         if self.told is not None:
             raise InvalidValue(f"trial {self.number} has been told already; report before telling")
-        if not self._lost:
+        report = wire.Report(step=step, values=self._named(values))
+        with self._sending:
+            self._gathered.append(report)
+            first, many = len(self._gathered) == 1, len(self._gathered) >= MAX_GATHERED
+        is_due = self.lease.trial.judged or wait or many or time.monotonic() - self._heard_at >= FRESH
+        if is_due and not self._lost:
             try:
-                answer = self._calls.report(self.lease.id, [wire.Report(step=step, values=self._named(values))], wait=wait)
-                self.hear(answer.verdict)
+                with self._sending:
+                    self.hear(self._send(self._calls, wait).verdict)
             except LeaseLost:
                 self.hear(Verdict.STOP, lost=True)
+        elif first:
+            self._renewer.hasten(self)
         self._answered = self._verdict
         return self._verdict.value
+
+    def renew(self, calls: Calls) -> None:
+        """Renew the lease, with what has been gathered; not while another request of this trial is under way, which renews too."""
+        if self._sending.acquire(blocking=False):
+            try:
+                self.hear(self._send(calls, 0.0).verdict)
+            finally:
+                self._sending.release()
+
+    def _send(self, calls: Calls, wait: float) -> wire.VerdictAnswer:
+        """Send what has been gathered, or renew when that is nothing. What could not be sent stays."""
+        if not self._gathered:
+            return calls.renew(self.lease.id)
+        answer = calls.report(self.lease.id, self._gathered, wait=wait)
+        self._gathered = []
+        return answer
 
     def tell(
         self,
@@ -186,6 +227,7 @@ class AskedTrial:
 
     def hear(self, verdict: Verdict, *, lost: bool = False) -> None:
         """Note a verdict (of the renewer or of a report). Once it is not continue it stays."""
+        self._heard_at = time.monotonic()
         self._lost = self._lost or lost
         if verdict is not Verdict.CONTINUE or self._verdict is Verdict.CONTINUE:
             self._verdict = verdict

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from tests.api.conftest import Server, server  # noqa: F401 (a fixture)
 from tests.tuner.specs import external
-from tuner import maintenance, trials, wire
+from tuner import handles, maintenance, trials, wire
 from tuner.client import Client
 from tuner.db.postgres import Database
 from tuner.errors import InvalidSpec, InvalidValue, LeaseLost, StudyExists, StudyNotFound, StudyNotRunning, Unauthenticated
@@ -22,6 +22,12 @@ from tuner.settings import Settings
 from tuner.wire import TrialState, Verdict
 
 DEADLINE = 20.0
+
+
+@pytest.fixture(autouse=True)
+def every_report_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a verdict made a moment ago is heard at once; gathering has tests of its own."""
+    monkeypatch.setattr(handles, "FRESH", 0.0)
 
 
 @pytest.fixture
@@ -341,3 +347,21 @@ def test_many_threads_share_a_client(client: Client) -> None:
         for future in [pool.submit(work) for _ in range(8)]:
             future.result(timeout=60)
     assert sorted(told) == list(range(40))
+
+
+def test_reports_in_quick_succession_travel_with_the_tell(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handles, "FRESH", 60.0)
+    trial = client.ask(make_study(client, 1))
+    for step in range(5):
+        assert trial.report(step, 0.1 * step) == "continue"
+    trial.tell(0.5)
+    assert [(item.step, item.values["score"]) for item in client.list_reports(trial.id)] == [(step, 0.1 * step) for step in range(5)]
+
+
+def test_gathered_reports_do_not_wait_for_the_tell(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handles, "FRESH", 60.0)
+    trial = client.ask(make_study(client, 1))
+    trial.report(0, 0.1)
+    trial.report(1, 0.2)
+    wait_until(lambda: [item.step for item in client.list_reports(trial.id)] == [0, 1])
+    trial.tell(0.5)
