@@ -136,6 +136,13 @@ def counts_in_checkpoints(
     return {"loss": float(state["count"])}
 
 
+def floods(trial: Trial, steps: int) -> dict[str, float]:
+    for step in range(steps):
+        trial.report(step, {"loss": float(step), "a metric with a rather long name, to fill the batch": 1.0 / (step + 1)})
+        print(step)
+    return {"loss": 0.0}
+
+
 def leaves_children(trial: Trial, mark: str) -> None:
     child = subprocess.Popen(["sleep", "300"])
     Path(mark).write_text(f"{os.getpid()} {child.pid}")

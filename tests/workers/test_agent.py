@@ -165,6 +165,26 @@ def test_trials_end_to_end(start_agent: StartAgent, enqueue: Enqueue, finished: 
     assert agent.drain() == 0
 
 
+def test_thousands_of_reports_arrive_whole_and_of_the_lines_what_there_was_room_for(
+    start_agent: StartAgent, enqueue: Enqueue, finished: Finished, client: Client
+) -> None:
+    start_agent()
+    (trial,) = enqueue("floods", steps=5_000)
+    assert finished(trial).state == TrialState.COMPLETE
+    assert [report.values["loss"] for report in client.list_reports(trial)] == [float(step) for step in range(5_000)]
+    lines, cursor = [], None
+    while True:
+        page = client.list_logs(trial, cursor=cursor)
+        lines += page.items
+        cursor = page.next_cursor
+        if cursor is None or not page.items:
+            break
+    kept = [int(line.text) for line in lines if line.stream == "stdout"]
+    dropped = [int(line.text.split()[0]) for line in lines if line.stream == "tuner"]
+    assert kept == sorted(kept)
+    assert len(kept) + sum(dropped) == 5_000
+
+
 def test_a_crash_kills_neither_agent_nor_neighbours(
     start_agent: StartAgent, enqueue: Enqueue, finished: Finished, running: Finished
 ) -> None:

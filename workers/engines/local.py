@@ -2,6 +2,7 @@
 
 A process that dies (segfault, os._exit, killed for memory) ends the trial it was running and nothing else; the next trial gets a
 new one. Output is read line by line while the process runs and handed on before the trial's end is, so no line is missing.
+Weakness: trials run as the agent's user, so code the operator has allowed can find the agent's key in /proc or in files.
 """
 
 from __future__ import annotations
