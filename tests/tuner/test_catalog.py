@@ -106,7 +106,7 @@ def test_the_example_of_the_contract_is_accepted() -> None:
         ({"loss": {"name": "mse"}}, "trial.trainer.loss.name: mse is not a loss for classification; there are"),
         (
             {"dataset": {"name": "iris"}, "model": {"name": "cnn"}},
-            "trial.trainer.model.name: cnn takes image samples, iris has vector ones; there are mlp",
+            "trial.trainer.model.name: cnn takes image samples, iris has vector ones; there are neuron, mlp",
         ),
         (
             {"dataset": {"name": "digits", "validation": 0.5, "test": 0.5}},

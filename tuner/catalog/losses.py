@@ -41,10 +41,10 @@ ENTRIES: tuple[LossEntry, ...] = (
     _entry(
         "cross_entropy",
         "Negative log of the softmax probability of the right class.",
-        "Classification.",
+        "Classification, language and translation.",
         "-log softmax(z)_y; torch.nn.functional.cross_entropy",
         number("label_smoothing", 0.0, 0, 1, high_open=True, summary="share spread evenly over all classes"),
-        tasks=("classification",),
+        tasks=("classification", "language", "translation"),
     ),
     _entry(
         "mse",

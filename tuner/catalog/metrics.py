@@ -18,7 +18,8 @@ class MetricFacts:
 
 MetricEntry = Entry[MetricFacts]
 
-ALL_TASKS = ("classification", "regression")
+ALL_TASKS = ("classification", "regression", "language", "translation")
+TOKENS = ("language", "translation")
 
 
 def _entry(
@@ -43,7 +44,15 @@ def _entry(
 ENTRIES: tuple[MetricEntry, ...] = (
     _entry("val_loss", "Loss on the validation set.", "mean over its samples", "minimize"),
     _entry("train_loss", "Loss while training, averaged over the epoch.", "without the penalty", "minimize"),
-    _entry("val_accuracy", "Share of right classes.", "argmax z = y", "maximize", ("classification",)),
+    _entry(
+        "val_accuracy",
+        "Share of right classes, or of right next tokens.",
+        "argmax z = y",
+        "maximize",
+        ("classification", *TOKENS),
+    ),
+    _entry("val_perplexity", "How many tokens are as good as equally likely.", "exp(val_loss)", "minimize", TOKENS),
+    _entry("val_bleu", "Greedy translations against the targets.", "BLEU-4; torchmetrics", "maximize", ("translation",)),
     _entry(
         "val_top5_accuracy",
         "Share of samples whose class is among the five largest outputs.",

@@ -11,7 +11,7 @@ from typing import Any
 from tuner.catalog.entries import Hyperparameter, HyperparameterType, near
 from tuner.catalog.fields import FIELDS
 from tuner.catalog.table import entries, get, names
-from tuner.catalog.trainer import SECTIONS, default_name, misfits, problems_of, unknown_name, unknown_path
+from tuner.catalog.trainer import SECTIONS, default_name, misfits, problems_of, task_of, unknown_name, unknown_path
 from tuner.errors import FieldError
 from tuner.space import CategoricalParameter, Condition, IntParameter, Parameter, SearchSpace
 
@@ -31,9 +31,10 @@ def check_trainer(trainer: Mapping[str, Any], space: SearchSpace | None = None) 
 
 def check_objectives(trainer: Mapping[str, Any], space: SearchSpace | None, objectives: Iterable[str]) -> list[FieldError]:
     """Objectives the trainer does not report for this task, each located as `objectives.N.name`."""
-    possible = [get("datasets", name).facts for name in _possible_names("dataset", trainer, space)]
-    tasks = {facts.task for facts in possible}
-    num_classes = min((facts.classes for facts in possible if facts.classes is not None), default=2**31)
+    possible = _possible_names("dataset", trainer, space)
+    tasks = {task_of(trainer, name) for name in possible}
+    known = [get("datasets", name).facts.classes for name in possible]
+    num_classes = min((count for count in known if count is not None), default=2**31)
     problems = []
     for index, objective in enumerate(objectives):
         reported = [m.name for m in entries("metrics") if tasks <= set(m.facts.tasks) and num_classes >= m.facts.min_classes]
@@ -122,7 +123,7 @@ def _switch_problems(trainer: Mapping[str, Any], space: SearchSpace) -> list[Fie
         for name in _possible_names(section, trainer, space):
             # Without a loss of its own a configuration takes the one its data set suggests.
             suggested = {"loss": None} if section == "dataset" and "loss" not in trainer else {}
-            found = misfits({**fixed, section: name, **suggested})
+            found = misfits(trainer, {**fixed, section: name, **suggested})
             problems += [FieldError(f"space.{section}.name.choices", error.msg) for error in found]
     return problems
 

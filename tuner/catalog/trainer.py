@@ -27,7 +27,12 @@ SECTIONS: dict[str, str] = {
 }
 """The components of a configuration and the kind of catalogue entry each takes."""
 DEFAULTS = {"optimizer": "adam", "schedule": "constant", "initializer": "default", "regularizer": "none"}
-LOSSES = {"classification": "cross_entropy", "regression": "mse"}
+LOSSES = {
+    "classification": "cross_entropy",
+    "regression": "mse",
+    "language": "cross_entropy",
+    "translation": "cross_entropy",
+}
 """The loss where none is given, by the data set's task."""
 
 
@@ -88,7 +93,7 @@ def problems_of(trainer: Mapping[str, Any], supplied: Iterable[str] = ()) -> lis
             problems.append(FieldError(section, f"is required: {{name: ...}} with one of {', '.join(names(SECTIONS[section]))}"))
     if not problems:
         problems += _split_problems(trainer)
-        problems += misfits({s: default_name(s, trainer) for s in ("dataset", "model", "loss")})
+        problems += misfits(trainer, {s: default_name(s, trainer) for s in ("dataset", "model", "loss")})
     return problems
 
 
@@ -117,31 +122,37 @@ def _split_problems(trainer: Mapping[str, Any]) -> list[FieldError]:
     return [FieldError("dataset.validation", f"validation and test leave nothing to train on: {held:g} of all samples")]
 
 
-def misfits(chosen: Mapping[str, str | None]) -> list[FieldError]:
+def task_of(trainer: Mapping[str, Any], dataset: str) -> str:
+    """What is to be learned of a data set: its own task, or the configuration's where it has the choice."""
+    entry, given = get("datasets", dataset), trainer.get("dataset")
+    task = given.get("task") if isinstance(given, Mapping) and "task" in entry.by_name else None
+    return task if task in LOSSES else str(entry.facts.task)
+
+
+def misfits(trainer: Mapping[str, Any], chosen: Mapping[str, str | None]) -> list[FieldError]:
     """Components that cannot work together, told from their names."""
     dataset, model, loss = chosen.get("dataset"), chosen.get("model"), chosen.get("loss")
-    problems = []
     if dataset is None:
         return []
-    data = get("datasets", dataset).facts
+    data, task = get("datasets", dataset).facts, task_of(trainer, dataset)
+    problems = []
     if model is not None:
-        takes = get("models", model).facts.takes
-        if data.sample not in takes:
+        facts = get("models", model).facts
+        if data.sample is not None and data.sample not in facts.takes:
             fitting = [e.name for e in entries("models") if data.sample in e.facts.takes]
-            problems.append(
-                FieldError(
-                    "model.name",
-                    f"{model} takes {' or '.join(takes)} samples, {dataset} has {data.sample} ones; "
-                    f"there are {', '.join(fitting)}",
-                )
-            )
-    if loss is not None and None not in (data.classes, get("losses", loss).facts.classes):
-        wanted = get("losses", loss).facts.classes
-        if data.classes != wanted:
-            problems.append(FieldError("loss.name", f"{loss} takes {wanted} classes, {dataset} has {data.classes}"))
-    if loss is not None and data.task not in get("losses", loss).facts.tasks:
-        fitting = [e.name for e in entries("losses") if data.task in e.facts.tasks]
-        problems.append(FieldError("loss.name", f"{loss} is not a loss for {data.task}; there are {', '.join(fitting)}"))
+            msg = f"{model} takes {' or '.join(facts.takes)} samples, {dataset} has {data.sample} ones; there are {', '.join(fitting)}"
+            problems.append(FieldError("model.name", msg))
+        elif data.sample == "image" and data.shape is not None and min(data.shape[1:]) < facts.min_size:
+            size = "x".join(str(side) for side in data.shape[1:])
+            msg = f"{model} needs images of at least {facts.min_size} pixels a side, {dataset} has {size}"
+            problems.append(FieldError("model.name", msg))
+    if loss is not None:
+        facts = get("losses", loss).facts
+        if task not in facts.tasks:
+            fitting = [e.name for e in entries("losses") if task in e.facts.tasks]
+            problems.append(FieldError("loss.name", f"{loss} is not a loss for {task}; there are {', '.join(fitting)}"))
+        elif None not in (data.classes, facts.classes) and data.classes != facts.classes:
+            problems.append(FieldError("loss.name", f"{loss} takes {facts.classes} classes, {dataset} has {data.classes}"))
     return problems
 
 
@@ -153,7 +164,7 @@ def default_name(section: str, trainer: Mapping[str, Any]) -> str | None:
         return str(given)
     if section == "loss":
         dataset = default_name("dataset", trainer)
-        return LOSSES.get(get("datasets", dataset).facts.task) if dataset in names("datasets") else None
+        return LOSSES[task_of(trainer, dataset)] if dataset in names("datasets") else None
     return DEFAULTS.get(section)
 
 

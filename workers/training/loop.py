@@ -34,6 +34,7 @@ from workers.training import (
 from workers.training.config import TrainerConfig
 from workers.training.failures import TrainingFailed, named
 from workers.training.losses import Loss
+from workers.training.models.transformer import ViT
 from workers.training.regularizers import Penalty
 from workers.training.schedules import Schedule
 
@@ -114,7 +115,7 @@ def train(config: Mapping[str, Any], trial: Trial) -> dict[str, float]:
             values = run_epoch(run, epoch)
             is_last = epoch + 1 == run.config.epochs or is_stale(run)
             if is_last and run.data.test is not None:
-                tested = metrics.evaluate(run.model, run.data.test, run.loss, run.data.task)
+                tested = metrics.evaluate(run.model, run.data, run.data.test, run.loss)
                 values |= {f"test_{name}": value for name, value in tested.items()}
             verdict = trial.report(epoch, values)
             if verdict in ("pause", "stop") or (epoch + 1) % run.config.checkpoint_every == 0:
@@ -183,7 +184,7 @@ def run_epoch(run: Run, epoch: int) -> dict[str, float]:
         raise TrainingFailed("nan", f"the training loss was {train_loss} in epoch {epoch}")
     if run.facts.train_eval:
         run.optimizer.eval()  # type: ignore[attr-defined]
-    held = metrics.evaluate(run.model, run.data.validation, run.loss, run.data.task)
+    held = metrics.evaluate(run.model, run.data, run.data.validation, run.loss)
     if not math.isfinite(held["loss"]):
         raise TrainingFailed("nan", f"the validation loss was {held['loss']} after epoch {epoch}")
     run.schedule.observe(held["loss"])
@@ -210,6 +211,9 @@ def take_step(run: Run, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor
         loss = run.loss(run.model(inputs), targets)
         if not first:
             first.append(loss.detach())
+        if isinstance(run.model, ViT):
+            balance = run.model.auxiliary_loss()
+            loss = loss if balance is None else loss + balance
         return loss if run.penalty is None else loss + run.penalty(run.penalized)
 
     def backward() -> Tensor:

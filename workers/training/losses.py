@@ -17,7 +17,11 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def _cross_entropy(*, label_smoothing: float) -> Loss:
-    return partial(functional.cross_entropy, label_smoothing=label_smoothing)
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        """Of samples `[n, classes]` or of tokens `[n, length, vocabulary]`, those to be ignored left out."""
+        return functional.cross_entropy(outputs.flatten(0, -2), targets.flatten(), label_smoothing=label_smoothing)
+
+    return loss
 
 
 def _mse() -> Loss:

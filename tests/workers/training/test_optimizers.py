@@ -262,7 +262,7 @@ def wide_mlp() -> tuple[int, Callable[[Tensor], Tensor]]:
     return 1210, loss
 
 
-@pytest.mark.parametrize("problem", [softmax_regression, wide_mlp])
+@pytest.mark.parametrize("problem", [softmax_regression, pytest.param(wide_mlp, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("name", "method", "steps"), [("bfgs", "BFGS", 3), ("newton_cg", "Newton-CG", 40), ("lbfgs", "L-BFGS-B", 8)]
 )

@@ -19,7 +19,7 @@ from workers.training import (
     regularizers,
     schedules,
 )
-from workers.training.models.activations import ACTIVATIONS
+from workers.training.models import activations
 
 REGISTRIES = {
     "datasets": datasets,
@@ -57,7 +57,7 @@ def test_builders_take_exactly_the_hyperparameters_of_their_entry(kind: str, nam
 def test_activations_are_those_of_the_catalogue() -> None:
     from tuner.catalog.models import ACTIVATIONS as LISTED
 
-    assert tuple(ACTIVATIONS) == LISTED
+    assert tuple(activations.names()) == LISTED
 
 
 @pytest.mark.parametrize(("kind", "registry"), REGISTRIES.items())

@@ -1,16 +1,45 @@
-"""The models: `build(name, shape, outputs, ...)` for samples of `shape` (without the batch) and `outputs` numbers a sample."""
+"""The models: `build(name, shape, outputs, ...)` for samples of `shape` (without the batch) and `outputs` numbers a sample.
+
+Token models read a shape of one length (two for translation) and take `outputs` as the size of the vocabulary.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import nn
 
-from workers.training.models.cnn import CNN
-from workers.training.models.mlp import MLP
+from tuner.errors import InvalidValue
+from workers.training.models.cnn import CNN, VGG, LeNet
+from workers.training.models.mlp import MLP, Neuron
+from workers.training.models.recurrent import Recurrent
+from workers.training.models.resnet import ResNet
+from workers.training.models.transformer import EncoderDecoder, TransformerLM, ViT
 from workers.training.registry import Registry
 
-_REGISTRY: Registry[nn.Module] = Registry("models", {"mlp": MLP, "cnn": CNN})
+_REGISTRY: Registry[nn.Module] = Registry(
+    "models",
+    {
+        "neuron": Neuron,
+        "mlp": MLP,
+        "cnn": CNN,
+        "lenet": LeNet,
+        "vgg": VGG,
+        "resnet": ResNet,
+        "rnn": partial(Recurrent, "rnn"),
+        "lstm": partial(Recurrent, "lstm"),
+        "gru": partial(Recurrent, "gru"),
+        "vit": ViT,
+        "vit_moe": ViT,
+        "transformer_lm": TransformerLM,
+        "encoder_decoder": EncoderDecoder,
+    },
+)
+
+
+SAMPLES = {1: ("vector", "tokens"), 2: ("sequence", "pairs"), 3: ("image",)}
+"""Kinds of samples by the number of their dimensions."""
 
 
 def names() -> list[str]:
@@ -18,4 +47,11 @@ def names() -> list[str]:
 
 
 def build(name: str, shape: tuple[int, ...], outputs: int, **hyperparameters: Any) -> nn.Module:
+    facts = _REGISTRY.entry(name).facts
+    if not set(facts.takes) & set(SAMPLES[len(shape)]):
+        raise InvalidValue(f"model.name: {name} takes {' or '.join(facts.takes)} samples, not ones of shape {list(shape)}")
+    if len(shape) == 3 and min(shape[1:]) < facts.min_size:
+        raise InvalidValue(
+            f"model.name: {name} needs images of at least {facts.min_size} pixels a side, not {shape[1]}x{shape[2]}"
+        )
     return _REGISTRY.build(name, shape, outputs, **hyperparameters)

@@ -1,4 +1,4 @@
-"""Multilayer perceptron."""
+"""Multilayer perceptron, and the single neuron it generalizes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from workers.training.models.activations import ACTIVATIONS
+from workers.training.models.activations import activation as make_activation
 
 
 class MLP(nn.Module):
@@ -19,6 +19,7 @@ class MLP(nn.Module):
         hidden: Sequence[int],
         depth: int | None,
         activation: str,
+        slope: float,
         dropout: float,
         norm: str,
     ) -> None:
@@ -31,7 +32,7 @@ class MLP(nn.Module):
             layers.append(nn.Linear(before, width))
             if norm != "none":
                 layers.append(nn.BatchNorm1d(width) if norm == "batch" else nn.LayerNorm(width))
-            layers.append(ACTIVATIONS[activation]())
+            layers.append(make_activation(activation, slope))
             if dropout > 0:
                 layers.append(nn.Dropout(dropout))
             before = width
@@ -40,4 +41,17 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = self.layers(x)
+        return result
+
+
+class Neuron(nn.Module):
+    """y = f(w.x + b), one for each output; with f the identity and a loss of its own sigmoid this is logistic regression."""
+
+    def __init__(self, shape: tuple[int, ...], outputs: int, *, activation: str, slope: float) -> None:
+        super().__init__()
+        self.linear = nn.Linear(math.prod(shape), outputs)
+        self.activation = make_activation(activation, slope)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.activation(self.linear(x.flatten(1)))
         return result
