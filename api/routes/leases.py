@@ -122,6 +122,7 @@ def tell(call: Call, lease: str, body: wire.Tell) -> wire.TellAnswer | Coroutine
     """Finish the trial, or hand it back with state WAITING. Repeating a tell repeats its answer. With `lease_next` also lease again."""
     trial = leases.tell(call.database, call.project, lease, body)
     call.services.metrics.tells.labels(str(trial.state)).inc()
+    call.services.metrics.reports.inc(len(body.reports))
     # A place has become free: those who wait for this study in this process need not wait for their next look.
     call.board.notify("trials", trial.study_id)
     following = body.lease_next

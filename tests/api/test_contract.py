@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from api.examples import EXAMPLES
 from tests.api.conftest import Server
@@ -104,6 +105,25 @@ def test_listing_in_pages(http: httpx.Client) -> None:
     rest = http.get("/v1/studies/s0/trials", params={"limit": 3, "sort": "-number", "cursor": first["next_cursor"]}).json()
     assert [trial["number"] for trial in first["items"] + rest["items"]] == [4, 3, 2, 1, 0]
     assert rest["next_cursor"] is None
+
+
+def test_long_answers_are_compressed(http: httpx.Client, server: Server) -> None:
+    http.post("/v1/studies", json={**STUDY, "limits": {"max_trials": 2000}})
+    with server.database.begin() as connection:
+        study = connection.execute(text("UPDATE studies SET next_number = 1500 RETURNING id")).scalar_one()
+        connection.execute(
+            text(
+                "INSERT INTO trials (project, study_id, number, state, params)"
+                """ SELECT 'default', :study, n, 'COMPLETE', '{"x": 0.123456789}' FROM generate_series(0, 1499) n"""
+            ),
+            {"study": study},
+        )
+    packed = http.get("/v1/studies/s/columns")
+    plain = http.get("/v1/studies/s/columns", headers={"Accept-Encoding": "identity"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert packed.json()["numbers"] == plain.json()["numbers"] == list(range(1500))
+    assert int(packed.headers["content-length"]) < int(plain.headers["content-length"]) / 4
 
 
 def test_steering_a_study(http: httpx.Client) -> None:
