@@ -57,6 +57,7 @@ class Services:
         # No more threads than connections: who waits, waits here in turn and not in the pool for a timeout.
         self.threads = CapacityLimiter(max(2, settings.pool_size - 2))
         self.uploads = CapacityLimiter(UPLOADS)
+        self.workers_seen: dict[tuple[str, str], float] = {}
 
 
 @dataclass(kw_only=True, slots=True)

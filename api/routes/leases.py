@@ -15,6 +15,7 @@ from tuner import leases, reports, studies, wire, workers
 from tuner.errors import StudyNotRunning
 
 routes = Routes("leases")
+SEEN_INTERVAL = 5.0
 
 
 @dataclass(kw_only=True)
@@ -130,6 +131,7 @@ def tell(call: Call, lease: str, body: wire.Tell) -> wire.TellAnswer | Coroutine
         return wire.TellAnswer.model_construct(trial=trial, leases=[])
     request = wire.AskRequest(worker=trial.worker) if following is True else following
     study = None if isinstance(request, wire.LeaseRequest) else trial.study_id
+    _note_worker(call, request.worker)
     # The lease told is the natural key: its tell, repeated, finds what the first one took.
     return _take_next(Seeker(call=call, request=request, study=study, key=f"tell {lease}"), trial, wait=request.wait > 0)
 
@@ -163,8 +165,7 @@ def renew(call: Call, lease: str) -> wire.VerdictAnswer:
 @routes.route("POST", "/v1/leases", LEASE, answer=wire.Leases, ledger=False)
 def take_leases(call: Call, body: wire.LeaseRequest) -> wire.Leases | Coroutine[Any, Any, wire.Leases | None] | None:
     """Take work of any study this worker fits, waiting up to `wait` seconds; 204 when there is none."""
-    if body.worker is not None:
-        workers.saw(call.database, call.project, body.worker)
+    _note_worker(call, body.worker)
     mark = call.board.mark("trials")
     seeker = Seeker(call=call, request=body, study=None, key=_request_key(call))
     found = seeker.look() if body.wait else seeker.take()
@@ -206,6 +207,18 @@ def _study_id(call: Call, study: str) -> int:
             known = int(studies.find(connection, call.project, study).id)
         call.board.put_study_id(call.project, study, known)
     return known
+
+
+def _note_worker(call: Call, name: str | None) -> None:
+    """Mark a worker as heard of; in this process every few seconds at most, for this is the hot path."""
+    if name is None:
+        return
+    seen, worker = call.services.workers_seen, (call.project, name)
+    if monotonic() - seen.get(worker, -SEEN_INTERVAL) >= SEEN_INTERVAL:
+        if len(seen) > 10_000:
+            seen.clear()
+        seen[worker] = monotonic()
+        workers.saw(call.database, call.project, name)
 
 
 def _request_key(call: Call) -> str | None:

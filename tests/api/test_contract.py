@@ -219,6 +219,15 @@ def test_workers(http: httpx.Client) -> None:
     assert http.get("/v1/workers").json()["items"][0]["running"] == 1
 
 
+def test_a_worker_that_asks_is_seen(http: httpx.Client, server: Server) -> None:
+    http.post("/v1/workers", json={"name": "w"})
+    with server.database.begin() as connection:
+        connection.execute(text("UPDATE workers SET seen_at = seen_at - interval '1 hour'"))
+    before = http.get("/v1/workers").json()["items"][0]["seen_at"]
+    http.post("/v1/leases", json={"worker": "w"})
+    assert http.get("/v1/workers").json()["items"][0]["seen_at"] > before
+
+
 def test_keys(http: httpx.Client, server: Server) -> None:
     made = http.post("/v1/keys", json={"name": "laptop", "scope": "viewer"})
     assert made.status_code == 201
