@@ -70,9 +70,8 @@ class _Owned:
 class Engine:
     """One search. `run` loops until told to stop; `step` does everything there is to do now, in the calling thread."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._settings = settings
         self._ownership = Ownership(database)
         self._owned: dict[int, _Owned] = {}
         self._since = 0
@@ -111,6 +110,7 @@ class Engine:
         for study_id, owned in list(self._owned.items()):
             if owned.failures == 0:
                 owned.due = 0.0
+            while owned.failures == 0 and owned.due is not None and owned.due <= monotonic():
                 self._look(study_id, owned)
 
     def close(self) -> None:
@@ -166,7 +166,7 @@ class Engine:
             self._ownership.connect()
             self._connected = True
         with self._news:
-            busy = [study_id for study_id, owned in self._owned.items() if owned.looking or owned.due is not None]
+            busy = [study_id for study_id, owned in self._owned.items() if owned.looking]
             self._next_poll = monotonic() + POLL
         claim = self._ownership.claim(busy)
         with self._news:
@@ -222,14 +222,18 @@ class Engine:
         try:
             if owned.search is None:
                 owned.search = self._load(study_id)
+            again = False
             if owned.search is not None and not owned.released:
                 look = owned.search.look()
-                owned.blocked = look.blocked
+                owned.blocked, again = look.blocked, look.again
                 if look.state is None or look.state.is_finished:
                     owned.search = None  # its history is not needed any more; the next claim gives the study up
             if owned.failed:
                 self._clear_error(study_id)
             owned.failures, owned.failed = 0, False
+            if again:
+                with self._news:
+                    self._mark(owned, 0.0)
         except DatabaseUnavailable as error:
             _log.warning("study %s: %s", study_id, error)
             owned.search = None
@@ -280,6 +284,6 @@ def run(settings: Settings, stop: threading.Event) -> None:
     """Open the database and search until `stop` is set."""
     database = Database.open(settings)
     try:
-        Engine(database, settings).run(stop)
+        Engine(database).run(stop)
     finally:
         database.close()

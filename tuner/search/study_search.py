@@ -65,10 +65,15 @@ _SET_TRIAL_ATTRS = text("UPDATE trials SET system_attrs = :attrs WHERE id = :id"
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What a look at a study found. `blocked`: demand is there that no trial may serve now, so look at the next result at once."""
+    """What a look at a study found.
+
+    `blocked`: demand is there that no trial may serve now, so look at the next result at once. `again`: look again now, for a slow
+    sampler has been stopped to let results in, or a number was taken by somebody else.
+    """
 
     state: StudyState | None
     blocked: bool = False
+    again: bool = False
 
 
 class StudySearch:
@@ -105,6 +110,7 @@ class StudySearch:
         self._demanded_at = float("-inf")
         self._concurrency = 0
         self._leased = int(study.next_number)
+        self._again = False
 
     @property
     def judges(self) -> bool:
@@ -121,12 +127,12 @@ class StudySearch:
         state: StudyState | None = StudyState(facts.state)
         if changed:
             state = self._finish()
-        blocked = False
+        blocked = self._again = False
         if state == StudyState.RUNNING:
             blocked = not self._serve(facts)
             if self._proposer.exhausted:
                 state = self._finish(exhausted=True)
-        return Look(state=state, blocked=blocked)
+        return Look(state=state, blocked=blocked, again=self._again)
 
     # --- taking in -------------------------------------------------------------------------------------------------------
 
@@ -216,6 +222,8 @@ class StudySearch:
             if stored == 0:
                 break
             ready, number, wanted = ready + stored, number + stored, wanted - stored
+            if self._again:
+                break
         return demand <= ready
 
     def _wanted(self, facts: Row[Any], demand: int) -> int:
@@ -244,7 +252,10 @@ class StudySearch:
         stored = 0
         began = monotonic()
         try:
-            while len(suggestions) < count and (not suggestions or monotonic() - began < SLOW):
+            while len(suggestions) < count:
+                if suggestions and monotonic() - began > SLOW:
+                    self._again = True
+                    break
                 suggestion = self._proposer.propose(number + len(suggestions))
                 if suggestion is None:
                     break
@@ -260,6 +271,8 @@ class StudySearch:
             self.history.rollback(stored)
         if stored:
             self._database.wake("trials", self.study_id)
+        elif suggestions:
+            self._again = True
         return stored
 
     def _store_attrs(self, connection: Connection) -> None:

@@ -12,7 +12,6 @@ from tuner import leases, reports, studies
 from tuner.db.postgres import Database
 from tuner.db.tables import trials
 from tuner.search.engine import Engine
-from tuner.settings import Settings
 from tuner.spec import StudySpec
 from tuner.wire import AskRequest, Lease, Report, Study, Tell
 
@@ -44,7 +43,7 @@ class Desk:
         self._objectives = [objective.name for objective in self.spec.objectives]
 
     def engine(self) -> Engine:
-        return Engine(self.database, Settings())
+        return Engine(self.database)
 
     def demand(self, count: int = 1) -> None:
         assert leases.register_demand(self.database, "default", AskRequest(count=count), study=self.study.id)

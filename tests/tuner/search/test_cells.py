@@ -11,7 +11,6 @@ from tests.tuner.search.desk import FINITE, Desk
 from tuner import trials
 from tuner.db.postgres import Database
 from tuner.search.engine import Engine
-from tuner.settings import Settings
 from tuner.wire import TrialCreate
 
 TREE = {
@@ -23,7 +22,7 @@ TREE = {
 
 @pytest.fixture
 def engine(database: Database) -> Iterator[Engine]:
-    engine = Engine(database, Settings())
+    engine = Engine(database)
     yield engine
     engine.close()
 

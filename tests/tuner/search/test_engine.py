@@ -19,13 +19,12 @@ from tuner import events, leases, studies, trials
 from tuner.db.postgres import Database
 from tuner.errors import StudyNotRunning
 from tuner.search.engine import ERROR_KEY, Engine
-from tuner.settings import Settings
 from tuner.wire import AskRequest, StudyPatch, TrialCreate
 
 
 @pytest.fixture
 def engine(database: Database) -> Iterator[Engine]:
-    engine = Engine(database, Settings())
+    engine = Engine(database)
     yield engine
     engine.close()
 
@@ -37,7 +36,7 @@ def start(database: Database) -> Iterator[Callable[[], Callable[[], None]]]:
 
     def _start() -> Callable[[], None]:
         stop = threading.Event()
-        thread = threading.Thread(target=Engine(database, Settings()).run, args=(stop,))
+        thread = threading.Thread(target=Engine(database).run, args=(stop,))
         thread.start()
         running.append((stop, thread))
 
@@ -160,10 +159,28 @@ def test_a_number_taken_meanwhile_is_suggested_anew(database: Database, engine: 
     monkeypatch.setattr(trials, "suggest", late)
     desk.demand(2)
     engine.step()
-    engine.step()
     assert desk.params()[0] == EXAMPLE
     assert len(desk.params()) == 2
     assert desk.params()[1] != EXAMPLE
+
+
+def test_a_slow_sampler_hands_out_what_it_has(database: Database, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each trial of a slow sampler can be leased at once, and the next is made knowing the results that came in between."""
+    desk = Desk(database, MIXED, sampler={"name": "random"}, limits={"max_trials": 6})
+    monkeypatch.setattr("tuner.search.study_search.SLOW", -1.0)
+    seen = []
+    suggest = trials.suggest
+
+    def watched(*args: Any) -> list[int]:
+        stored = suggest(*args)
+        seen.append(len(stored))
+        return stored
+
+    monkeypatch.setattr(trials, "suggest", watched)
+    desk.demand(6)
+    engine.step()
+    assert seen == [1] * 6
+    assert len(desk.take(6)) == 6
 
 
 EXAMPLE = {"lr": 0.1, "drop": 0.3, "depth": 2, "width": 32, "opt": "adam"}
@@ -318,7 +335,7 @@ def test_a_killed_search_is_replaced_within_two_seconds(database: Database, star
     """kill -9 in the middle of a study: the next search goes on as the first would have."""
     desk = Desk(database, MIXED, sampler={"name": "tpe", "seed": 9})
     other = Desk(database, MIXED, name="undisturbed", sampler={"name": "tpe", "seed": 9})
-    engine = Engine(database, Settings())
+    engine = Engine(database)
     other.run(lambda: engine, 24, lambda params: (loss(params),))
     engine.close()
 

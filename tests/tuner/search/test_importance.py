@@ -10,7 +10,6 @@ from tuner.db.postgres import Database
 from tuner.errors import Conflict, InvalidValue
 from tuner.search import importance
 from tuner.search.engine import Engine
-from tuner.settings import Settings
 
 SPACE = {
     "much": {"type": "float", "low": 0.0, "high": 1.0},
@@ -22,7 +21,7 @@ SPACE = {
 
 @pytest.fixture
 def engine(database: Database) -> Iterator[Engine]:
-    engine = Engine(database, Settings())
+    engine = Engine(database)
     yield engine
     engine.close()
 

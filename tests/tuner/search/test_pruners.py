@@ -15,7 +15,6 @@ from tuner import leases, reports
 from tuner.db.postgres import Database
 from tuner.search import pruners
 from tuner.search.engine import Engine
-from tuner.settings import Settings
 from tuner.spec import PrunerSpec
 from tuner.wire import Lease, Report, Tell
 
@@ -37,7 +36,7 @@ NUM_STEPS = 9
 
 @pytest.fixture
 def engine(database: Database) -> Iterator[Engine]:
-    engine = Engine(database, Settings())
+    engine = Engine(database)
     yield engine
     engine.close()
 
@@ -85,7 +84,7 @@ def test_verdicts_are_optunas(database: Database, engine: Engine, pruner: dict[s
             desk.report(lease, step, value)
             if restart:
                 engine.close()
-                engine = Engine(database, Settings())
+                engine = Engine(database)
             engine.step()
             if reports.get_verdict(database, "default", lease.id, step).answer.verdict == "prune":
                 pruned = step
