@@ -279,10 +279,10 @@ class AskedTrial:
         return self._tell(wire.Tell(state="FAIL", reason=Reason.CANCELLED, user_attrs=attrs))
 
     def _tell(self, tell: wire.Tell) -> wire.Trial:
-        if self.takes_next:
-            tell = tell.model_copy(update={"lease_next": True})
         try:
-            answer = self._calls.tell(self.lease.id, tell)
+            with self._sending:
+                tell = tell.model_copy(update={"lease_next": self.takes_next, "reports": self._gathered})
+                answer = self._calls.tell(self.lease.id, tell)
         except LeaseLost:
             self.hear(Verdict.STOP, lost=True)
             self._renewer.remove(self.lease.id)
