@@ -80,6 +80,7 @@ class Seeker:
                     if is_turn and not board.is_closed:
                         found: list[wire.Lease] = await self.call.in_thread(self.look)
                         if found:
+                            place.is_served = True
                             return found
         finally:
             if self.demand is not None:

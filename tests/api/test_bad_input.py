@@ -286,6 +286,11 @@ def test_a_large_body_is_refused_before_it_is_read(server: Server) -> None:
     assert raw(server, head.encode()).startswith(b"HTTP/1.1 413")
 
 
+def test_a_body_of_unknown_length_is_cut_off(http: httpx.Client) -> None:
+    answer = http.post("/v1/studies", content=(b'{"name": "' + b"x" * 100_000 for _ in range(15)))
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
 def test_without_a_key_the_body_is_not_read(server: Server) -> None:
     answer = raw(server, b"POST /v1/studies HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 401")
