@@ -7,6 +7,7 @@ notices; `trials.suggest` binds suggestions to their numbers, so that this makes
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -90,6 +91,9 @@ class Ownership:
         """Give up everything."""
         self._owned.clear()
         if self._connection is not None:
+            # The server lets go of a closed connection's locks when it gets round to it; others may be waiting now.
+            with contextlib.suppress(psycopg.Error):
+                self._connection.execute("SELECT pg_advisory_unlock_all()")
             self._connection.close()
             self._connection = None
 
