@@ -36,10 +36,19 @@ export async function request(method, path, { body, headers, signal, login = tru
   }
   const text = await response.text();
   let answer = null;
-  try { answer = text ? JSON.parse(text) : null; } catch { /* an answer of a proxy, not of ours */ }
+  try {
+    answer = text ? JSON.parse(text) : null;
+  } catch {
+    /* an answer of a proxy, not of ours */
+  }
   if (response.ok) return answer;
   if (response.status === 401 && login) goToLogin();
-  throw new ApiError(answer?.detail || answer?.title || `the server answered ${response.status}`, response.status, answer?.code, answer?.errors);
+  throw new ApiError(
+    answer?.detail || answer?.title || `the server answered ${response.status}`,
+    response.status,
+    answer?.code,
+    answer?.errors,
+  );
 }
 
 export const get = (path, options) => request("GET", path, options);

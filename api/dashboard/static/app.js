@@ -4,6 +4,7 @@ import { html, render, useErrorBoundary } from "./vendor/htm-preact.js";
 import { useConnection } from "./connection.js";
 import { ThemeSwitch, useClock } from "./controls.js";
 import { formatDuration } from "./format.js";
+import { Mark } from "./mark.js";
 import { Empty } from "./notices.js";
 import { Link, useRoute } from "./router.js";
 import { logOut, useCaller } from "./session.js";
@@ -14,7 +15,10 @@ import { Trial } from "./views/trial.js";
 import { Workers } from "./views/workers.js";
 
 const VIEWS = { studies: Studies, study: Study, trial: Trial, workers: Workers };
-const SECTIONS = [["/studies", "Studies", ["studies", "study", "trial"]], ["/workers", "Workers", ["workers"]]];
+const SECTIONS = [
+  ["/studies", "Studies", ["studies", "study", "trial"]],
+  ["/workers", "Workers", ["workers"]],
+];
 const WORDS = { live: "Live", connecting: "Connecting", reconnecting: "Reconnecting", paused: "Paused" };
 
 function Connection() {
@@ -29,10 +33,16 @@ function Header({ view }) {
   const caller = useCaller();
   return html`
     <header class="top"><div class="inner">
-      <${Link} class="brand" href="/studies"><svg viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="7" /><path d="M5 22.500c4 0 4.500-13 8-13s3.500 9 7 9 3.500-5 7-5" /><circle cx="20" cy="18.500" r="3" /></svg>Tuner<//>
-      <nav aria-label="Sections">${SECTIONS.map(([href, label, views]) => html`<${Link} href=${href} aria-current=${views.includes(view) ? "page" : undefined}>${label}<//>`)}</nav>
+      <${Link} class="brand" href="/studies"><${Mark} />Tuner<//>
+      <nav aria-label="Sections">
+        ${SECTIONS.map(([href, label, views]) => html`<${Link} href=${href} aria-current=${views.includes(view) ? "page" : undefined}>${label}<//>`)}
+      </nav>
       <div class="right-side"><${Connection} /><${ThemeSwitch} />
-        ${caller && html`<span class="caller" title=${`${caller.scope} of project ${caller.project}`}>${caller.name}</span><button class="quiet" onClick=${logOut}>Log out</button>`}
+        ${
+          caller &&
+          html`<span class="caller" title=${`${caller.scope} of project ${caller.project}`}>${caller.name}</span>
+          <button class="quiet" onClick=${logOut}>Log out</button>`
+        }
       </div>
     </div></header>`;
 }

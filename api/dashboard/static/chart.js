@@ -4,7 +4,11 @@
 import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 
 let library = null;
-const loadLibrary = () => (library ??= import("./vendor/echarts.js").catch((error) => { library = null; throw error; }));
+const loadLibrary = () =>
+  (library ??= import("./vendor/echarts.js").catch((error) => {
+    library = null;
+    throw error;
+  }));
 
 // Components that a new option replaces whole; zoom and brushes are not among them, so they survive live updates.
 const REPLACED = ["series", "xAxis", "yAxis", "parallelAxis"];
@@ -14,9 +18,20 @@ export function readPalette() {
   const read = (name) => style.getPropertyValue(`--${name}`).trim();
   return {
     dark: style.colorScheme.trim() === "dark",
-    text: read("text"), muted: read("muted"), line: read("line"), faint: read("faint"), background: read("background"), raised: read("raised"),
-    accent: read("accent"), complete: read("complete"), running: read("running"), pruned: read("pruned"), failed: read("failed"),
-    waiting: read("waiting"), series: [1, 2, 3, 4, 5, 6].map((n) => read(`series-${n}`)), font: style.fontFamily,
+    text: read("text"),
+    muted: read("muted"),
+    line: read("line"),
+    faint: read("faint"),
+    background: read("background"),
+    raised: read("raised"),
+    accent: read("accent"),
+    complete: read("complete"),
+    running: read("running"),
+    pruned: read("pruned"),
+    failed: read("failed"),
+    waiting: read("waiting"),
+    series: [1, 2, 3, 4, 5, 6].map((n) => read(`series-${n}`)),
+    font: style.fontFamily,
   };
 }
 
@@ -29,21 +44,38 @@ export function node(tag, className, ...children) {
 }
 
 export function tip(title, rows) {
-  return node("div", "tip", node("strong", "", title), ...rows.map(([name, value, colour]) => {
-    const swatch = node("i", "");
-    if (colour) swatch.style.background = colour;
-    return node("div", "tip-row", ...(colour ? [swatch] : []), node("span", "", name), node("b", "", value));
-  }));
+  return node(
+    "div",
+    "tip",
+    node("strong", "", title),
+    ...rows.map(([name, value, colour]) => {
+      const swatch = node("i", "");
+      if (colour) swatch.style.background = colour;
+      return node("div", "tip-row", ...(colour ? [swatch] : []), node("span", "", name), node("b", "", value));
+    }),
+  );
 }
 
 export const tooltip = (palette, rest) => ({
-  confine: true, transitionDuration: 0, padding: 0, backgroundColor: palette.raised, borderColor: palette.line, borderWidth: 1,
-  extraCssText: "border-radius:6px;box-shadow:0 4px 16px rgba(0,0,0,.18)", textStyle: { color: palette.text, fontSize: 12 }, ...rest,
+  confine: true,
+  transitionDuration: 0,
+  padding: 0,
+  backgroundColor: palette.raised,
+  borderColor: palette.line,
+  borderWidth: 1,
+  extraCssText: "border-radius:6px;box-shadow:0 4px 16px rgba(0,0,0,.18)",
+  textStyle: { color: palette.text, fontSize: 12 },
+  ...rest,
 });
 
 export const axis = (palette, rest) => ({
-  nameLocation: "middle", nameTextStyle: { color: palette.muted, fontSize: 12 }, axisLine: { show: false }, axisTick: { show: false },
-  axisLabel: { color: palette.muted, fontSize: 11, hideOverlap: true }, splitLine: { lineStyle: { color: palette.faint } }, ...rest,
+  nameLocation: "middle",
+  nameTextStyle: { color: palette.muted, fontSize: 12 },
+  axisLine: { show: false },
+  axisTick: { show: false },
+  axisLabel: { color: palette.muted, fontSize: 11, hideOverlap: true },
+  splitLine: { lineStyle: { color: palette.faint } },
+  ...rest,
 });
 
 function drawn(chart, build) {
@@ -65,14 +97,16 @@ function Canvas({ build, label, height, onPoint }) {
     let observer;
     const redraw = () => chart.current && drawn(chart.current, latest.current.build);
     const dark = matchMedia("(prefers-color-scheme: dark)");
-    loadLibrary().then((echarts) => {
-      if (gone) return;
-      chart.current = echarts.init(box.current, null, { renderer: "canvas" });
-      chart.current.on("click", (event) => latest.current.onPoint?.(event));
-      observer = new ResizeObserver(() => chart.current.resize());
-      observer.observe(box.current);
-      redraw();
-    }).catch(() => gone || fail(true));
+    loadLibrary()
+      .then((echarts) => {
+        if (gone) return;
+        chart.current = echarts.init(box.current, null, { renderer: "canvas" });
+        chart.current.on("click", (event) => latest.current.onPoint?.(event));
+        observer = new ResizeObserver(() => chart.current.resize());
+        observer.observe(box.current);
+        redraw();
+      })
+      .catch(() => gone || fail(true));
     addEventListener("tuner:theme", redraw);
     dark.addEventListener("change", redraw);
     return () => {
@@ -84,7 +118,9 @@ function Canvas({ build, label, height, onPoint }) {
       chart.current = null;
     };
   }, []);
-  useEffect(() => { if (chart.current) drawn(chart.current, build); });
+  useEffect(() => {
+    if (chart.current) drawn(chart.current, build);
+  });
   if (failed) return html`<p class="chart-note">The charts did not load; the server may have a newer version. Reload the page.</p>`;
   return html`<div class="canvas" ref=${box} role="img" aria-label=${label} style=${{ height: `${height}px` }}></div>`;
 }
@@ -111,9 +147,13 @@ export function Chart({ title, summary, build, table, controls, empty, height = 
           ${!empty && html`<button class="small quiet" aria-pressed=${asTable} onClick=${() => setAsTable(!asTable)}>Table</button>`}
         </div>
       </div>
-      ${empty ? html`<p class="chart-note" style=${{ height: `${height}px` }}>${empty}</p>`
-        : asTable ? html`<${DataTable} ...${table()} />`
-        : html`<${Canvas} build=${build} label=${`${title}. ${summary}`} height=${height} onPoint=${onPoint} />`}
+      ${
+        empty
+          ? html`<p class="chart-note" style=${{ height: `${height}px` }}>${empty}</p>`
+          : asTable
+            ? html`<${DataTable} ...${table()} />`
+            : html`<${Canvas} build=${build} label=${`${title}. ${summary}`} height=${height} onPoint=${onPoint} />`
+      }
       <figcaption>${!empty && summary}</figcaption>
     </figure>`;
 }

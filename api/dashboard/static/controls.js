@@ -5,9 +5,9 @@ import { formatAgo } from "./format.js";
 
 const THEMES = { system: "Theme: as the system", light: "Theme: light", dark: "Theme: dark" };
 const THEME_ICONS = {
-  system: html`<path d="M8 2.500a5.500 5.500 0 100 11z" class="solid" /><circle cx="8" cy="8" r="5.500" />`,
-  light: html`<circle cx="8" cy="8" r="3" /><path d="M8 1.500v1.500M8 13v1.500M1.500 8H3M13 8h1.500M3.400 3.400l1 1M11.600 11.600l1 1M3.400 12.600l1-1M11.600 4.400l1-1" />`,
-  dark: html`<path d="M13 9.500A5.500 5.500 0 016.500 3a5.500 5.500 0 106.500 6.500z" />`,
+  system: html`<path d="M8 2.5a5.5 5.5 0 100 11z" class="solid" /><circle cx="8" cy="8" r="5.5" />`,
+  light: html`<circle cx="8" cy="8" r="3" /><path d="M8 1.5v1.5M8 13v1.5M1.5 8H3M13 8h1.5M3.4 3.400l1 1M11.6 11.600l1 1M3.4 12.600l1-1M11.6 4.400l1-1" />`,
+  dark: html`<path d="M13 9.5A5.5 5.5 0 016.5 3a5.5 5.5 0 106.5 6.5z" />`,
 };
 
 export function ThemeSwitch() {
@@ -16,7 +16,11 @@ export function ThemeSwitch() {
     const names = Object.keys(THEMES);
     const next = names[(names.indexOf(theme) + 1) % names.length];
     document.documentElement.dataset.theme = next;
-    try { localStorage.setItem("tuner-theme", next); } catch { /* private mode: for this page only */ }
+    try {
+      localStorage.setItem("tuner-theme", next);
+    } catch {
+      /* private mode: for this page only */
+    }
     dispatchEvent(new Event("tuner:theme"));
     set(next);
   };
@@ -60,14 +64,19 @@ export function Select({ label, options, value, onChange }) {
 // A modal question; focus goes back to where it was (the dialog element does that).
 export function Confirm({ title, children, action, onConfirm, onClose }) {
   const dialog = useRef(null);
-  useEffect(() => { dialog.current.showModal(); }, []);
+  useEffect(() => {
+    dialog.current.showModal();
+  }, []);
   return html`
     <dialog ref=${dialog} onClose=${onClose} aria-labelledby="confirm-title">
       <h2 id="confirm-title">${title}</h2>
       <p>${children}</p>
       <div class="actions">
         <button onClick=${() => dialog.current.close()}>Keep it</button>
-        <button class="danger" onClick=${() => { dialog.current.close(); onConfirm(); }}>${action}</button>
+        <button class="danger" onClick=${() => {
+          dialog.current.close();
+          onConfirm();
+        }}>${action}</button>
       </div>
     </dialog>`;
 }

@@ -58,8 +58,10 @@ export function Grid({ label, columns, length, sort, onSort, onOpen, height, row
          style=${{ maxHeight: height ? `${height}px` : undefined }}
          onScroll=${(event) => setTop(event.currentTarget.scrollTop)} onKeyDown=${onKeyDown}>
       <div class="grid-head" role="row" aria-rowindex="1" style=${{ ...template, minWidth: `${width}px` }}>
-        ${columns.map((column) => html`<div role="columnheader" title=${column.title ?? column.label} aria-sort=${order(column)}
-          class=${column.align === "right" ? "cell right" : "cell"}>${header(column)}</div>`)}
+        ${columns.map(
+          (column) => html`<div role="columnheader" title=${column.title ?? column.label} aria-sort=${order(column)}
+          class=${column.align === "right" ? "cell right" : "cell"}>${header(column)}</div>`,
+        )}
       </div>
       <div class="grid-body" role="rowgroup" style=${{ height: `${length * ROW}px`, minWidth: `${width}px` }}>${rows}</div>
     </div>`;

@@ -9,7 +9,9 @@ export function Loading({ rows = 6 }) {
     const timer = setTimeout(() => show(true), 150);
     return () => clearTimeout(timer);
   }, []);
-  return shown && html`<div class="skeleton" role="status" aria-label="Loading">${Array.from({ length: rows }, () => html`<div></div>`)}</div>`;
+  return (
+    shown && html`<div class="skeleton" role="status" aria-label="Loading">${Array.from({ length: rows }, () => html`<div></div>`)}</div>`
+  );
 }
 
 export function Empty({ title, children }) {

@@ -10,8 +10,14 @@ export function useCaller() {
   useEffect(() => {
     let gone = false;
     asked ??= get("/v1/me");
-    asked.then((answer) => gone || set(answer)).catch(() => { asked = null; });
-    return () => { gone = true; };
+    asked
+      .then((answer) => gone || set(answer))
+      .catch(() => {
+        asked = null;
+      });
+    return () => {
+      gone = true;
+    };
   }, []);
   return caller;
 }

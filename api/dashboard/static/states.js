@@ -4,13 +4,13 @@ import { html } from "./vendor/htm-preact.js";
 import { formatReason } from "./format.js";
 
 const ICONS = {
-  check: html`<path d="M3.500 8.500l3 3 6-7" />`,
+  check: html`<path d="M3.5 8.5l3 3 6-7" />`,
   cross: html`<path d="M4 4l8 8M12 4l-8 8" />`,
   dot: html`<circle class="solid" cx="8" cy="8" r="4" />`,
-  ring: html`<circle cx="8" cy="8" r="4.500" />`,
-  cut: html`<path d="M3 8h5M10.500 4v8" />`,
-  bars: html`<path d="M5.500 4v8M10.500 4v8" />`,
-  square: html`<path class="solid" d="M4.500 4.500h7v7h-7z" />`,
+  ring: html`<circle cx="8" cy="8" r="4.5" />`,
+  cut: html`<path d="M3 8h5M10.5 4v8" />`,
+  bars: html`<path d="M5.5 4v8M10.5 4v8" />`,
+  square: html`<path class="solid" d="M4.5 4.5h7v7h-7z" />`,
 };
 
 export const TRIAL_STATES = {
@@ -43,7 +43,12 @@ export function State({ of = TRIAL_STATES, state, reason }) {
 export function Progress({ counts, limit }) {
   const finished = counts.complete + counts.pruned + counts.fail;
   const whole = Math.max(limit ?? 0, finished + counts.running + (limit ? 0 : counts.waiting), 1);
-  const parts = [["complete", counts.complete], ["pruned", counts.pruned], ["failed", counts.fail], ["running", counts.running]];
+  const parts = [
+    ["complete", counts.complete],
+    ["pruned", counts.pruned],
+    ["failed", counts.fail],
+    ["running", counts.running],
+  ];
   const text = limit ? `${finished} of ${limit} trials finished` : `${finished} trials finished`;
   return html`
     <div class="progress" role="img" aria-label=${text}>

@@ -39,10 +39,14 @@ export function follow(path, { lastId, onEvent, onState }) {
   let controller = null;
   let wake = () => {};
 
-  const pause = (milliseconds) => new Promise((resolve) => {
-    const timer = milliseconds === null ? null : setTimeout(resolve, milliseconds);
-    wake = () => { clearTimeout(timer); resolve(); };
-  });
+  const pause = (milliseconds) =>
+    new Promise((resolve) => {
+      const timer = milliseconds === null ? null : setTimeout(resolve, milliseconds);
+      wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   const onVisibility = () => (document.hidden ? controller?.abort() : wake());
   document.addEventListener("visibilitychange", onVisibility);
 
@@ -80,7 +84,7 @@ export function follow(path, { lastId, onEvent, onState }) {
 
   (async () => {
     onState("connecting");
-    for (let failures = 0; !stopped; ) {
+    for (let failures = 0; !stopped;) {
       if (document.hidden) {
         onState("paused");
         await pause(null);

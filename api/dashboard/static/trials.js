@@ -26,11 +26,15 @@ export class Trials {
     });
     for (const [name, column] of Object.entries(columns.values)) {
       const target = (this.values[name] ??= []);
-      columns.numbers.forEach((number, i) => { target[number] = cell(decodeNumber(column[i])); });
+      columns.numbers.forEach((number, i) => {
+        target[number] = cell(decodeNumber(column[i]));
+      });
     }
     for (const [name, column] of Object.entries(columns.params)) {
       const target = (this.params[name] ??= []);
-      columns.numbers.forEach((number, i) => { target[number] = cell(column[i]); });
+      columns.numbers.forEach((number, i) => {
+        target[number] = cell(column[i]);
+      });
     }
   }
 
@@ -101,8 +105,9 @@ export class Trials {
   // Complete trials with a finite value, best first.
   ranked(objective) {
     const descending = objective.direction === "maximize";
-    return this.order({ states: ["COMPLETE"], key: `value:${objective.name}`, descending })
-      .filter((number) => Number.isFinite(this.value(objective.name, number)));
+    return this.order({ states: ["COMPLETE"], key: `value:${objective.name}`, descending }).filter((number) =>
+      Number.isFinite(this.value(objective.name, number)),
+    );
   }
 
   paramNames() {
@@ -163,7 +168,10 @@ export class Curves {
   points(number, metric) {
     const steps = this.#steps.get(number);
     if (!steps) return [];
-    return [...steps].filter(([, values]) => metric in values).map(([step, values]) => [step, values[metric]]).sort((a, b) => a[0] - b[0]);
+    return [...steps]
+      .filter(([, values]) => metric in values)
+      .map(([step, values]) => [step, values[metric]])
+      .sort((a, b) => a[0] - b[0]);
   }
 
   last(number, metric) {

@@ -17,7 +17,10 @@ export function choose(trials, objective) {
   const best = trials.ranked(objective).slice(0, NUM_BEST);
   const running = trials.order({ states: ["RUNNING"], descending: true }).slice(0, NUM_RUNNING);
   const taken = new Set(best);
-  const others = trials.order({ states: ["PRUNED", "COMPLETE"], descending: true }).filter((number) => !taken.has(number)).slice(0, NUM_OTHERS);
+  const others = trials
+    .order({ states: ["PRUNED", "COMPLETE"], descending: true })
+    .filter((number) => !taken.has(number))
+    .slice(0, NUM_OTHERS);
   return { best, running, others };
 }
 
@@ -31,8 +34,19 @@ export function worstOfBest(best, all, higherIsBetter) {
 
 export function lineSeries(name, data, colour, rest = {}) {
   return {
-    name, type: "line", data, color: colour, showSymbol: data.length === 1, symbol: "circle", symbolSize: 5, lineStyle: { width: 1.5, color: colour },
-    connectNulls: false, silent: false, triggerLineEvent: true, emphasis: { lineStyle: { width: 3 } }, ...rest,
+    name,
+    type: "line",
+    data,
+    color: colour,
+    showSymbol: data.length === 1,
+    symbol: "circle",
+    symbolSize: 5,
+    lineStyle: { width: 1.5, color: colour },
+    connectNulls: false,
+    silent: false,
+    triggerLineEvent: true,
+    emphasis: { lineStyle: { width: 3 } },
+    ...rest,
   };
 }
 
@@ -42,7 +56,9 @@ export function LearningCurves({ feed, objective, study, version }) {
   const [range, setRange] = useState("typical");
   const { trials, curves } = feed;
   const { best, running, others } = choose(trials, objective);
-  useEffect(() => { feed.wantCurves([...running, ...best, ...others]); }, [feed, version]);
+  useEffect(() => {
+    feed.wantCurves([...running, ...best, ...others]);
+  }, [feed, version]);
 
   const metrics = curves.metrics();
   const shown = metrics.includes(metric) || !metrics.length ? metric : metrics[0];
@@ -57,42 +73,76 @@ export function LearningCurves({ feed, objective, study, version }) {
   const summary = `${shown} by step: ${drawn("best")} best trials, ${drawn("running")} running, ${drawn("other")} others in grey`;
   const higherIsBetter = shown === objective.name ? objective.direction === "maximize" : !LOSSES.test(shown);
   const valuesOf = (wanted) => groups.filter(wanted).flatMap(({ data }) => data.map(([, value]) => value).filter(Number.isFinite));
-  const bound = worstOfBest(valuesOf(({ kind }) => kind === "best"), valuesOf(() => true), higherIsBetter);
+  const bound = worstOfBest(
+    valuesOf(({ kind }) => kind === "best"),
+    valuesOf(() => true),
+    higherIsBetter,
+  );
   const clipping = bound !== undefined && range === "typical";
   const caption = `${summary}${clipping ? "; far worse values cut off" : ""}.`;
 
   const build = (palette) => {
     const series = groups.map(({ number, kind, rank, data }) => {
       const name = `${number}`;
-      if (kind === "running") return lineSeries(name, data, palette.running, { z: 4, lineStyle: { width: 1.5, color: palette.running, type: [4, 2] } });
+      if (kind === "running")
+        return lineSeries(name, data, palette.running, { z: 4, lineStyle: { width: 1.5, color: palette.running, type: [4, 2] } });
       if (kind === "best" && rank < NUM_COLOURED) {
         const colour = palette.series[rank];
         return lineSeries(name, data, colour, {
-          z: 5, lineStyle: { width: 2, color: colour },
+          z: 5,
+          lineStyle: { width: 2, color: colour },
         });
       }
-      return lineSeries(name, data, palette.waiting, { z: 2, lineStyle: { width: 1, color: palette.waiting, opacity: kind === "best" ? 0.6 : 0.28 } });
+      return lineSeries(name, data, palette.waiting, {
+        z: 2,
+        lineStyle: { width: 1, color: palette.waiting, opacity: kind === "best" ? 0.6 : 0.28 },
+      });
     });
-    const kinds = new Map(groups.map(({ number, kind, rank }) => [`${number}`, kind === "best" ? `#${number}, ${rank + 1}. best` : `#${number}${kind === "running" ? ", running" : ""}`]));
+    const kinds = new Map(
+      groups.map(({ number, kind, rank }) => [
+        `${number}`,
+        kind === "best" ? `#${number}, rank ${rank + 1}` : `#${number}${kind === "running" ? ", running" : ""}`,
+      ]),
+    );
     return {
       grid: { left: 60, right: 20, top: 30, bottom: 40 },
       legend: {
-        data: groups.filter(({ kind, rank }) => kind === "best" && rank < NUM_COLOURED).map(({ number }) => ({ name: `${number}`, icon: "roundRect" })),
-        formatter: (name) => `trial ${name}`, top: 0, left: 0, itemWidth: 12, itemHeight: 4, itemGap: 14, textStyle: { color: palette.muted, fontSize: 11 },
+        data: groups
+          .filter(({ kind, rank }) => kind === "best" && rank < NUM_COLOURED)
+          .map(({ number }) => ({ name: `${number}`, icon: "roundRect" })),
+        formatter: (name) => `trial ${name}`,
+        top: 0,
+        left: 0,
+        itemWidth: 12,
+        itemHeight: 4,
+        itemGap: 14,
+        textStyle: { color: palette.muted, fontSize: 11 },
       },
       tooltip: tooltip(palette, {
-        trigger: "axis", axisPointer: { lineStyle: { color: palette.line } },
+        trigger: "axis",
+        axisPointer: { lineStyle: { color: palette.line } },
         formatter: (found) => {
-          const rows = found.filter(({ data }) => data[1] !== null).sort((a, b) => (higherIsBetter ? b.data[1] - a.data[1] : a.data[1] - b.data[1]));
+          const rows = found
+            .filter(({ data }) => data[1] !== null)
+            .sort((a, b) => (higherIsBetter ? b.data[1] - a.data[1] : a.data[1] - b.data[1]));
           const title = `Step ${rows[0]?.data[0] ?? ""}`;
-          const lines = rows.slice(0, 8).map(({ seriesName, data, color }) => [kinds.get(seriesName) ?? seriesName, formatNumber(data[1]), color]);
+          const lines = rows
+            .slice(0, 8)
+            .map(({ seriesName, data, color }) => [kinds.get(seriesName) ?? seriesName, formatNumber(data[1]), color]);
           return tip(title, rows.length > 8 ? [...lines, [`and ${rows.length - 8} more`, ""]] : lines);
         },
       }),
       xAxis: axis(palette, { type: "value", name: "step", nameGap: 24, splitLine: { show: false }, minInterval: 1, max: "dataMax" }),
       yAxis: axis(palette, {
-        type: scale === "log" && positive ? "log" : "value", scale: true, ...(clipping ? { [higherIsBetter ? "min" : "max"]: bound } : {}),
-        axisLabel: { color: palette.muted, fontSize: 11, formatter: (value) => formatNumber(value), ...(clipping ? { [higherIsBetter ? "showMinLabel" : "showMaxLabel"]: false } : {}) },
+        type: scale === "log" && positive ? "log" : "value",
+        scale: true,
+        ...(clipping ? { [higherIsBetter ? "min" : "max"]: bound } : {}),
+        axisLabel: {
+          color: palette.muted,
+          fontSize: 11,
+          formatter: (value) => formatNumber(value),
+          ...(clipping ? { [higherIsBetter ? "showMinLabel" : "showMaxLabel"]: false } : {}),
+        },
       }),
       series,
       dataZoom: [{ id: "x", type: "inside", filterMode: "none", zoomOnMouseWheel: "ctrl", moveOnMouseWheel: false }],
@@ -101,8 +151,21 @@ export function LearningCurves({ feed, objective, study, version }) {
 
   const controls = html`
     ${metrics.length > 1 && html`<${Select} label="Metric" value=${shown} onChange=${setMetric} options=${metrics.map((name) => [name, name])} />`}
-    ${bound !== undefined && html`<${Choice} label="Range of values" value=${range} onChange=${setRange} options=${[["typical", "Typical"], ["all", "All values"]]} />`}
-    ${positive && groups.length > 0 && html`<${Choice} label="Scale" value=${scale} onChange=${setScale} options=${[["linear", "Linear"], ["log", "Log"]]} />`}`;
+    ${
+      bound !== undefined &&
+      html`<${Choice} label="Range of values" value=${range} onChange=${setRange} options=${[
+        ["typical", "Typical"],
+        ["all", "All values"],
+      ]} />`
+    }
+    ${
+      positive &&
+      groups.length > 0 &&
+      html`<${Choice} label="Scale" value=${scale} onChange=${setScale} options=${[
+        ["linear", "Linear"],
+        ["log", "Log"],
+      ]} />`
+    }`;
   return html`<${Chart} title="Learning curves" summary=${caption} build=${build} controls=${controls}
     empty=${groups.length ? null : "No reports yet: a trial's curve appears with its first report."}
     onPoint=${({ seriesName }) => navigate(trialAddress(study.id, seriesName))}

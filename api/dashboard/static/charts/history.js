@@ -50,55 +50,133 @@ export function History({ feed, objective, study }) {
   const pruned = points(trials, objective, "PRUNED", by);
   const best = bestSoFar(complete, maximize);
   const all = complete.concat(pruned);
-  const bound = outlierBound(all.map(([, value]) => value), maximize);
+  const bound = outlierBound(
+    all.map(([, value]) => value),
+    maximize,
+  );
   const clipping = bound !== undefined && range === "typical";
   const clipped = !clipping ? [] : all.filter(([, value]) => (maximize ? value < bound : value > bound));
   const positive = all.every(([, value]) => value > 0);
   const now = Date.now();
-  const running = [...trials.numbers()].filter((number) => trials.states[number] === "RUNNING")
-    .map((number) => [by === "time" ? now : number, curves.last(number, objective.name)?.[1], number]).filter(([, value]) => Number.isFinite(value));
+  const running = [...trials.numbers()]
+    .filter((number) => trials.states[number] === "RUNNING")
+    .map((number) => [by === "time" ? now : number, curves.last(number, objective.name)?.[1], number])
+    .filter(([, value]) => Number.isFinite(value));
   const winner = best.at(-1);
   const summary = winner
-    ? `Best ${formatNumber(winner[1])} at trial ${winner[2]}; ${formatCount(complete.length)} complete${pruned.length ? `, ${formatCount(pruned.length)} pruned` : ""}`
-      + `${clipped.length ? `; ${clipped.length} far worse ${clipped.length === 1 ? "value lies" : "values lie"} outside the range shown` : ""}.`
+    ? `Best ${formatNumber(winner[1])} at trial ${winner[2]}; ${formatCount(complete.length)} complete${pruned.length ? `, ${formatCount(pruned.length)} pruned` : ""}` +
+      `${clipped.length ? `; ${clipped.length} far worse ${clipped.length === 1 ? "value lies" : "values lie"} outside the range shown` : ""}.`
     : "No trial is complete yet.";
   const describe = ({ data, seriesName, color }) => tip(`Trial ${data[2]}`, [[seriesName, formatNumber(data[1], 6), color]]);
 
   const build = (palette) => {
     const scatter = (name, data, colour, rest) => ({
-      name, type: "scatter", data, symbolSize: data.length > 1000 ? 4 : 7, itemStyle: { color: colour, opacity: data.length > 1000 ? 0.55 : 0.75 },
-      large: data.length > LARGE, emphasis: { scale: 1.4 }, ...rest,
+      name,
+      type: "scatter",
+      data,
+      symbolSize: data.length > 1000 ? 4 : 7,
+      itemStyle: { color: colour, opacity: data.length > 1000 ? 0.55 : 0.75 },
+      large: data.length > LARGE,
+      emphasis: { scale: 1.4 },
+      ...rest,
     });
     const log = scale === "log" && positive;
     return {
       grid: { left: 60, right: 20, top: 30, bottom: 40 },
-      legend: { data: ["Complete", "Pruned", "Running, latest report", { name: "Best so far", icon: "path://M0 3h12v2H0z" }], top: 0, left: 0, itemWidth: 12, itemHeight: 8, itemGap: 14, textStyle: { color: palette.muted, fontSize: 11 } },
+      legend: {
+        data: ["Complete", "Pruned", "Running, latest report", { name: "Best so far", icon: "path://M0 3h12v2H0z" }],
+        top: 0,
+        left: 0,
+        itemWidth: 12,
+        itemHeight: 8,
+        itemGap: 14,
+        textStyle: { color: palette.muted, fontSize: 11 },
+      },
       tooltip: tooltip(palette, { trigger: "item", formatter: describe }),
-      xAxis: axis(palette, by === "time"
-        ? { type: "time", splitLine: { show: false } }
-        : { type: "value", name: "trial", nameGap: 24, min: 0, minInterval: 1, splitLine: { show: false }, max: Math.max(10, trials.length),
-            axisLabel: { color: palette.muted, fontSize: 11, hideOverlap: true, showMaxLabel: trials.length <= 10 } }),
+      xAxis: axis(
+        palette,
+        by === "time"
+          ? { type: "time", splitLine: { show: false } }
+          : {
+              type: "value",
+              name: "trial",
+              nameGap: 24,
+              min: 0,
+              minInterval: 1,
+              splitLine: { show: false },
+              max: Math.max(10, trials.length),
+              axisLabel: { color: palette.muted, fontSize: 11, hideOverlap: true, showMaxLabel: trials.length <= 10 },
+            },
+      ),
       yAxis: axis(palette, {
-        type: log ? "log" : "value", scale: true, ...(clipping ? { [maximize ? "min" : "max"]: bound } : {}),
-        axisLabel: { color: palette.muted, fontSize: 11, formatter: (value) => formatNumber(value), ...(clipping ? { [maximize ? "showMinLabel" : "showMaxLabel"]: false } : {}) },
+        type: log ? "log" : "value",
+        scale: true,
+        ...(clipping ? { [maximize ? "min" : "max"]: bound } : {}),
+        axisLabel: {
+          color: palette.muted,
+          fontSize: 11,
+          formatter: (value) => formatNumber(value),
+          ...(clipping ? { [maximize ? "showMinLabel" : "showMaxLabel"]: false } : {}),
+        },
       }),
       series: [
         scatter("Complete", complete, palette.complete),
         ...(pruned.length ? [scatter("Pruned", pruned, palette.pruned, { symbol: "diamond" })] : []),
-        ...(running.length ? [scatter("Running, latest report", running, "transparent", {
-          symbolSize: 8, itemStyle: { color: "transparent", borderColor: palette.running, borderWidth: 2 } })] : []),
-        { name: "Best so far", type: "line", step: "end", data: best, showSymbol: false, color: palette.accent, lineStyle: { width: 2 }, z: 3, silent: true },
-        ...(winner ? [{ name: "Best", type: "scatter", data: [best.find((point) => point[2] === winner[2])], symbolSize: 12, z: 4,
-          itemStyle: { color: palette.accent, borderColor: palette.background, borderWidth: 2 } }] : []),
+        ...(running.length
+          ? [
+              scatter("Running, latest report", running, "transparent", {
+                symbolSize: 8,
+                itemStyle: { color: "transparent", borderColor: palette.running, borderWidth: 2 },
+              }),
+            ]
+          : []),
+        {
+          name: "Best so far",
+          type: "line",
+          step: "end",
+          data: best,
+          showSymbol: false,
+          color: palette.accent,
+          lineStyle: { width: 2 },
+          z: 3,
+          silent: true,
+        },
+        ...(winner
+          ? [
+              {
+                name: "Best",
+                type: "scatter",
+                data: [best.find((point) => point[2] === winner[2])],
+                symbolSize: 12,
+                z: 4,
+                itemStyle: { color: palette.accent, borderColor: palette.background, borderWidth: 2 },
+              },
+            ]
+          : []),
       ],
       dataZoom: [{ id: "x", type: "inside", xAxisIndex: 0, filterMode: "none", zoomOnMouseWheel: "ctrl", moveOnMouseWheel: false }],
     };
   };
 
   const controls = html`
-    ${bound !== undefined && html`<${Choice} label="Range of values" value=${range} onChange=${setRange} options=${[["typical", "Typical"], ["all", "All values"]]} />`}
-    ${positive && html`<${Choice} label="Scale" value=${scale} onChange=${setScale} options=${[["linear", "Linear"], ["log", "Log"]]} />`}
-    <${Choice} label="Horizontal axis" value=${by} onChange=${setBy} options=${[["trial", "Trial"], ["time", "Time"]]} />`;
+    ${
+      bound !== undefined &&
+      html`<${Choice} label="Range of values" value=${range} onChange=${setRange} options=${[
+        ["typical", "Typical"],
+        ["all", "All values"],
+      ]} />`
+    }
+    ${
+      positive &&
+      html`<${Choice} label="Scale" value=${scale} onChange=${setScale} options=${[
+        ["linear", "Linear"],
+        ["log", "Log"],
+      ]} />`
+    }
+    <${Choice} label="Horizontal axis" value=${by} onChange=${setBy} options=${[
+      ["trial", "Trial"],
+      ["time", "Time"],
+    ]} />`;
   return html`<${Chart} title="Optimization history" summary=${summary} build=${build} controls=${controls}
     empty=${all.length + running.length ? null : "No values yet: the first point appears when a trial reports or completes."}
     onPoint=${({ data }) => navigate(trialAddress(study.id, data[2]))}

@@ -23,7 +23,9 @@ export function Pareto({ feed, study }) {
   const { trials, objectives } = feed;
   const [names, setNames] = useState([objectives[0].name, objectives[1].name]);
   const [first, second] = names.map((name) => objectives.find((objective) => objective.name === name) ?? objectives[0]);
-  const points = trials.order({ states: ["COMPLETE"] }).map((number) => [trials.value(first.name, number), trials.value(second.name, number), number])
+  const points = trials
+    .order({ states: ["COMPLETE"] })
+    .map((number) => [trials.value(first.name, number), trials.value(second.name, number), number])
     .filter(([a, b]) => Number.isFinite(a) && Number.isFinite(b));
   const best = front(points, first, second);
   const leading = new Set(best.map(([, , number]) => number));
@@ -35,23 +37,49 @@ export function Pareto({ feed, study }) {
     return {
       grid: { left: 70, right: 24, top: 30, bottom: 44 },
       legend: { top: 0, left: 0, itemWidth: 12, itemHeight: 8, textStyle: { color: palette.muted, fontSize: 11 } },
-      tooltip: tooltip(palette, { trigger: "item", formatter: ({ data }) => tip(`Trial ${data[2]}`, [[first.name, formatNumber(data[0], 6)], [second.name, formatNumber(data[1], 6)]]) }),
+      tooltip: tooltip(palette, {
+        trigger: "item",
+        formatter: ({ data }) =>
+          tip(`Trial ${data[2]}`, [
+            [first.name, formatNumber(data[0], 6)],
+            [second.name, formatNumber(data[1], 6)],
+          ]),
+      }),
       xAxis: axis(palette, { type: "value", scale: true, name: first.name, nameGap: 26, axisLabel: label }),
       yAxis: axis(palette, { type: "value", scale: true, name: second.name, nameGap: 52, axisLabel: label }),
       series: [
-        scatter("Dominated", points.filter(([, , number]) => !leading.has(number)), palette.waiting, { symbolSize: 6, large: points.length > 4000, itemStyle: { color: palette.waiting, opacity: 0.55 } }),
-        { name: "Front", type: "line", data: best, color: palette.accent, symbol: "circle", symbolSize: 9, lineStyle: { width: 1.5, type: [4, 3] }, z: 4 },
+        scatter(
+          "Dominated",
+          points.filter(([, , number]) => !leading.has(number)),
+          palette.waiting,
+          { symbolSize: 6, large: points.length > 4000, itemStyle: { color: palette.waiting, opacity: 0.55 } },
+        ),
+        {
+          name: "Front",
+          type: "line",
+          data: best,
+          color: palette.accent,
+          symbol: "circle",
+          symbolSize: 9,
+          lineStyle: { width: 1.5, type: [4, 3] },
+          z: 4,
+        },
       ],
     };
   };
 
   const pick = (place) => (name) => setNames(names.map((old, i) => (i === place ? name : old)));
   const options = objectives.map(({ name }) => [name, name]);
-  const controls = objectives.length > 2 && html`
+  const controls =
+    objectives.length > 2 &&
+    html`
     <${Select} label="Horizontal objective" value=${names[0]} options=${options} onChange=${pick(0)} />
     <${Select} label="Vertical objective" value=${names[1]} options=${options} onChange=${pick(1)} />`;
   return html`<${Chart} title="Pareto front" summary=${summary} build=${build} controls=${controls}
     empty=${points.length ? null : "No trial is complete yet."}
     onPoint=${({ data }) => navigate(trialAddress(study.id, data[2]))}
-    table=${() => ({ columns: ["Trial", first.name, second.name, "On the front"], rows: points.map(([a, b, number]) => [number, formatNumber(a, 6), formatNumber(b, 6), leading.has(number) ? "yes" : ""]) })} />`;
+    table=${() => ({
+      columns: ["Trial", first.name, second.name, "On the front"],
+      rows: points.map(([a, b, number]) => [number, formatNumber(a, 6), formatNumber(b, 6), leading.has(number) ? "yes" : ""]),
+    })} />`;
 }

@@ -15,24 +15,67 @@ export function groups(metrics) {
 }
 
 export function TrialCurves({ curves, number, resumes, first }) {
-  const metrics = curves.metrics().filter((name) => curves.points(number, name).length).sort((a, b) => (b === first) - (a === first));
+  const metrics = curves
+    .metrics()
+    .filter((name) => curves.points(number, name).length)
+    .sort((a, b) => (b === first) - (a === first));
   if (!metrics.length) return html`<${Chart} title="Reports" empty="No reports yet." height=${120} />`;
   return Object.entries(groups(metrics)).map(([name, members]) => {
     const lines = members.map((member) => [member, curves.points(number, member)]);
     const build = (palette) => ({
       grid: { left: 60, right: 20, top: members.length > 1 ? 30 : 14, bottom: 40 },
-      legend: { show: members.length > 1, top: 0, left: 0, itemWidth: 14, itemHeight: 8, textStyle: { color: palette.muted, fontSize: 11 } },
-      tooltip: tooltip(palette, { trigger: "axis", formatter: (found) => tip(`Step ${found[0].data[0]}`, found.map(({ seriesName, data, color }) => [seriesName, formatNumber(data[1], 6), color])) }),
+      legend: {
+        show: members.length > 1,
+        top: 0,
+        left: 0,
+        itemWidth: 14,
+        itemHeight: 8,
+        textStyle: { color: palette.muted, fontSize: 11 },
+      },
+      tooltip: tooltip(palette, {
+        trigger: "axis",
+        formatter: (found) =>
+          tip(
+            `Step ${found[0].data[0]}`,
+            found.map(({ seriesName, data, color }) => [seriesName, formatNumber(data[1], 6), color]),
+          ),
+      }),
       xAxis: axis(palette, { type: "value", name: "step", nameGap: 24, splitLine: { show: false }, minInterval: 1, max: "dataMax" }),
-      yAxis: axis(palette, { type: "value", scale: true, axisLabel: { color: palette.muted, fontSize: 11, formatter: (value) => formatNumber(value) } }),
-      series: lines.map(([member, points], i) => lineSeries(member, points.map(([step, value]) => [step, Number.isFinite(value) ? value : null]), palette.series[i % palette.series.length], {
-        lineStyle: { width: 2, color: palette.series[i % palette.series.length] }, triggerLineEvent: false,
-        ...(i === 0 && resumes.length ? { markLine: { symbol: "none", silent: true, label: { formatter: "resumed", color: palette.muted, fontSize: 11 }, lineStyle: { color: palette.waiting, type: "dashed" }, data: resumes.map((step) => ({ xAxis: step })) } } : {}),
-      })),
+      yAxis: axis(palette, {
+        type: "value",
+        scale: true,
+        axisLabel: { color: palette.muted, fontSize: 11, formatter: (value) => formatNumber(value) },
+      }),
+      series: lines.map(([member, points], i) =>
+        lineSeries(
+          member,
+          points.map(([step, value]) => [step, Number.isFinite(value) ? value : null]),
+          palette.series[i % palette.series.length],
+          {
+            lineStyle: { width: 2, color: palette.series[i % palette.series.length] },
+            triggerLineEvent: false,
+            ...(i === 0 && resumes.length
+              ? {
+                  markLine: {
+                    symbol: "none",
+                    silent: true,
+                    label: { formatter: "resumed", color: palette.muted, fontSize: 11 },
+                    lineStyle: { color: palette.waiting, type: "dashed" },
+                    data: resumes.map((step) => ({ xAxis: step })),
+                  },
+                }
+              : {}),
+          },
+        ),
+      ),
     });
     const summary = lines.map(([member, points]) => `${member} ${formatNumber(points.at(-1)[1])} at step ${points.at(-1)[0]}`).join(", ");
     return html`<${Chart} key=${name} title=${name} summary=${`${summary}.`} build=${build} height=${230}
-      table=${() => ({ columns: ["Step", ...members], rows: [...new Set(lines.flatMap(([, points]) => points.map(([step]) => step)))].sort((a, b) => a - b)
-        .map((step) => [step, ...lines.map(([, points]) => formatNumber(points.find((point) => point[0] === step)?.[1], 6))]) })} />`;
+      table=${() => ({
+        columns: ["Step", ...members],
+        rows: [...new Set(lines.flatMap(([, points]) => points.map(([step]) => step)))]
+          .sort((a, b) => a - b)
+          .map((step) => [step, ...lines.map(([, points]) => formatNumber(points.find((point) => point[0] === step)?.[1], 6))]),
+      })} />`;
   });
 }

@@ -14,11 +14,16 @@ function range(parameter) {
 
 function condition(when) {
   const SIGNS = { gt: ">", ge: "≥", lt: "<", le: "≤" };
-  const compare = (bounds) => Object.entries(bounds).map(([sign, bound]) => `${SIGNS[sign] ?? sign} ${formatParam(bound)}`).join(" and ");
-  return Object.entries(when).map(([name, wanted]) => {
-    if (Array.isArray(wanted)) return `${name} is ${wanted.map(formatParam).join(" or ")}`;
-    return `${name} ${wanted !== null && typeof wanted === "object" ? compare(wanted) : `is ${formatParam(wanted)}`}`;
-  }).join("; ");
+  const compare = (bounds) =>
+    Object.entries(bounds)
+      .map(([sign, bound]) => `${SIGNS[sign] ?? sign} ${formatParam(bound)}`)
+      .join(" and ");
+  return Object.entries(when)
+    .map(([name, wanted]) => {
+      if (Array.isArray(wanted)) return `${name} is ${wanted.map(formatParam).join(" or ")}`;
+      return `${name} ${wanted !== null && typeof wanted === "object" ? compare(wanted) : `is ${formatParam(wanted)}`}`;
+    })
+    .join("; ");
 }
 
 export function Configuration({ study }) {
@@ -27,10 +32,18 @@ export function Configuration({ study }) {
   return html`
     <div class="columns">
       <section class="card table-card"><h2>Search space</h2>
-        ${space.length ? html`<div class="scroll"><table class="list">
+        ${
+          space.length
+            ? html`<div class="scroll"><table class="list">
           <thead><tr><th scope="col">Parameter</th><th scope="col">Type</th><th scope="col">Range</th><th scope="col">Only when</th></tr></thead>
-          <tbody>${space.map(([name, parameter]) => html`<tr><td class="mono">${name}</td><td>${parameter.type}</td><td class="wrap">${range(parameter)}</td><td class="wrap muted">${parameter.when ? condition(parameter.when) : ""}</td></tr>`)}</tbody>
-        </table></div>` : html`<p class="chart-note">The space is defined as trials are asked for (define-by-run).</p>`}
+          <tbody>${space.map(
+            ([name, parameter]) => html`<tr><td class="mono">${name}</td><td>${parameter.type}</td>
+            <td class="wrap">${range(parameter)}</td><td class="wrap muted">${parameter.when ? condition(parameter.when) : ""}</td>
+            </tr>`,
+          )}</tbody>
+        </table></div>`
+            : html`<p class="chart-note">The space is defined as trials are asked for (define-by-run).</p>`
+        }
       </section>
       <section class="card pad"><h2>About</h2>
         <dl class="facts">
@@ -43,5 +56,6 @@ export function Configuration({ study }) {
         </dl>
       </section>
     </div>
-    <section class="card pad"><div class="chart-head"><h2>Specification</h2><${CopyButton} text=${text} /></div><pre class="code" tabindex="0">${text}</pre></section>`;
+    <section class="card pad"><div class="chart-head"><h2>Specification</h2>
+      <${CopyButton} text=${text} /></div><pre class="code" tabindex="0">${text}</pre></section>`;
 }

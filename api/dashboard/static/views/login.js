@@ -2,6 +2,7 @@
 
 import { html, useEffect, useState } from "../vendor/htm-preact.js";
 import { post } from "../api.js";
+import { Mark } from "../mark.js";
 
 // Only a path of this site is a place to go to after login.
 export function destination(search) {
@@ -36,6 +37,7 @@ export function Login() {
   };
   return html`
     <main class="login"><div class="card pad">
+      <${Mark} />
       <h1>Log in to Tuner</h1>
       ${failure && html`<p class="bad" role="alert">${failure}</p>`}
       <form onSubmit=${submit}>

@@ -12,6 +12,7 @@ import { follow } from "../stream.js";
 
 const PAGE = 50;
 const REDRAW_INTERVAL = 250;
+const STATE_OPTIONS = [["", "All states"], ...Object.entries(STUDY_STATES).map(([key, { word }]) => [key, word])];
 
 // Whether a study that is not shown would stand above the last one shown (newest first), and not on a later page.
 const newer = (study, items) => !items.length || study.id > items.at(-1).id;
@@ -82,7 +83,8 @@ function Best({ study }) {
   if (objectives.length > 1) return html`<span class="muted">${objectives.length} objectives</span>`;
   const value = decodeNumber(study.best_value);
   if (value === null) return html`<span class="muted">–</span>`;
-  return html`<b class="figure" title=${String(value)}>${formatNumber(value)}</b> <span class="muted">${objectives[0].name} ${objectives[0].direction === "maximize" ? "↑" : "↓"}</span>`;
+  const objective = `${objectives[0].name} ${objectives[0].direction === "maximize" ? "↑" : "↓"}`;
+  return html`<b class="figure" title=${String(value)}>${formatNumber(value)}</b> <span class="muted">${objective}</span>`;
 }
 
 function Row({ study }) {
@@ -130,14 +132,17 @@ export function Studies() {
   const filtered = Boolean(query || state);
   let content;
   if (!items) content = error ? html`<${Failure} error=${error} what="studies" />` : html`<${Loading} />`;
-  else if (!items.length && filtered) content = html`<${Empty} title="No study matches"><p>Nothing in this project has that name, tag or state.</p><//>`;
+  else if (!items.length && filtered)
+    content = html`<${Empty} title="No study matches"><p>Nothing in this project has that name, tag or state.</p>
+    <//>`;
   else if (!items.length) {
     content = html`<${Empty} title="No studies yet"><p>A study is one search: a space of parameters, an objective, and how to run a trial. Submit the example:</p>
       <${Command} text="tuner study submit examples/optimizers-on-digits.yaml --watch" /><//>`;
   } else {
     content = html`
       <div class="card table-card"><table class="list studies">
-        <thead><tr><th scope="col">Study</th><th scope="col">State</th><th scope="col">Trials</th><th scope="col">Best</th><th scope="col">Created</th></tr></thead>
+        <thead><tr><th scope="col">Study</th><th scope="col">State</th><th scope="col">Trials</th><th scope="col">Best</th>
+          <th scope="col">Created</th></tr></thead>
         <tbody>${items.map((study) => html`<${Row} key=${study.id} study=${study} />`)}</tbody>
       </table></div>
       ${cursor && html`<p class="centred"><button onClick=${more}>Show more</button></p>`}`;
@@ -145,8 +150,9 @@ export function Studies() {
   return html`
     <div class="page-head"><h1>Studies</h1>
       <div class="filters">
-        <input ref=${search} type="search" placeholder="Search names and tags   /" aria-label="Search names and tags" value=${query} onInput=${(event) => delayed(event.currentTarget.value)} />
-        <${Select} label="State" value=${state} onChange=${setState} options=${[["", "All states"], ...Object.entries(STUDY_STATES).map(([key, { word }]) => [key, word])]} />
+        <input ref=${search} type="search" placeholder="Search names and tags   /" aria-label="Search names and tags" value=${query}
+          onInput=${(event) => delayed(event.currentTarget.value)} />
+        <${Select} label="State" value=${state} onChange=${setState} options=${STATE_OPTIONS} />
       </div>
     </div>
     ${content}`;

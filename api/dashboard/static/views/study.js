@@ -38,20 +38,33 @@ function Actions({ feed }) {
   };
   const questions = {
     stop: ["Stop this study?", "No new trials will start. Those that are running may end, and then the study is over.", "Stop the study"],
-    cancel: ["Cancel this study?", "Running trials end at their next report and count as failed. The study cannot be resumed.", "Cancel the study"],
+    cancel: ["Cancel this study?", "Running trials end at their next report and count as failed.", "Cancel the study"],
   };
   return html`
     <div class="actions">
-      ${Object.entries(ACTIONS).filter(([, { when }]) => when.includes(study.state)).map(([verb, { label, title }]) => html`
-        <button key=${verb} disabled=${busy} title=${title} class=${verb === "cancel" ? "danger-quiet" : ""} onClick=${() => (questions[verb] ? ask(verb) : act(verb))}>${label}</button>`)}
+      ${Object.entries(ACTIONS)
+        .filter(([, { when }]) => when.includes(study.state))
+        .map(
+          ([verb, { label, title }]) => html`
+        <button key=${verb} disabled=${busy} title=${title} class=${verb === "cancel" ? "danger-quiet" : ""}
+          onClick=${() => (questions[verb] ? ask(verb) : act(verb))}>${label}</button>`,
+        )}
     </div>
     ${failure && html`<${Banner} onClose=${() => setFailure(null)}>${failure}<//>`}
-    ${asking && html`<${Confirm} title=${questions[asking][0]} action=${questions[asking][2]} onConfirm=${() => act(asking)} onClose=${() => ask(null)}>${questions[asking][1]}<//>`}`;
+    ${
+      asking &&
+      html`<${Confirm} title=${questions[asking][0]} action=${questions[asking][2]} onConfirm=${() => act(asking)} onClose=${() => ask(null)}>
+        ${questions[asking][1]}<//>`
+    }`;
 }
 
 // Finished trials a second over the last thirty; null while fewer than three have finished.
 export function rate(trials) {
-  const ends = [...trials.numbers()].map((number) => trials.finished[number]).filter(Number.isFinite).sort((a, b) => a - b).slice(-30);
+  const ends = [...trials.numbers()]
+    .map((number) => trials.finished[number])
+    .filter(Number.isFinite)
+    .sort((a, b) => a - b)
+    .slice(-30);
   return ends.length < 3 || ends.at(-1) === ends[0] ? null : ((ends.length - 1) * 1000) / (ends.at(-1) - ends[0]);
 }
 
@@ -69,9 +82,13 @@ function BestStat({ feed }) {
   const { study, objectives, trials } = feed;
   if (objectives.length > 1) {
     const [first, second] = objectives;
-    const points = trials.order({ states: ["COMPLETE"] }).map((number) => [trials.value(first.name, number), trials.value(second.name, number)]).filter((point) => point.every(Number.isFinite));
+    const points = trials
+      .order({ states: ["COMPLETE"] })
+      .map((number) => [trials.value(first.name, number), trials.value(second.name, number)])
+      .filter((point) => point.every(Number.isFinite));
     const size = objectives.length === 2 ? front(points, first, second).length : null;
-    return html`<${Stat} main=${true} label="Pareto front" value=${size === null ? `${objectives.length} objectives` : formatCount(size)}>${objectives.map(({ name }) => name).join(", ")}<//>`;
+    const shown = size === null ? `${objectives.length} objectives` : formatCount(size);
+    return html`<${Stat} main=${true} label="Pareto front" value=${shown}>${objectives.map(({ name }) => name).join(", ")}<//>`;
   }
   const objective = objectives[0];
   const value = decodeNumber(study.best_value);
@@ -90,7 +107,13 @@ function Strip({ feed }) {
   const speed = rate(trials);
   const running = study.state === "RUNNING";
   const elapsed = ((study.finished_at ? Date.parse(study.finished_at) : now) - Date.parse(study.created_at)) / 1000;
-  const parts = [[counts.complete, "complete"], [counts.pruned, "pruned"], [counts.fail, "failed"], [counts.running, "running"], [counts.waiting, "waiting"]];
+  const parts = [
+    [counts.complete, "complete"],
+    [counts.pruned, "pruned"],
+    [counts.fail, "failed"],
+    [counts.running, "running"],
+    [counts.waiting, "waiting"],
+  ];
   const sampler = study.spec.sampler?.name ?? "auto";
   const pruner = study.spec.pruner?.name ?? "auto";
   return html`
@@ -98,7 +121,12 @@ function Strip({ feed }) {
       <${BestStat} feed=${feed} />
       <${Stat} label="Trials" value=${html`${formatCount(finished)}${limit === null ? "" : html`<span class="muted"> / ${formatCount(limit)}</span>`}`}>
         <${Progress} counts=${counts} limit=${limit} />
-        ${parts.filter(([count]) => count > 0).map(([count, word]) => `${formatCount(count)} ${word}`).join(" · ") || "none yet"}
+        ${
+          parts
+            .filter(([count]) => count > 0)
+            .map(([count, word]) => `${formatCount(count)} ${word}`)
+            .join(" · ") || "none yet"
+        }
       <//>
       <${Stat} label="Speed" value=${formatRate(speed)}>
         ${running && limit > finished && speed ? `about ${formatDuration((limit - finished) / speed)} to go` : "finished trials"}
@@ -110,14 +138,20 @@ function Strip({ feed }) {
     </dl>`;
 }
 
-const TABS = [["overview", "Overview"], ["trials", "Trials"], ["configuration", "Configuration"]];
+const TABS = [
+  ["overview", "Overview"],
+  ["trials", "Trials"],
+  ["configuration", "Configuration"],
+];
 
 export function Study({ params }) {
   const { feed, version } = useStudyFeed(params.study);
   const [tab, setTab] = useQuery("tab", "overview");
   const caller = useCaller();
   const name = feed?.study?.name;
-  useEffect(() => { document.title = `${name ?? "Study"} · Tuner`; }, [name]);
+  useEffect(() => {
+    document.title = `${name ?? "Study"} · Tuner`;
+  }, [name]);
   if (feed?.error && !feed.loaded) return html`<${Failure} error=${feed.error} what="study" />`;
   if (!feed?.loaded) return html`<${Loading} />`;
   const { study } = feed;
@@ -130,8 +164,13 @@ export function Study({ params }) {
     </div>
     <${Strip} feed=${feed} />
     <div class="tabs" role="tablist" aria-label="Views of the study">
-      ${TABS.map(([key, label]) => html`<button role="tab" id=${`tab-${key}`} aria-selected=${key === tab} aria-controls="panel" onClick=${() => setTab(key)}>${label}
-        ${key === "trials" && html`<span class="count">${formatCount(Object.values(study.counts).reduce((sum, count) => sum + count, 0))}</span>`}</button>`)}
+      ${TABS.map(
+        ([
+          key,
+          label,
+        ]) => html`<button role="tab" id=${`tab-${key}`} aria-selected=${key === tab} aria-controls="panel" onClick=${() => setTab(key)}>${label}
+        ${key === "trials" && html`<span class="count">${formatCount(Object.values(study.counts).reduce((sum, count) => sum + count, 0))}</span>`}</button>`,
+      )}
     </div>
     <div id="panel" role="tabpanel" aria-labelledby=${`tab-${tab}`}>
       <${Panel} key=${tab} feed=${feed} study=${study} version=${version} />

@@ -28,13 +28,17 @@ function useTrial(feed, number) {
     }
     let gone = false;
     let timer;
-    const read = () => Promise.all([get(`/v1/trials/${id}`), get(`/v1/trials/${id}/attempts`), get(`/v1/trials/${id}/checkpoints`)])
-      .then(([trial, attempts, checkpoints]) => gone || setFound({ trial, attempts: attempts.items ?? attempts, checkpoints: checkpoints.items ?? checkpoints, error: null }))
-      .catch((error) => {
-        if (gone) return;
-        setFound((old) => (old.trial?.id === id ? old : { ...old, error }));
-        if (error.status === 0 || error.status >= 500) timer = setTimeout(read, RETRY_INTERVAL);
-      });
+    const read = () =>
+      Promise.all([get(`/v1/trials/${id}`), get(`/v1/trials/${id}/attempts`), get(`/v1/trials/${id}/checkpoints`)])
+        .then(
+          ([trial, attempts, checkpoints]) =>
+            gone || setFound({ trial, attempts: attempts.items ?? attempts, checkpoints: checkpoints.items ?? checkpoints, error: null }),
+        )
+        .catch((error) => {
+          if (gone) return;
+          setFound((old) => (old.trial?.id === id ? old : { ...old, error }));
+          if (error.status === 0 || error.status >= 500) timer = setTimeout(read, RETRY_INTERVAL);
+        });
     feed.wantCurves([number]);
     read();
     return () => {
@@ -53,7 +57,9 @@ function Actions({ trial, study, feed }) {
     try {
       // The api retries what failed or was pruned; a complete trial is enqueued once more.
       const enqueue = verb === "retry" && trial.state === "COMPLETE";
-      const changed = await (enqueue ? post(`/v1/studies/${study.id}/trials`, { params: trial.params }) : post(`/v1/trials/${trial.id}/${verb}`));
+      const changed = await (enqueue
+        ? post(`/v1/studies/${study.id}/trials`, { params: trial.params })
+        : post(`/v1/trials/${trial.id}/${verb}`));
       feed.mergeTrial(changed);
       if (verb === "retry") navigate(trialAddress(study.id, changed.number));
     } catch (error) {
@@ -63,47 +69,71 @@ function Actions({ trial, study, feed }) {
   const open = trial.state === "RUNNING" || trial.state === "WAITING";
   return html`
     <div class="actions">
-      ${open ? html`<button class="danger-quiet" onClick=${() => ask(true)}>Cancel trial</button>`
-        : html`<button title="Enqueue a new trial with the same parameters" onClick=${() => act("retry")}>Run again</button>`}
+      ${
+        open
+          ? html`<button class="danger-quiet" onClick=${() => ask(true)}>Cancel trial</button>`
+          : html`<button title="Enqueue a new trial with the same parameters" onClick=${() => act("retry")}>Run again</button>`
+      }
     </div>
     ${failure && html`<${Banner} onClose=${() => setFailure(null)}>${failure}<//>`}
-    ${asking && html`<${Confirm} title=${`Cancel trial ${trial.number}?`} action="Cancel the trial" onConfirm=${() => act("cancel")} onClose=${() => ask(false)}>It ends at its next report and counts as failed.<//>`}`;
+    ${
+      asking &&
+      html`<${Confirm} title=${`Cancel trial ${trial.number}?`} action="Cancel the trial" onConfirm=${() => act("cancel")} onClose=${() => ask(false)}>
+        It ends at its next report and counts as failed.<//>`
+    }`;
 }
 
 function Parameters({ feed, number }) {
   const { trials, objectives, study } = feed;
   const best = objectives.length === 1 ? trials.ranked(objectives[0])[0] : undefined;
   const compared = best !== undefined && best !== number;
-  const names = trials.paramNames().filter((name) => trials.params[name][number] !== undefined || (compared && trials.params[name][best] !== undefined));
-  const text = JSON.stringify(Object.fromEntries(names.filter((name) => trials.params[name][number] !== undefined).map((name) => [name, trials.params[name][number]])), null, 2);
+  const names = trials
+    .paramNames()
+    .filter((name) => trials.params[name][number] !== undefined || (compared && trials.params[name][best] !== undefined));
+  const text = JSON.stringify(
+    Object.fromEntries(
+      names.filter((name) => trials.params[name][number] !== undefined).map((name) => [name, trials.params[name][number]]),
+    ),
+    null,
+    2,
+  );
   return html`
     <section class="card table-card"><div class="chart-head"><h2>Parameters</h2><${CopyButton} text=${text} label="Copy as JSON" /></div>
       <div class="scroll"><table class="list still"><thead><tr><th scope="col">Parameter</th><th scope="col" class="right">This trial</th>
         ${compared && html`<th scope="col" class="right">Best, <${Link} href=${trialAddress(study.id, best)}>${best}<//></th>`}</tr></thead>
         <tbody>${names.map((name) => {
           const [mine, other] = [trials.params[name][number], compared ? trials.params[name][best] : undefined];
+          let against = other === undefined ? "absent" : formatParam(other);
+          if (mine === other) against = "same";
           return html`<tr><td class="mono">${name}</td>
             <td class="right mono" title=${String(mine ?? "")}>${mine === undefined ? html`<span class="muted">absent</span>` : formatParam(mine)}</td>
-            ${compared && html`<td class=${mine === other ? "right mono muted" : "right mono"} title=${String(other ?? "")}>${mine === other ? "same" : other === undefined ? "absent" : formatParam(other)}</td>`}</tr>`;
+            ${compared && html`<td class=${mine === other ? "right mono muted" : "right mono"} title=${String(other ?? "")}>${against}</td>`}</tr>`;
         })}</tbody></table></div>
     </section>`;
 }
 
 function Attempts({ attempts }) {
   const now = useClock();
-  if (!attempts.length) return html`<section class="card pad"><h2>Attempts</h2><p class="muted">No worker has taken this trial yet.</p></section>`;
+  if (!attempts.length)
+    return html`<section class="card pad"><h2>Attempts</h2><p class="muted">No worker has taken this trial yet.</p></section>`;
   const start = Date.parse(attempts[0].started_at);
   const end = Math.max(...attempts.map(({ ended_at }) => (ended_at ? Date.parse(ended_at) : now)), start + 1);
   return html`
     <section class="card table-card"><h2>Attempts</h2>
-      <div class="scroll"><table class="list still attempts"><thead><tr><th scope="col">#</th><th scope="col">Worker</th><th scope="col">When</th><th scope="col" class="right">Took</th><th scope="col">Ended</th></tr></thead>
+      <div class="scroll"><table class="list still attempts"><thead><tr><th scope="col">#</th><th scope="col">Worker</th>
+        <th scope="col">When</th><th scope="col" class="right">Took</th><th scope="col">Ended</th></tr></thead>
         <tbody>${attempts.map((attempt) => {
           const [from, to] = [Date.parse(attempt.started_at), attempt.ended_at ? Date.parse(attempt.ended_at) : now];
-          const tone = attempt.ended_at ? ENDS[attempt.reason] ?? "failed" : "running";
+          const tone = attempt.ended_at ? (ENDS[attempt.reason] ?? "failed") : "running";
+          const share = (time) => (100 * time) / (end - start);
+          const place = { left: `${share(from - start)}%`, width: `${Math.max(0.5, share(to - from))}%` };
+          const step = attempt.resumed_from;
+          const resumed = Number.isFinite(step) && html`<span class="muted"> · resumed at step ${formatCount(step)}</span>`;
           return html`<tr><td>${attempt.epoch}</td><td class="wrap">${attempt.worker ?? html`<span class="muted">a client</span>`}</td>
-            <td class="lane"><div class="lane-track"><span data-tone=${tone} style=${{ left: `${(100 * (from - start)) / (end - start)}%`, width: `${Math.max(0.5, (100 * (to - from)) / (end - start))}%` }}></span></div></td>
+            <td class="lane"><div class="lane-track"><span data-tone=${tone} style=${place}></span>
+              </div></td>
             <td class="right">${formatDuration((to - from) / 1000)}</td>
-            <td class="wrap">${attempt.ended_at ? formatReason(attempt.reason) || "done" : "running"}${attempt.resumed_from !== null && attempt.resumed_from !== undefined && html`<span class="muted"> · resumed at step ${formatCount(attempt.resumed_from)}</span>`}
+            <td class="wrap">${attempt.ended_at ? formatReason(attempt.reason) || "done" : "running"}${resumed}
               ${attempt.error && html`<details><summary>Error</summary><pre class="code">${attempt.error}</pre></details>`}</td></tr>`;
         })}</tbody></table></div>
     </section>`;
@@ -112,10 +142,19 @@ function Attempts({ attempts }) {
 function Checkpoints({ trial, checkpoints }) {
   if (!checkpoints.length) return null;
   return html`
-    <section class="card table-card"><div class="chart-head"><h2>Checkpoints</h2><a class="button small" href=${`/v1/trials/${trial.id}/checkpoints/latest`} download>Download the latest</a></div>
-      <div class="scroll"><table class="list still"><thead><tr><th scope="col" class="right">Step</th><th scope="col" class="right">Size</th><th scope="col">SHA-256</th><th scope="col">Saved</th></tr></thead>
-        <tbody>${checkpoints.slice(-20).reverse().map((checkpoint) => html`<tr><td class="right">${formatCount(checkpoint.step)}</td><td class="right">${formatBytes(checkpoint.size)}</td>
-          <td class="mono" title=${checkpoint.sha256}>${checkpoint.sha256.slice(0, 12)}…</td><td class="muted"><${Ago} at=${checkpoint.created_at} /></td></tr>`)}</tbody></table></div>
+    <section class="card table-card"><div class="chart-head"><h2>Checkpoints</h2>
+      <a class="button small" href=${`/v1/trials/${trial.id}/checkpoints/latest`} download>Download the latest</a></div>
+      <div class="scroll"><table class="list still"><thead><tr><th scope="col" class="right">Step</th>
+        <th scope="col" class="right">Size</th><th scope="col">SHA-256</th><th scope="col">Saved</th></tr></thead>
+        <tbody>${checkpoints
+          .slice(-20)
+          .reverse()
+          .map(
+            (checkpoint) => html`<tr><td class="right">${formatCount(checkpoint.step)}</td>
+          <td class="right">${formatBytes(checkpoint.size)}</td>
+          <td class="mono" title=${checkpoint.sha256}>${checkpoint.sha256.slice(0, 12)}…</td>
+            <td class="muted"><${Ago} at=${checkpoint.created_at} /></td></tr>`,
+          )}</tbody></table></div>
     </section>`;
 }
 
@@ -126,7 +165,9 @@ export function Trial({ params }) {
   const caller = useCaller();
   const now = useClock();
   const study = feed?.study;
-  useEffect(() => { document.title = `Trial ${number}${study ? ` · ${study.name}` : ""} · Tuner`; }, [number, study?.name]);
+  useEffect(() => {
+    document.title = `Trial ${number}${study ? ` · ${study.name}` : ""} · Tuner`;
+  }, [number, study?.name]);
   useEffect(() => {
     const onKey = (event) => {
       if (!study || /^(input|textarea|select)$/i.test(event.target.tagName) || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -143,11 +184,16 @@ export function Trial({ params }) {
   const state = feed.trials.states[number] ?? trial.state;
   const latest = feed.curves.last(number, feed.objectives[0]?.name);
   const resumes = attempts.map(({ resumed_from }) => resumed_from).filter((step) => step !== null && step !== undefined);
+  let standing = Number.isFinite(feed.trials.value(feed.objectives[0]?.name, number)) ? "final value" : "no final value";
+  if (study.best_trial === number) standing = "the best of this study";
+  if (state === "RUNNING" && latest) standing = `latest ${formatNumber(latest[1])} at step ${latest[0]}`;
   const value = (name) => feed.trials.value(name, number) ?? decodeNumber(trial.values?.[name] ?? null);
   return html`
-    <nav class="crumbs" aria-label="Breadcrumb"><${Link} href="/studies">Studies<//><span aria-hidden="true">/</span><${Link} href=${studyAddress(study.id)}>${study.name}<//></nav>
+    <nav class="crumbs" aria-label="Breadcrumb"><${Link} href="/studies">Studies<//><span aria-hidden="true">/</span>
+      <${Link} href=${studyAddress(study.id)}>${study.name}<//></nav>
     <div class="page-head">
-      <div class="title"><h1>Trial ${number}</h1><${State} state=${state} reason=${state === "COMPLETE" || state === "RUNNING" ? null : trial.reason} />
+      <div class="title"><h1>Trial ${number}</h1>
+        <${State} state=${state} reason=${state === "COMPLETE" || state === "RUNNING" ? null : trial.reason} />
         <span class="pager">
           ${number > 0 && html`<${Link} class="button small" href=${trialAddress(study.id, number - 1)} title="Previous trial: [" aria-label="Previous trial">←<//>`}
           ${number + 1 < feed.trials.length && html`<${Link} class="button small" href=${trialAddress(study.id, number + 1)} title="Next trial: ]" aria-label="Next trial">→<//>`}
@@ -155,14 +201,26 @@ export function Trial({ params }) {
       ${mayWrite(caller) && html`<${Actions} trial=${{ ...trial, state }} study=${study} feed=${feed} />`}
     </div>
     <dl class="strip">
-      ${feed.objectives.map(({ name, direction }, i) => html`<div class=${i === 0 ? "stat main" : "stat"}><dt>${name} ${direction === "maximize" ? "↑" : "↓"}</dt>
-        <dd class="figure" title=${String(value(name) ?? "")}>${formatNumber(value(name))}</dd><dd class="sub">${state === "RUNNING" && latest && i === 0 ? `latest ${formatNumber(latest[1])} at step ${latest[0]}` : study.best_trial === number ? "the best of this study" : "final value"}</dd></div>`)}
-      <div class="stat"><dt>${state === "RUNNING" ? "Running for" : "Took"}</dt><dd class="figure">${formatDuration(feed.trials.duration(number, now))}</dd><dd class="sub">${trial.started_at ? html`started <${Ago} at=${trial.started_at} />` : "not started"}</dd></div>
-      <div class="stat"><dt>Attempts</dt><dd class="figure">${attempts.length}</dd><dd class="sub">${trial.worker ? `${state === "RUNNING" ? "on" : "last on"} ${trial.worker}` : "no worker"}</dd></div>
+      ${feed.objectives.map(
+        (
+          { name, direction },
+          i,
+        ) => html`<div class=${i === 0 ? "stat main" : "stat"}><dt>${name} ${direction === "maximize" ? "↑" : "↓"}</dt>
+        <dd class="figure" title=${String(value(name) ?? "")}>${formatNumber(value(name))}</dd>
+          <dd class="sub">${i === 0 && standing}</dd></div>`,
+      )}
+      <div class="stat"><dt>${state === "RUNNING" ? "Running for" : "Took"}</dt>
+        <dd class="figure">${formatDuration(feed.trials.duration(number, now))}</dd>
+        <dd class="sub">${trial.started_at ? html`started <${Ago} at=${trial.started_at} />` : "not started"}</dd></div>
+      <div class="stat"><dt>Attempts</dt><dd class="figure">${attempts.length}</dd>
+        <dd class="sub">${trial.worker ? `${state === "RUNNING" ? "on" : "last on"} ${trial.worker}` : "no worker"}</dd></div>
       <div class="stat"><dt>Origin</dt><dd class="figure">${trial.origin}</dd><dd class="sub">id ${trial.id}</dd></div>
     </dl>
     ${trial.error && html`<section class="card pad failure"><h2>Why it failed</h2><pre class="code" tabindex="0">${trial.error}</pre></section>`}
     <div class="charts"><${TrialCurves} curves=${feed.curves} number=${number} resumes=${resumes} first=${feed.objectives[0]?.name} /></div>
-    <div class="columns even"><${Parameters} feed=${feed} number=${number} /><div><${Attempts} attempts=${attempts} /><${Checkpoints} trial=${trial} checkpoints=${checkpoints} /></div></div>
+    <div class="columns even">
+      <${Parameters} feed=${feed} number=${number} />
+      <div><${Attempts} attempts=${attempts} /><${Checkpoints} trial=${trial} checkpoints=${checkpoints} /></div>
+    </div>
     <${Logs} key=${trial.id} trialId=${trial.id} running=${state === "RUNNING"} />`;
 }

@@ -17,38 +17,89 @@ export function TrialsTable({ feed, study, version }) {
   const sort = { key: sortText.replace(/^-/, ""), descending: sortText.startsWith("-") };
   const order = useMemo(() => trials.order({ states: chosen, ...sort }), [trials, version, states, sortText]);
   const counts = useMemo(() => trials.counts(), [trials, version]);
-  const textual = useMemo(() => new Set(trials.paramNames().filter((name) => trials.params[name].some((value) => value !== undefined && typeof value !== "number"))), [trials, version]);
+  const textual = useMemo(
+    () =>
+      new Set(trials.paramNames().filter((name) => trials.params[name].some((value) => value !== undefined && typeof value !== "number"))),
+    [trials, version],
+  );
   const toggle = (state) => setStates((chosen.includes(state) ? chosen.filter((other) => other !== state) : [...chosen, state]).join(","));
 
   const columns = [
-    { key: "number", label: "Trial", width: 76, grow: 0.4, sortable: true, descendingFirst: true, cell: (index) => html`<${Link} href=${trialAddress(study.id, order[index])} tabindex="-1">${order[index]}<//>` },
-    { key: "state", label: "State", width: 172, sortable: true, cell: (index) => {
-      const state = trials.states[order[index]];
-      return html`<${State} state=${state} reason=${state === "COMPLETE" || state === "RUNNING" ? null : trials.reasons[order[index]]} />`;
-    } },
+    {
+      key: "number",
+      label: "Trial",
+      width: 76,
+      grow: 0.4,
+      sortable: true,
+      descendingFirst: true,
+      cell: (index) => html`<${Link} href=${trialAddress(study.id, order[index])} tabindex="-1">${order[index]}<//>`,
+    },
+    {
+      key: "state",
+      label: "State",
+      width: 172,
+      sortable: true,
+      cell: (index) => {
+        const state = trials.states[order[index]];
+        return html`<${State} state=${state} reason=${state === "COMPLETE" || state === "RUNNING" ? null : trials.reasons[order[index]]} />`;
+      },
+    },
     ...objectives.map(({ name, direction }) => ({
-      key: `value:${name}`, label: `${name} ${direction === "maximize" ? "↑" : "↓"}`, width: width(name), align: "right", sortable: true, descendingFirst: direction === "maximize",
+      key: `value:${name}`,
+      label: `${name} ${direction === "maximize" ? "↑" : "↓"}`,
+      width: width(name),
+      align: "right",
+      sortable: true,
+      descendingFirst: direction === "maximize",
       cell: (index) => {
         const value = trials.value(name, order[index]);
         return value === undefined ? html`<span class="muted">–</span>` : html`<b title=${String(value)}>${formatNumber(value)}</b>`;
       },
     })),
-    { key: "duration", label: "Took", width: 92, grow: 0.5, align: "right", sortable: true, descendingFirst: true, cell: (index) => formatDuration(trials.duration(order[index])) },
-    { key: "finished", label: "Ended", width: 100, grow: 0.5, align: "right", sortable: true, descendingFirst: true, cell: (index) => {
-      const at = trials.finished[order[index]];
-      return at === undefined ? html`<span class="muted">–</span>` : html`<span class="muted" title=${new Date(at).toISOString()}>${formatAgo(at)}</span>`;
-    } },
+    {
+      key: "duration",
+      label: "Took",
+      width: 92,
+      grow: 0.5,
+      align: "right",
+      sortable: true,
+      descendingFirst: true,
+      cell: (index) => formatDuration(trials.duration(order[index])),
+    },
+    {
+      key: "finished",
+      label: "Ended",
+      width: 100,
+      grow: 0.5,
+      align: "right",
+      sortable: true,
+      descendingFirst: true,
+      cell: (index) => {
+        const at = trials.finished[order[index]];
+        return at === undefined
+          ? html`<span class="muted">–</span>`
+          : html`<span class="muted" title=${new Date(at).toISOString()}>${formatAgo(at)}</span>`;
+      },
+    },
     ...trials.paramNames().map((name) => ({
-      key: `param:${name}`, label: name, width: width(name), sortable: true, align: textual.has(name) ? "left" : "right",
-      cell: (index) => html`<span class="mono" title=${String(trials.params[name][order[index]] ?? "absent")}>${formatParam(trials.params[name][order[index]])}</span>`,
+      key: `param:${name}`,
+      label: name,
+      width: width(name),
+      sortable: true,
+      align: textual.has(name) ? "left" : "right",
+      cell: (index) =>
+        html`<span class="mono" title=${String(trials.params[name][order[index]] ?? "absent")}>${formatParam(trials.params[name][order[index]])}</span>`,
     })),
   ];
   return html`
     <div class="chips" role="group" aria-label="States shown">
-      ${STATES.map((state) => html`
-        <button class="chip" data-tone=${TRIAL_STATES[state].tone} aria-pressed=${chosen.includes(state)} disabled=${!counts[state] && !chosen.includes(state)} onClick=${() => toggle(state)}>
+      ${STATES.map(
+        (state) => html`
+        <button class="chip" data-tone=${TRIAL_STATES[state].tone} aria-pressed=${chosen.includes(state)}
+          disabled=${!counts[state] && !chosen.includes(state)} onClick=${() => toggle(state)}>
           <${Icon} name=${TRIAL_STATES[state].icon} />${TRIAL_STATES[state].word}<span class="count">${formatCount(counts[state])}</span>
-        </button>`)}
+        </button>`,
+      )}
       <span class="muted shown" aria-live="polite">${formatCount(order.length)} shown</span>
     </div>
     <div class="card grid-card">

@@ -19,7 +19,8 @@ function liveness(worker, now) {
 function Slots({ running, slots }) {
   const text = `${running} of ${slots} slots busy`;
   if (slots > 32) return html`<span class="figure" title=${text}>${running} / ${slots}</span>`;
-  return html`<span class="slots" role="img" aria-label=${text} title=${text}>${Array.from({ length: slots }, (_, i) => html`<i class=${i < running ? "busy" : ""}></i>`)}</span> <span class="muted figure">${running} / ${slots}</span>`;
+  const places = Array.from({ length: slots }, (_, i) => html`<i class=${i < running ? "busy" : ""}></i>`);
+  return html`<span class="slots" role="img" aria-label=${text} title=${text}>${places}</span> <span class="muted figure">${running} / ${slots}</span>`;
 }
 
 // ["H100", "H100", "A40"] -> "2 × H100, A40"
@@ -71,17 +72,28 @@ export function Workers() {
   return html`
     <div class="page-head"><h1>Workers</h1></div>
     <dl class="strip">
-      <div class="stat main"><dt>Working now</dt><dd class="figure">${formatCount(sum(heard, ({ running }) => running))}<span class="muted"> / ${formatCount(sum(heard, ({ slots }) => slots))}</span></dd><dd class="sub">slots busy</dd></div>
-      <div class="stat"><dt>Workers</dt><dd class="figure">${formatCount(heard.length)}</dd><dd class="sub">${workers.length - heard.length ? `${workers.length - heard.length} silent` : "all heard from"}</dd></div>
-      <div class="stat"><dt>GPUs</dt><dd class="figure">${formatCount(sum(heard, ({ gpus }) => gpus.length))}</dd><dd class="sub">${[...new Set(heard.flatMap(({ gpus }) => gpus))].join(", ") || "trials run on CPUs"}</dd></div>
+      <div class="stat main"><dt>Working now</dt>
+        <dd class="figure">${formatCount(sum(heard, ({ running }) => running))}<span class="muted"> / ${formatCount(sum(heard, ({ slots }) => slots))}</span>
+        </dd><dd class="sub">slots busy</dd></div>
+      <div class="stat"><dt>Workers</dt><dd class="figure">${formatCount(heard.length)}</dd>
+        <dd class="sub">${workers.length - heard.length ? `${workers.length - heard.length} silent` : "all heard from"}</dd></div>
+      <div class="stat"><dt>GPUs</dt><dd class="figure">${formatCount(sum(heard, ({ gpus }) => gpus.length))}</dd>
+        <dd class="sub">${[...new Set(heard.flatMap(({ gpus }) => gpus))].join(", ") || "trials run on CPUs"}</dd></div>
     </dl>
     <div class="card table-card"><div class="scroll"><table class="list still">
-      <thead><tr><th scope="col">Worker</th><th scope="col">State</th><th scope="col">Slots</th><th scope="col">GPUs</th><th scope="col" class="right">CPUs</th><th scope="col" class="right">Memory</th><th scope="col">Version</th><th scope="col">Seen</th></tr></thead>
-      <tbody>${[...workers].sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name)).map((worker) => {
-        const { word, icon, tone } = liveness(worker, now);
-        return html`<tr key=${worker.id} class=${rank(worker) ? "stale" : ""}><td class="name"><span title=${worker.name}>${worker.name}</span>${worker.host && worker.host !== worker.name && html` <span class="muted">${worker.host}</span>`}</td>
-          <td><span class="state" data-tone=${tone}><${Icon} name=${icon} />${word}</span></td><td><${Slots} running=${worker.running} slots=${worker.slots} /></td>
-          <td class="wrap">${formatGpus(worker.gpus) || html`<span class="muted">none</span>`}</td><td class="right">${formatNumber(worker.cpus)}</td><td class="right">${worker.memory ? formatBytes(worker.memory) : "–"}</td>
+      <thead><tr><th scope="col">Worker</th><th scope="col">State</th><th scope="col">Slots</th><th scope="col">GPUs</th>
+        <th scope="col" class="right">CPUs</th><th scope="col" class="right">Memory</th><th scope="col">Version</th>
+        <th scope="col">Seen</th></tr></thead>
+      <tbody>${[...workers]
+        .sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name))
+        .map((worker) => {
+          const { word, icon, tone } = liveness(worker, now);
+          return html`<tr key=${worker.id} class=${rank(worker) ? "stale" : ""}>
+            <td class="name"><span title=${worker.name}>${worker.name}</span>${worker.host && worker.host !== worker.name && html` <span class="muted">${worker.host}</span>`}</td>
+          <td><span class="state" data-tone=${tone}><${Icon} name=${icon} />${word}</span></td>
+            <td><${Slots} running=${worker.running} slots=${worker.slots} /></td>
+          <td class="wrap">${formatGpus(worker.gpus) || html`<span class="muted">none</span>`}</td>
+            <td class="right">${formatNumber(worker.cpus)}</td><td class="right">${worker.memory ? formatBytes(worker.memory) : "–"}</td>
           <td class="muted">${worker.version}</td><td class="muted"><${Ago} at=${worker.seen_at} /></td></tr>`;
-      })}</tbody></table></div></div>`;
+        })}</tbody></table></div></div>`;
 }
