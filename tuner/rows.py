@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
+from tuner.errors import StudyNotFound
 from tuner.wire import Study, Trial, TrialCounts
 
 _COUNTS = text(
@@ -35,13 +36,15 @@ _COUNTS = text(
 
 
 def study(connection: Connection, row: Row[Any]) -> Study:
-    return studies(connection, [row])[0]
+    for found in studies(connection, [row]):
+        return found
+    raise StudyNotFound(f"study {row.name!r} has been deleted")
 
 
 def studies(connection: Connection, found: Sequence[Row[Any]]) -> list[Study]:
-    """Rows of `studies` with their counts and best value."""
+    """Rows of `studies` with their counts and best value; without those deleted since the rows were read."""
     counts = {row.id: row for row in connection.execute(_COUNTS, {"ids": [row.id for row in found]})} if found else {}
-    return [_study(row, counts[row.id]) for row in found]
+    return [_study(row, counts[row.id]) for row in found if row.id in counts]
 
 
 def _study(row: Row[Any], counts: Row[Any]) -> Study:
