@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +22,7 @@ from tests.tuner.specs import external
 from tests.tuner.test_cli import check_refused, run
 from tuner.client import Client
 from tuner.errors import StudyNotFound
+from tuner.wire import Report
 
 READY, STOPPED = 60.0, 20.0
 """Seconds allowed on a machine that is busy with other tests; alone it is under 10 for both."""
@@ -70,6 +73,13 @@ class Up:
         return self.process.wait(timeout=STOPPED)
 
 
+def is_ready(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/readyz", timeout=5, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
 def is_gone(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
@@ -84,11 +94,20 @@ def postgres_of(folder: Path) -> list[psutil.Process]:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Up]]:
+def folder() -> Iterator[Path]:
+    """Not one of pytest's: it closes those to other users at every start, and for root PostgreSQL runs as another user."""
+    path = Path(tempfile.mkdtemp(prefix="tuner-up-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Callable[..., Up]]:
     started: list[Up] = []
 
     def start_up(*arguments: str) -> Up:
-        started.append(Up(tmp_path, *arguments))
+        started.append(Up(folder, *arguments))
         return started[-1]
 
     yield start_up
@@ -96,7 +115,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Up]]:
         if up.process.poll() is None:
             up.process.send_signal(signal.SIGINT)
             up.process.wait(timeout=STOPPED)
-    for process in postgres_of(tmp_path):
+    for process in postgres_of(folder):
         process.kill()
 
 
@@ -106,24 +125,24 @@ def client_in(folder: Path) -> Client:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_stop_all_of_it(number: signal.Signals, start: Callable[..., Up], tmp_path: Path) -> None:
+def test_signals_stop_all_of_it(number: signal.Signals, start: Callable[..., Up], folder: Path) -> None:
     up = start("--workers", "1" if number is signal.SIGTERM else "0")
     parts = up.parts()
     assert set(parts) == {"server", "search", *(["worker"] if number is signal.SIGTERM else [])}
-    assert postgres_of(tmp_path)
+    assert postgres_of(folder)
     assert up.stop(number) == 0
     assert up.said.endswith("stopping\nstopped\n")
     assert all(is_gone(part) for part in parts.values())
-    assert not postgres_of(tmp_path)
+    assert not postgres_of(folder)
 
 
-def test_started_again_it_goes_on(start: Callable[..., Up], tmp_path: Path) -> None:
-    credentials = tmp_path / "tuner-data" / "credentials.json"
+def test_started_again_it_goes_on(start: Callable[..., Up], folder: Path) -> None:
+    credentials = folder / "tuner-data" / "credentials.json"
     first = start("--workers", "0")
     assert json.loads(credentials.read_text())["server"] == first.address
     assert credentials.stat().st_mode & 0o777 == 0o600
-    check_refused(run("up", "--port", "0", cwd=tmp_path), 2, "--data", "already runs", str(first.process.pid))
-    with client_in(tmp_path) as client:
+    check_refused(run("up", "--port", "0", cwd=folder), 2, "--data", "already runs", str(first.process.pid))
+    with client_in(folder) as client:
         study = client.create_study(external(limits={"max_trials": 4}))
         for trial in client.asks(study, count=2):
             trial.tell(trial.params["x"])
@@ -132,9 +151,9 @@ def test_started_again_it_goes_on(start: Callable[..., Up], tmp_path: Path) -> N
 
     second = start("--workers", "0")
     assert json.loads(credentials.read_text()) == {"server": second.address, "key": key}
-    listed = json.loads(run("study", "list", "--json", cwd=tmp_path).stdout)
+    listed = json.loads(run("study", "list", "--json", cwd=folder).stdout)
     assert [(item["name"], item["counts"]["complete"]) for item in listed] == [("s", 2)]
-    with client_in(tmp_path) as client:
+    with client_in(folder) as client:
         for trial in client.asks("s"):
             trial.tell(trial.params["x"])
         assert client.study("s").wait(timeout=READY).counts.complete == 4
@@ -152,12 +171,12 @@ def test_login_address_opens_a_session_once(start: Callable[..., Up]) -> None:
         assert http.post("/v1/sessions", json={"code": match[1]}, headers={"Origin": up.address}).status_code == 401
 
 
-def test_killed_it_leaves_nothing_and_comes_back(start: Callable[..., Up], tmp_path: Path) -> None:
+def test_killed_it_leaves_nothing_and_comes_back(start: Callable[..., Up], folder: Path) -> None:
     first = start("--workers", "1")
-    with client_in(tmp_path) as client:
+    with client_in(folder) as client:
         client.create_study(external(limits={"max_trials": 3}))
         asked = client.ask("s")
-        asked.report(0, 0.5)
+        assert client.report(asked.lease.id, [Report(step=0, values={"score": 0.5})]).verdict == "continue"
         parts = list(first.parts().values())
         assert len(parts) == 3
         first.process.kill()
@@ -165,27 +184,28 @@ def test_killed_it_leaves_nothing_and_comes_back(start: Callable[..., Up], tmp_p
         wait_until(lambda: all(is_gone(part) for part in parts), STOPPED, "the end of the parts")
 
     second = start("--workers", "0")
-    with client_in(tmp_path) as client:
+    with client_in(folder) as client:
         # The lease outlived the deployment; what had been acknowledged is there.
         (trial,) = [trial for trial in client.study("s").trials() if trial.state == "RUNNING"]
         assert [report.values for report in client.list_reports(trial.id)] == [{"score": 0.5}]
         for other in client.asks("s", count=2):
             other.tell(0.5)
     assert second.stop(signal.SIGINT) == 0
-    assert not postgres_of(tmp_path)
+    assert not postgres_of(folder)
 
 
-def test_a_part_that_dies_is_started_again(start: Callable[..., Up], tmp_path: Path) -> None:
+def test_a_part_that_dies_is_started_again(start: Callable[..., Up], folder: Path) -> None:
     up = start("--workers", "0")
     parts = up.parts()
     for name, part in parts.items():
         part.kill()
         wait_until(lambda name=name: f"the {name} ended (by SIGKILL) and starts again" in up.said, READY, "noticing")  # type: ignore[misc]
-    wait_until(lambda: set(up.parts()) == set(parts), READY, "restarting")
-    (postmaster,) = [process for process in postgres_of(tmp_path) if process.ppid() not in {p.pid for p in postgres_of(tmp_path)}]
+    wait_until(lambda: set(up.parts()) == set(parts) and is_ready(up.address), READY, "restarting")
+    (postmaster,) = [process for process in postgres_of(folder) if process.ppid() not in {p.pid for p in postgres_of(folder)}]
     postmaster.kill()
-    with client_in(tmp_path) as client:
+    with client_in(folder) as client:
         wait_until(lambda: "PostgreSQL does not answer and is started again" in up.said, READY, "noticing")
+        wait_until(lambda: is_ready(up.address), READY, "finding the database again")
         patient = client.with_patience(READY)
         with pytest.raises(StudyNotFound):
             patient.study("nothing")
