@@ -12,7 +12,7 @@ class DatasetFacts:
     task: str
     """Where the entry has a hyperparameter task, that decides and this is its default."""
     sample: str | None
-    """vector, image, sequence, tokens or pairs; None where only the file tells."""
+    """vector, image, sequence, tokens, pairs or scene; None where only the file tells."""
     shape: tuple[int, ...] | None = None
     """Shape of one sample, where it is known beforehand."""
     classes: int | None = None
@@ -206,5 +206,25 @@ ENTRIES: tuple[DatasetEntry, ...] = (
         integer("max_length", 32, 1, 10_000, summary="words; longer lines are cut"),
         integer("max_vocabulary", 10_000, 1, 10_000_000, summary="most frequent words kept, of both languages together"),
         facts=DatasetFacts(task="translation", sample="pairs"),
+    ),
+    _entry(
+        "coco",
+        "Pictures with boxes in COCO's format: the annotations' JSON and the folder of its images.",
+        "Detection.",
+        "Lin et al. 2014, arXiv 1405.0312",
+        text("path", required=True, summary="the annotations' JSON"),
+        text("images", required=True, summary="folder of the images it names"),
+        integer("size", 64, 8, 4096, summary="pixels a side after resizing"),
+        integer("max_boxes", 50, 1, 10_000, summary="of one image; more are left out"),
+        facts=DatasetFacts(task="detection", sample="scene"),
+    ),
+    _entry(
+        "shapes",
+        "One to three squares and discs on noise, with their boxes.",
+        "Smoke tests of detection.",
+        "drawn on the spot",
+        integer("samples", 500, 10, 1_000_000),
+        integer("size", 32, 16, 1024, summary="pixels a side"),
+        facts=DatasetFacts(task="detection", sample="scene", classes=2),
     ),
 )

@@ -79,4 +79,13 @@ ENTRIES: tuple[LossEntry, ...] = (
         number("gamma", 2.0, 0, summary="0 is cross-entropy"),
         tasks=("classification",),
     ),
+    _entry(
+        "grid_detection",
+        "Objectness in every cell; box and class where there is one; mean over images.",
+        "The grid detector.",
+        "Redmon et al. 2016, arXiv 1506.02640; roots of the sides, cross-entropy for objectness and class",
+        number("box_weight", 5.0, 0, log=True, summary="of centers and sides"),
+        number("empty_weight", 0.5, 0, log=True, summary="of objectness where there is no box"),
+        tasks=("detection",),
+    ),
 )

@@ -18,7 +18,7 @@ class MetricFacts:
 
 MetricEntry = Entry[MetricFacts]
 
-ALL_TASKS = ("classification", "regression", "language", "translation")
+ALL_TASKS = ("classification", "regression", "language", "translation", "detection")
 TOKENS = ("language", "translation")
 
 
@@ -79,4 +79,6 @@ ENTRIES: tuple[MetricEntry, ...] = (
         "maximize",
         when_to_use="As an objective where speed counts.",
     ),
+    _entry("val_map", "Mean average precision over overlaps from 0.5 to 0.95.", "COCO; pycocotools", "maximize", ("detection",)),
+    _entry("val_map50", "Mean average precision at overlap 0.5.", "COCO; pycocotools", "maximize", ("detection",)),
 )

@@ -12,7 +12,8 @@ ACTIVATIONS = ("relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid", "identit
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
     takes: tuple[str, ...]
-    """Kinds of samples it accepts: vector, image, sequence (of numbers), tokens, pairs (of token sequences)."""
+    """Kinds of samples it accepts: vector, image, sequence (of numbers), tokens, pairs (of token sequences),
+    scene (image with boxes)."""
     min_size: int = 1
     """Least height and width of images."""
 
@@ -192,5 +193,16 @@ ENTRIES: tuple[ModelEntry, ...] = (
         "Vaswani et al. 2017, arXiv 1706.03762",
         *_transformer(128, 2),
         takes=("pairs",),
+    ),
+    _entry(
+        "grid_detector",
+        "One-stage detector: each cell of a grid gives objectness, one box and its class.",
+        "Boxes of few objects, not crowded.",
+        "Redmon et al. 2016, arXiv 1506.02640, the idea at any size",
+        integer("channels", 16, 1, 4096, log=True, summary="of the first stage; doubled by each next"),
+        integer("depth", 3, 1, 7, summary="stages; each halves the image, the grid is what remains"),
+        _activation("leaky_relu"),
+        _NORM,
+        takes=("scene",),
     ),
 )

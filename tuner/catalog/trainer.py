@@ -32,6 +32,7 @@ LOSSES = {
     "regression": "mse",
     "language": "cross_entropy",
     "translation": "cross_entropy",
+    "detection": "grid_detection",
 }
 """The loss where none is given, by the data set's task."""
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tuner.errors import InvalidValue
+from workers.training.boxes import detection_loss
 from workers.training.registry import Registry
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -54,6 +55,10 @@ def _focal(*, gamma: float) -> Loss:
     return loss
 
 
+def _grid_detection(*, box_weight: float, empty_weight: float) -> Loss:
+    return partial(detection_loss, box_weight=box_weight, empty_weight=empty_weight)
+
+
 _REGISTRY: Registry[Loss] = Registry(
     "losses",
     {
@@ -63,6 +68,7 @@ _REGISTRY: Registry[Loss] = Registry(
         "huber": _huber,
         "bce": _bce,
         "focal": _focal,
+        "grid_detection": _grid_detection,
     },
 )
 

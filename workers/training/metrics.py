@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from workers.training import boxes
 from workers.training.datasets import Dataset, Part
 from workers.training.datasets.texts import BOS, EOS, IGNORED
 from workers.training.losses import Loss
@@ -30,6 +31,8 @@ def evaluate(model: nn.Module, data: Dataset, part: Part, loss: Loss) -> dict[st
         return values
     outputs = torch.cat([model(inputs) for inputs in torch.split(part.inputs, CHUNK)])
     values = {"loss": float(loss(outputs, part.targets))}
+    if data.task == "detection":
+        return values | boxes.mean_average_precision(boxes.detections(outputs), part.targets, data.shape[-1])
     if data.task == "classification":
         return values | _classification(outputs, part.targets)
     return values | _regression(outputs.double(), part.targets.double())

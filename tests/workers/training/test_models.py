@@ -30,6 +30,7 @@ LEARNS: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
     ({"name": "vit", "patch": 2, **TINY}, DIGITS, {}),
     ({"name": "vit_moe", "patch": 2, **TINY, "chosen": 2}, DIGITS, {}),
     ({"name": "transformer_lm", **TINY}, {"name": "cycles", "vocabulary": 5}, {"epochs": 25}),
+    ({"name": "grid_detector", "channels": 4, "depth": 2}, {"name": "shapes", "samples": 120, "size": 16}, {"epochs": 6}),
     ({"name": "encoder_decoder", **TINY}, {"name": "reversal", "length": 4, "vocabulary": 5}, {"epochs": 8}),
 ]
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from workers.training.config import Component
-from workers.training.datasets import bundled, generated, images, tables, texts
+from workers.training.datasets import bundled, generated, images, scenes, tables, texts
 from workers.training.datasets.parts import Dataset, Part
 from workers.training.registry import Registry
 
@@ -22,7 +22,7 @@ __all__ = ["Dataset", "Part", "build", "load", "names"]
 
 _REGISTRY: Registry[Dataset] = Registry(
     "datasets",
-    {**bundled.BUILDERS, **generated.BUILDERS, **tables.BUILDERS, **images.BUILDERS, **texts.BUILDERS},
+    {**bundled.BUILDERS, **generated.BUILDERS, **tables.BUILDERS, **images.BUILDERS, **texts.BUILDERS, **scenes.BUILDERS},
 )
 
 
@@ -38,7 +38,7 @@ def build(name: str, **hyperparameters: Any) -> Dataset:
 def load(component: Component, device: torch.device, dtype: torch.dtype) -> Dataset:
     """The data set on the device, from this process's memory if it was asked for before."""
     hyperparameters = tuple(component.hyperparameters.items())
-    stamps = tuple(_stamp(value) for name, value in hyperparameters if name in ("path", "source", "target"))
+    stamps = tuple(_stamp(value) for name, value in hyperparameters if name in ("path", "source", "target", "images"))
     return _load(component.name, hyperparameters, stamps, device, dtype)
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from tuner.errors import InvalidValue
 from workers.training.models.cnn import CNN, VGG, LeNet
+from workers.training.models.detector import GridDetector
 from workers.training.models.mlp import MLP, Neuron
 from workers.training.models.recurrent import Recurrent
 from workers.training.models.resnet import ResNet
@@ -34,11 +35,12 @@ _REGISTRY: Registry[nn.Module] = Registry(
         "vit_moe": ViT,
         "transformer_lm": TransformerLM,
         "encoder_decoder": EncoderDecoder,
+        "grid_detector": GridDetector,
     },
 )
 
 
-SAMPLES = {1: ("vector", "tokens"), 2: ("sequence", "pairs"), 3: ("image",)}
+SAMPLES = {1: ("vector", "tokens"), 2: ("sequence", "pairs"), 3: ("image", "scene")}
 """Kinds of samples by the number of their dimensions."""
 
 
