@@ -20,6 +20,8 @@ from tuner.db.tables import events
 from tuner.wire import Event
 
 Callback = Callable[[str, int], None]
+STOP_INTERVAL = 0.25
+"""Seconds in which a listener notices that it should stop."""
 
 
 def record(
@@ -83,7 +85,7 @@ class Listener:
 
     def _listen(self, connection: psycopg.Connection[tuple[object, ...]]) -> None:
         while not self._stop.is_set():
-            for notification in connection.notifies(timeout=1.0):
+            for notification in connection.notifies(timeout=STOP_INTERVAL):
                 kind, _, study = notification.payload.partition(" ")
                 self._callback(kind, int(study))
                 if self._stop.is_set():

@@ -165,7 +165,7 @@ def update_study(database: Database, project: str, study: str | int, patch: Stud
         row = find(connection, project, study, lock=True)
         values: dict[str, Any] = {}
         if patch.limits is not None:
-            values["limits"] = _patched_limits(row.limits, patch.limits)
+            values["limits"] = _patched_limits(row, patch.limits)
             timeout = values["limits"].get("timeout")
             if timeout != row.limits.get("timeout"):
                 values["deadline"] = (
@@ -184,12 +184,14 @@ def update_study(database: Database, project: str, study: str | int, patch: Stud
     return result
 
 
-def _patched_limits(current: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+def _patched_limits(row: Row[Any], patch: dict[str, Any]) -> dict[str, Any]:
     unknown = sorted(set(patch) - set(Limits.model_fields))
     if unknown:
         allowed = ", ".join(Limits.model_fields)
         raise InvalidSpec(errors=[FieldError(f"limits.{name}", f"no such limit; there are {allowed}") for name in unknown])
-    return Limits.parse(current | patch).to_json()
+    if patch.get("target") is not None and len(row.objectives) != 1:
+        raise InvalidSpec(errors=[FieldError("limits.target", "a study of several objectives has no target")])
+    return Limits.parse(row.limits | patch).to_json()
 
 
 def pause(database: Database, project: str, study: str | int) -> Study:

@@ -18,6 +18,14 @@ _RUNNING = (
     .scalar_subquery()
     .label("running")
 )
+# A worker that trains for an hour asks for nothing, but renews.
+_SEEN = func.greatest(
+    workers.c.seen_at,
+    select(func.max(attempts.c.expires_at - attempts.c.ttl * text("interval '1 second'")))
+    .where(attempts.c.project == workers.c.project, attempts.c.worker == workers.c.name, attempts.c.ended_at.is_(None))
+    .scalar_subquery(),
+).label("seen_at")
+_COLUMNS = [column for column in workers.c if column.name != "seen_at"]
 
 
 def register(database: Database, project: str, body: WorkerRegistration) -> Worker:
@@ -29,7 +37,7 @@ def register(database: Database, project: str, body: WorkerRegistration) -> Work
     )
     with database.begin() as connection:
         connection.execute(statement)
-        row = connection.execute(select(workers, _RUNNING).where(workers.c.project == project, workers.c.name == body.name)).one()
+        row = connection.execute(select(*_COLUMNS, _SEEN, _RUNNING).where(workers.c.project == project, workers.c.name == body.name)).one()
     return _worker(row)
 
 
@@ -47,7 +55,7 @@ def saw(database: Database, project: str, name: str) -> None:
 def list_(database: Database, project: str) -> list[Worker]:
     """Workers heard of within the last week, the latest first."""
     recent = workers.c.seen_at > func.clock_timestamp() - text("interval '7 days'")
-    query = select(workers, _RUNNING).where(workers.c.project == project, recent).order_by(workers.c.seen_at.desc()).limit(5000)
+    query = select(*_COLUMNS, _SEEN, _RUNNING).where(workers.c.project == project, recent).order_by(workers.c.seen_at.desc()).limit(5000)
     with database.read() as connection:
         return [_worker(row) for row in connection.execute(query)]
 
@@ -55,7 +63,7 @@ def list_(database: Database, project: str) -> list[Worker]:
 def get(database: Database, project: str, worker_id: int) -> Worker:
     with database.read() as connection:
         row = connection.execute(
-            select(workers, _RUNNING).where(workers.c.project == project, workers.c.id == worker_id)
+            select(*_COLUMNS, _SEEN, _RUNNING).where(workers.c.project == project, workers.c.id == worker_id)
         ).one_or_none()
     if row is None:
         raise WorkerNotFound(f"no worker has the id {worker_id} in project {project!r}")

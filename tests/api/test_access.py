@@ -37,6 +37,7 @@ TABLE: dict[str, set[Scope] | None] = {
     "POST /v1/studies/{study}/cancel": SUBMIT,
     "GET /v1/studies/{study}/best": READ,
     "GET /v1/studies/{study}/pareto": READ,
+    "GET /v1/studies/{study}/importance": READ,
     "GET /v1/studies/{study}/columns": READ,
     "GET /v1/studies/{study}/curves": READ,
     "GET /v1/studies/{study}/export": READ,

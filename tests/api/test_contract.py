@@ -86,6 +86,19 @@ def test_a_study_from_creation_to_its_best_trial(http: httpx.Client) -> None:
     assert (curve["trial"], len(curve["reports"])) == (0, 2)
 
 
+def test_importance_needs_ten_trials(http: httpx.Client) -> None:
+    http.post("/v1/studies", json=STUDY)
+    for index in range(12):
+        if index == 9:
+            refused = http.get("/v1/studies/s/importance")
+            assert (refused.status_code, "10 complete trials" in refused.json()["detail"]) == (409, True)
+        body = {"params": {"x": index / 12}, "state": "COMPLETE", "values": {"score": index / 12}}
+        assert http.post("/v1/studies/s/trials", json=body).status_code == 201
+    answer = http.get("/v1/studies/s/importance").json()
+    assert (answer["method"], list(answer["importance"])) == ("ped_anova", ["x"])
+    assert http.get("/v1/studies/s/importance", params={"objective": "loss"}).status_code == 422
+
+
 def test_listing_in_pages(http: httpx.Client) -> None:
     for index in range(5):
         http.post("/v1/studies", json={**STUDY, "name": f"s{index}", "tags": ["odd" if index % 2 else "even"]})

@@ -140,7 +140,7 @@ trials = Table(
     _json_text("params"),
     _json_text("distributions"),
     Column("objective_values", Text),  # JSON list in the order of studies.objectives
-    Column("value", Float),  # the first of them where finite and the trial COMPLETE: what best and sort look up
+    Column("value", Float),  # the first of them where the trial is COMPLETE: what best and sort look up
     _json_text("user_attrs"),
     _json_text("system_attrs"),
     Column("origin", Text, nullable=False, server_default="suggested"),

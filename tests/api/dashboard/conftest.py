@@ -41,7 +41,7 @@ class Visitor:
     def listen(self, page: Page) -> None:
         page.set_default_timeout(15_000)
         page.on("console", self._on_console)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("pageerror", lambda error: self.complaints.append(error.stack or str(error)))
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):

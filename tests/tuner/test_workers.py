@@ -1,0 +1,35 @@
+"""The fleet: registered once a name, seen as long as they ask or renew."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from tests.tuner.specs import external
+from tuner import leases, studies, trials, workers
+from tuner.db.postgres import Database
+from tuner.errors import WorkerNotFound
+from tuner.wire import AskRequest, TrialCreate, WorkerRegistration
+
+
+def test_registration_renews_what_is_known(database: Database) -> None:
+    first = workers.register(database, "default", WorkerRegistration(name="w", slots=1))
+    again = workers.register(database, "default", WorkerRegistration(name="w", slots=2, gpus=["H200"]))
+    assert (again.id, again.slots, again.gpus) == (first.id, 2, ["H200"])
+    assert workers.list_(database, "default") == [workers.get(database, "default", first.id)]
+    assert workers.list_(database, "other") == []
+    with pytest.raises(WorkerNotFound):
+        workers.get(database, "other", first.id)
+
+
+def test_a_worker_that_only_renews_is_seen(database: Database) -> None:
+    worker = workers.register(database, "default", WorkerRegistration(name="w"))
+    studies.create(database, "default", external())
+    trials.create(database, "default", "s", TrialCreate(params={"x": 0.5}))
+    (lease,) = leases.take(database, "default", AskRequest(worker="w", wait=0), study="s")
+    with database.begin() as connection:
+        connection.execute(text("UPDATE workers SET seen_at = seen_at - interval '1 hour'"))
+    leases.renew(database, "default", lease.id)
+    seen = workers.get(database, "default", worker.id)
+    assert seen.running == 1
+    assert seen.seen_at >= worker.seen_at
