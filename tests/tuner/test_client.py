@@ -355,7 +355,9 @@ def test_reports_in_quick_succession_travel_with_the_tell(client: Client, monkey
     for step in range(5):
         assert trial.report(step, 0.1 * step) == "continue"
     trial.tell(0.5)
-    assert [(item.step, item.values["score"]) for item in client.list_reports(trial.id)] == [(step, 0.1 * step) for step in range(5)]
+    assert [(item.step, item.values["score"]) for item in client.list_reports(trial.id)] == [
+        (step, 0.1 * step) for step in range(5)
+    ]
 
 
 def test_gathered_reports_do_not_wait_for_the_tell(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
