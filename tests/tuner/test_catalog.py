@@ -75,7 +75,10 @@ def test_the_example_of_the_contract_is_accepted() -> None:
     ("change", "message"),
     [
         ({"optimiser": {"name": "adam"}}, "trial.trainer.optimiser: unknown field; did you mean optimizer?"),
-        ({"optimizer": {"name": "adm"}}, "trial.trainer.optimizer.name: unknown name 'adm'; did you mean adam or radam or nadam?"),
+        (
+            {"optimizer": {"name": "adm"}},
+            "trial.trainer.optimizer.name: unknown name 'adm'; did you mean adam or radam or nadam?",
+        ),
         (
             {"optimizer": {"name": "adam", "lr": -1}},
             "trial.trainer.optimizer.lr: must be a number above 0, not -1",
@@ -107,6 +110,14 @@ def test_the_example_of_the_contract_is_accepted() -> None:
         (
             {"dataset": {"name": "iris"}, "model": {"name": "cnn"}},
             "trial.trainer.model.name: cnn takes image samples, iris has vector ones; there are neuron, mlp",
+        ),
+        (
+            {"optimizer": {"name": "newton"}},
+            "trial.trainer.optimizer.name: newton takes at most 5,000 parameters and this model has 8,970; use lbfgs or newton_cg",
+        ),
+        (
+            {"dataset": {"name": "iris"}, "augmentation": {"name": "flip"}},
+            "trial.trainer.augmentation.name: flip changes image samples, iris has vector ones",
         ),
         (
             {"dataset": {"name": "digits", "validation": 0.5, "test": 0.5}},
@@ -207,6 +218,12 @@ def test_kept_hyperparameters_must_suit_each_choice() -> None:
     base = BASE | {"model": {"name": "mlp", "depth": 20}}
     found = problems(base, model__name=CategoricalParameter(("mlp", "cnn")))
     assert found == ["trial.trainer.model.depth: with model.name cnn: must be an integer from 1 to 8, not 20"]
+
+
+def test_sizes_are_judged_only_where_nothing_varies_them() -> None:
+    base = BASE | {"optimizer": {"name": "newton"}}
+    assert problems(base, model__depth=IntParameter(0, 2)) == []
+    assert len(problems(base, epochs=IntParameter(1, 2))) == 1
 
 
 def test_what_the_space_always_sets_need_not_stand_in_the_base() -> None:

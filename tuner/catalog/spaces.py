@@ -11,7 +11,7 @@ from typing import Any
 from tuner.catalog.entries import Hyperparameter, HyperparameterType, near
 from tuner.catalog.fields import FIELDS
 from tuner.catalog.table import entries, get, names
-from tuner.catalog.trainer import SECTIONS, default_name, misfits, problems_of, task_of, unknown_name, unknown_path
+from tuner.catalog.trainer import FITTED, SECTIONS, default_name, misfits, problems_of, task_of, unknown_name, unknown_path
 from tuner.errors import FieldError
 from tuner.space import CategoricalParameter, Condition, IntParameter, Parameter, SearchSpace
 
@@ -116,7 +116,7 @@ def _switch_problems(trainer: Mapping[str, Any], space: SearchSpace) -> list[Fie
                     if f"{section}.{key}" not in space.parameters
                 ]
     # Which of two varied components meet depends on the conditions of the space; the trial itself finds out.
-    fixed = {s: default_name(s, trainer) for s in ("dataset", "model", "loss")}
+    fixed = {s: default_name(s, trainer) for s in FITTED}
     pair = [section for section in varied if section in fixed]
     if len(pair) == 1:
         section = pair[0]

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tuner.catalog import (
+    augmentations,
     datasets,
     fields,
     initializers,
@@ -29,6 +30,7 @@ _KINDS: dict[str, Sequence[Entry[Any]]] = {
     "losses": losses.ENTRIES,
     "initializers": initializers.ENTRIES,
     "regularizers": regularizers.ENTRIES,
+    "augmentations": augmentations.ENTRIES,
     "metrics": metrics.ENTRIES,
 }
 _TABLE = {kind: {entry.name: entry for entry in found} for kind, found in _KINDS.items()}

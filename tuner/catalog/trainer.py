@@ -13,6 +13,7 @@ from typing import Any
 
 from tuner.catalog.entries import Entry, near
 from tuner.catalog.fields import FIELDS
+from tuner.catalog.sizes import count_parameters
 from tuner.catalog.table import entries, get, names
 from tuner.errors import FieldError, InvalidValue
 
@@ -24,9 +25,18 @@ SECTIONS: dict[str, str] = {
     "loss": "losses",
     "initializer": "initializers",
     "regularizer": "regularizers",
+    "augmentation": "augmentations",
 }
 """The components of a configuration and the kind of catalogue entry each takes."""
-DEFAULTS = {"optimizer": "adam", "schedule": "constant", "initializer": "default", "regularizer": "none"}
+DEFAULTS = {
+    "optimizer": "adam",
+    "schedule": "constant",
+    "initializer": "default",
+    "regularizer": "none",
+    "augmentation": "none",
+}
+FITTED = ("dataset", "model", "loss", "augmentation")
+"""Components that must suit each other."""
 LOSSES = {
     "classification": "cross_entropy",
     "regression": "mse",
@@ -94,7 +104,8 @@ def problems_of(trainer: Mapping[str, Any], supplied: Iterable[str] = ()) -> lis
             problems.append(FieldError(section, f"is required: {{name: ...}} with one of {', '.join(names(SECTIONS[section]))}"))
     if not problems:
         problems += _split_problems(trainer)
-        problems += misfits(trainer, {s: default_name(s, trainer) for s in ("dataset", "model", "loss")})
+        problems += _size_problems(trainer, supplied)
+        problems += misfits(trainer, {s: default_name(s, trainer) for s in FITTED})
     return problems
 
 
@@ -123,6 +134,27 @@ def _split_problems(trainer: Mapping[str, Any]) -> list[FieldError]:
     return [FieldError("dataset.validation", f"validation and test leave nothing to train on: {held:g} of all samples")]
 
 
+def _size_problems(trainer: Mapping[str, Any], supplied: set[str]) -> list[FieldError]:
+    """A model too large for its optimizer, told where neither is varied and the sizes are known."""
+    if any(path.startswith(("model.", "optimizer.name", "dataset.")) for path in supplied):
+        return []
+    chosen = {section: default_name(section, trainer) for section in ("dataset", "model", "optimizer", "loss")}
+    if None in chosen.values():
+        return []
+    data = get("datasets", str(chosen["dataset"])).facts
+    limit = get("optimizers", str(chosen["optimizer"])).facts.max_parameters
+    if limit is None or data.shape is None:
+        return []
+    given = {key: value for key, value in trainer["model"].items() if key != "name"}
+    model = {"name": chosen["model"], **get("models", str(chosen["model"])).complete(given)}
+    is_single = data.task == "regression" or get("losses", str(chosen["loss"])).facts.classes is not None
+    count = count_parameters(model, data.shape, 1 if is_single else data.classes)
+    if count is None or count <= limit:
+        return []
+    msg = f"{chosen['optimizer']} takes at most {limit:,} parameters and this model has {count:,}; use lbfgs or newton_cg, or a smaller model"
+    return [FieldError("optimizer.name", msg)]
+
+
 def task_of(trainer: Mapping[str, Any], dataset: str) -> str:
     """What is to be learned of a data set: its own task, or the configuration's where it has the choice."""
     entry, given = get("datasets", dataset), trainer.get("dataset")
@@ -147,6 +179,12 @@ def misfits(trainer: Mapping[str, Any], chosen: Mapping[str, str | None]) -> lis
             size = "x".join(str(side) for side in data.shape[1:])
             msg = f"{model} needs images of at least {facts.min_size} pixels a side, {dataset} has {size}"
             problems.append(FieldError("model.name", msg))
+    augmentation = chosen.get("augmentation")
+    if augmentation is not None and data.sample is not None:
+        samples = get("augmentations", augmentation).facts.samples
+        if samples is not None and data.sample not in samples:
+            msg = f"{augmentation} changes {' or '.join(samples)} samples, {dataset} has {data.sample} ones"
+            problems.append(FieldError("augmentation.name", msg))
     if loss is not None:
         facts = get("losses", loss).facts
         if task not in facts.tasks:

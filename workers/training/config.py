@@ -33,6 +33,7 @@ class TrainerConfig:
     loss: Component
     initializer: Component
     regularizer: Component
+    augmentation: Component
     epochs: int
     batch_size: int
     seed: int

@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 
 from tuner.catalog.optimizers import OptimizerFacts
 from workers.training import (
+    augmentations,
     checkpoint,
     datasets,
     initializers,
@@ -31,6 +32,7 @@ from workers.training import (
     regularizers,
     schedules,
 )
+from workers.training.augmentations import Augment
 from workers.training.config import TrainerConfig
 from workers.training.failures import TrainingFailed, named
 from workers.training.losses import Loss
@@ -67,6 +69,7 @@ class Run:
     loss: Loss
     penalty: Penalty | None
     penalized: list[Tensor]
+    augment: Augment | None
     optimizer: Optimizer
     facts: OptimizerFacts
     schedule: Schedule
@@ -147,6 +150,7 @@ def start(config: TrainerConfig, device: torch.device) -> Run:
         loss=losses.build(config.loss.name, **config.loss.hyperparameters),
         penalty=regularizers.build(config.regularizer.name, **config.regularizer.hyperparameters),
         penalized=[p for p in model.parameters() if config.decay_biases_and_norms or optimizers.is_decayed(p)],
+        augment=augmentations.build(config.augmentation.name, **config.augmentation.hyperparameters),
         optimizer=optimizer,
         facts=facts,
         schedule=schedules.build(
@@ -175,7 +179,8 @@ def run_epoch(run: Run, epoch: int) -> dict[str, float]:
         run.optimizer.train()  # type: ignore[attr-defined]
     began = time.perf_counter()
     for batch in batches:
-        loss, norm = take_step(run, part.inputs[batch], part.targets[batch])
+        inputs = part.inputs[batch] if run.augment is None else run.augment(part.inputs[batch])
+        loss, norm = take_step(run, inputs, part.targets[batch])
         loss_sum += loss * len(batch)
         norm_sum += norm
     train_loss = float(loss_sum) / count  # waits for the device, so that the time below is the work's

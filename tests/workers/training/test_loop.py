@@ -89,7 +89,7 @@ def test_a_convolution_learns_digits() -> None:
 @pytest.mark.parametrize("name", optimizers.names())
 def test_each_optimizer_lowers_the_loss(name: str) -> None:
     params = {"optimizer.name": name} | ({"optimizer.lr": LRS[name]} if name in LRS else {})
-    _, trial = train(DIGITS, RecordingTrial(params))
+    _, trial = train(DIGITS | {"model": {"name": "mlp", "hidden": [16]}}, RecordingTrial(params))
     losses = [values["train_loss"] for _, values in trial.reports]
     assert losses[-1] < 0.85 * losses[0]
 
@@ -98,8 +98,9 @@ def test_each_optimizer_lowers_the_loss(name: str) -> None:
 def test_resumed_equals_uninterrupted(name: str, tmp_path: Path) -> None:
     """Bit for bit: reports, weights, optimizer state, random state; with dropout, batch norm, plateau and early stopping."""
     config = DIGITS | {
-        "model": {"name": "mlp", "hidden": [16], "dropout": 0.2, "norm": "batch"},
+        "model": {"name": "mlp", "hidden": [10], "dropout": 0.2, "norm": "batch"},
         "schedule": {"name": "plateau", "patience": 0, "factor": 0.5, "warmup": 1},
+        "augmentation": {"name": "shift", "shift": 1},
         "early_stopping": 50,
         "epochs": 5,
         "checkpoint_every": 5,

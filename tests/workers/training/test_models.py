@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from tests.workers.training.handles import RecordingTrial
+from tuner import catalog
+from tuner.catalog.sizes import count_parameters
 from tuner.errors import InvalidValue
 from workers.training import loop, models
 from workers.training.models.transformer import EncoderDecoder, Experts, TransformerLM
@@ -83,6 +85,16 @@ def test_resnets_have_the_published_number_of_weights(depth: int, stem: str, out
     found = sum(p.numel() for p in model.parameters())
     # The CIFAR kind widens by a convolution here and by padding in the paper.
     assert found == count if stem == "large" else abs(found - count) < 4000
+
+
+@pytest.mark.parametrize(
+    "model", [{"name": "neuron"}, {"name": "mlp", "hidden": [5, 7], "depth": 3, "norm": "batch"}, {"name": "mlp", "depth": 0}]
+)
+def test_the_catalogue_counts_weights_as_torch_does(model: dict[str, Any]) -> None:
+    given = {key: value for key, value in model.items() if key != "name"}
+    built = models.build(model["name"], (1, 4, 3), 6, **given)
+    complete = {"name": model["name"], **catalog.get("models", model["name"]).complete(given)}
+    assert count_parameters(complete, (1, 4, 3), 6) == sum(p.numel() for p in built.parameters())
 
 
 def test_width_scales() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from workers.training import initializers, losses, optimizers, regularizers
+from workers.training import augmentations, initializers, losses, optimizers, regularizers
 
 
 def initialized(name: str, module: nn.Module, **hyperparameters: Any) -> nn.Module:
@@ -186,3 +186,41 @@ def test_regression_losses(name: str, hyperparameters: dict[str, float], formula
     targets = outputs.flip(0) / 3
     wanted = sum(formula(float(z - y)) for z, y in zip(outputs, targets, strict=True)) / 11
     assert float(losses.build(name, **hyperparameters)(outputs, targets)) == pytest.approx(wanted, rel=1e-12)
+
+
+def augmented(name: str, images: Tensor, **hyperparameters: Any) -> Tensor:
+    torch.manual_seed(1)
+    augment = augmentations.build(name, **hyperparameters)
+    assert augment is not None
+    return augment(images)
+
+
+def test_flip_mirrors_some_and_only_left_to_right() -> None:
+    images = torch.randn(200, 2, 3, 4)
+    found = augmented("flip", images, flip=0.3)
+    mirrored = (found == images.flip(-1)).flatten(1).all(1)
+    assert ((found == images).flatten(1).all(1) ^ mirrored).all()
+    assert 40 < int(mirrored.sum()) < 80
+    assert torch.equal(augmented("flip", images, flip=0.0), images)
+    assert torch.equal(augmented("flip", images, flip=1.0), images.flip(-1))
+
+
+def test_shift_moves_whole_pictures() -> None:
+    images = torch.randn(100, 3, 5, 6)
+    found = augmented("shift", images, shift=2)
+    padded = nn.functional.pad(images, (2, 2, 2, 2))
+    moves = set()
+    for before, after in zip(padded, found, strict=True):
+        fits = [(d, r) for d in range(5) for r in range(5) if torch.equal(before[:, d : d + 5, r : r + 6], after)]
+        assert len(fits) == 1
+        moves |= set(fits)
+    assert len(moves) > 20  # of 25
+    assert torch.equal(augmented("shift", images, shift=0), images)
+
+
+def test_noise_and_both() -> None:
+    x = torch.zeros(500, 40)
+    assert float(augmented("noise", x, std=0.3).std()) == pytest.approx(0.3, rel=0.02)
+    images = torch.randn(20, 1, 4, 4)
+    assert torch.equal(augmented("flip_shift", images, flip=1.0, shift=0), images.flip(-1))
+    assert augmentations.build("none") is None

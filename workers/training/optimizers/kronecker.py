@@ -78,7 +78,8 @@ class SOAP(WeightRule):
             if has_factor:
                 turned = matrix if side == 0 else matrix.T
                 state[f"factor{side}"] = turned @ turned.T
-                state[f"basis{side}"] = torch.linalg.eigh(state[f"factor{side}"])[1].flip(1)
+                # In rows, as a checkpoint will give it back: products of another layout round differently.
+                state[f"basis{side}"] = torch.linalg.eigh(state[f"factor{side}"])[1].flip(1).contiguous()
 
     def update(self, weight: Tensor, gradient: Tensor, state: State, group: Group, t: int) -> None:
         beta1, beta2 = group["betas"]
@@ -112,6 +113,6 @@ class SOAP(WeightRule):
             if t % group["update_every"] == 0:
                 basis = state[f"basis{side}"]
                 order = (basis * (factor @ basis)).sum(0).argsort(descending=True)
-                state[f"basis{side}"] = torch.linalg.qr(factor @ basis[:, order])[0]
+                state[f"basis{side}"] = torch.linalg.qr(factor @ basis[:, order])[0].contiguous()
                 square = state["square"].reshape(matrix.shape).index_select(side, order)
                 state["square"] = square.reshape(gradient.shape)
