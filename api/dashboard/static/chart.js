@@ -13,6 +13,8 @@ const loadLibrary = () =>
 // Components that a new option replaces whole; zoom and brushes are not among them, so they survive live updates.
 const REPLACED = ["series", "xAxis", "yAxis", "parallelAxis"];
 
+const LONGEST_PAUSE = 1_500;
+
 export function readPalette() {
   const style = getComputedStyle(document.documentElement);
   const read = (name) => style.getPropertyValue(`--${name}`).trim();
@@ -78,12 +80,40 @@ export const axis = (palette, rest) => ({
   ...rest,
 });
 
-function drawn(chart, build) {
-  const palette = readPalette();
-  chart.setOption(
-    { animation: false, backgroundColor: "transparent", textStyle: { fontFamily: palette.font, color: palette.text }, ...build(palette) },
-    { replaceMerge: REPLACED, lazyUpdate: true },
-  );
+// A chart that draws itself for at most a tenth of the time: a large one follows a busy study more slowly, instead of taking a core.
+class PacedChart {
+  #timer = null;
+  #earliest = 0;
+
+  constructor(library, readBuild) {
+    this.library = library;
+    this.readBuild = readBuild;
+  }
+
+  redraw() {
+    if (this.#timer !== null) return;
+    const wait = this.#earliest - performance.now();
+    if (wait <= 0) this.#draw();
+    else this.#timer = setTimeout(() => this.#draw(), wait);
+  }
+
+  dispose() {
+    clearTimeout(this.#timer);
+    this.library.dispose();
+  }
+
+  #draw() {
+    this.#timer = null;
+    const started = performance.now();
+    const palette = readPalette();
+    const base = { animation: false, backgroundColor: "transparent", textStyle: { fontFamily: palette.font, color: palette.text } };
+    // Not lazily: between a lazy setOption and its frame, a pointer event meets axes that are half replaced.
+    this.library.setOption({ ...base, ...this.readBuild()(palette) }, { replaceMerge: REPLACED });
+    requestAnimationFrame(() => {
+      const now = performance.now();
+      this.#earliest = now + Math.min(LONGEST_PAUSE, 9 * (now - started));
+    });
+  }
 }
 
 function Canvas({ build, label, height, onPoint }) {
@@ -95,18 +125,18 @@ function Canvas({ build, label, height, onPoint }) {
   useEffect(() => {
     let gone = false;
     let observer;
-    const redraw = () => chart.current && drawn(chart.current, latest.current.build);
     const dark = matchMedia("(prefers-color-scheme: dark)");
     loadLibrary()
       .then((echarts) => {
         if (gone) return;
-        chart.current = echarts.init(box.current, null, { renderer: "canvas" });
-        chart.current.on("click", (event) => latest.current.onPoint?.(event));
-        observer = new ResizeObserver(() => chart.current.resize());
+        chart.current = new PacedChart(echarts.init(box.current, null, { renderer: "canvas" }), () => latest.current.build);
+        chart.current.library.on("click", (event) => latest.current.onPoint?.(event));
+        observer = new ResizeObserver(() => chart.current.library.resize());
         observer.observe(box.current);
-        redraw();
+        chart.current.redraw();
       })
       .catch(() => gone || fail(true));
+    const redraw = () => chart.current?.redraw();
     addEventListener("tuner:theme", redraw);
     dark.addEventListener("change", redraw);
     return () => {
@@ -118,9 +148,7 @@ function Canvas({ build, label, height, onPoint }) {
       chart.current = null;
     };
   }, []);
-  useEffect(() => {
-    if (chart.current) drawn(chart.current, build);
-  });
+  useEffect(() => chart.current?.redraw());
   if (failed) return html`<p class="chart-note">The charts did not load; the server may have a newer version. Reload the page.</p>`;
   return html`<div class="canvas" ref=${box} role="img" aria-label=${label} style=${{ height: `${height}px` }}></div>`;
 }
