@@ -49,7 +49,13 @@ ENTRIES: tuple[Entry[TrainerFacts], ...] = (
                 summary="epochs without a better val_loss after which training ends",
             ),
             integer("checkpoint_every", 5, 1, 1_000_000, summary="epochs between checkpoints"),
-            choice("precision", "float32", ["float32", "float64"], summary="of weights and arithmetic"),
+            choice(
+                "precision",
+                "float32",
+                ["float32", "float64", "bf16"],
+                summary="of weights and arithmetic; bf16 keeps weights in float32 and computes in bfloat16 where that is safe",
+            ),
+            switch("layer_gradients", False, summary="report the gradient norm of each weight matrix, as grad_norm.NAME"),
             switch(
                 "deterministic",
                 None,

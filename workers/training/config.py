@@ -42,6 +42,7 @@ class TrainerConfig:
     decay_biases_and_norms: bool
     early_stopping: int | None
     checkpoint_every: int
+    layer_gradients: bool
     precision: str
     deterministic: bool | None
     threads: int

@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +24,7 @@ from workers.training import (
     augmentations,
     checkpoint,
     datasets,
+    gradients,
     initializers,
     losses,
     metrics,
@@ -40,7 +41,8 @@ from workers.training.models.transformer import ViT
 from workers.training.regularizers import Penalty
 from workers.training.schedules import Schedule
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.float32}
+"""Of weights and data; bf16 computes in bfloat16 where that is safe (autocast)."""
 
 
 class Trial(Protocol):
@@ -54,6 +56,8 @@ class Trial(Protocol):
     def device(self) -> str: ...
     @property
     def resume_path(self) -> str | Path | None: ...
+    @property
+    def user_attrs(self) -> dict[str, Any]: ...
     def report(self, step: int, values: Mapping[str, float]) -> str: ...
     def save_checkpoint(self, state: dict[str, Any], step: int) -> None: ...
 
@@ -76,6 +80,7 @@ class Run:
     next_epoch: int = 0
     best_loss: float = math.inf
     stale_epochs: int = 0
+    flags: set[str] = field(default_factory=set)
 
     def state(self, epoch: int) -> dict[str, Any]:
         """What a later process needs to go on after `epoch`."""
@@ -87,6 +92,7 @@ class Run:
             "random": {"cpu": torch.get_rng_state()},
             "best_loss": self.best_loss,
             "stale_epochs": self.stale_epochs,
+            "flags": sorted(self.flags),
         }
         if self.device.type == "cuda":
             state["random"]["cuda"] = torch.cuda.get_rng_state(self.device)
@@ -100,7 +106,12 @@ class Run:
         if self.device.type == "cuda" and "cuda" in state["random"]:
             torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
         self.best_loss, self.stale_epochs = state["best_loss"], state["stale_epochs"]
+        self.flags = set(state["flags"])
         self.next_epoch = state["epoch"] + 1
+
+    def mixed(self) -> torch.autocast:
+        """The precision in which the model and its loss are computed."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
 
 
 def train(config: Mapping[str, Any], trial: Trial) -> dict[str, float]:
@@ -118,8 +129,11 @@ def train(config: Mapping[str, Any], trial: Trial) -> dict[str, float]:
             values = run_epoch(run, epoch)
             is_last = epoch + 1 == run.config.epochs or is_stale(run)
             if is_last and run.data.test is not None:
-                tested = metrics.evaluate(run.model, run.data, run.data.test, run.loss)
+                with run.mixed():
+                    tested = metrics.evaluate(run.model, run.data, run.data.test, run.loss)
                 values |= {f"test_{name}": value for name, value in tested.items()}
+            if run.flags:
+                trial.user_attrs["flags"] = sorted(run.flags)
             verdict = trial.report(epoch, values)
             if verdict in ("pause", "stop") or (epoch + 1) % run.config.checkpoint_every == 0:
                 trial.save_checkpoint(run.state(epoch), step=epoch)
@@ -189,7 +203,10 @@ def run_epoch(run: Run, epoch: int) -> dict[str, float]:
         raise TrainingFailed("nan", f"the training loss was {train_loss} in epoch {epoch}")
     if run.facts.train_eval:
         run.optimizer.eval()  # type: ignore[attr-defined]
-    held = metrics.evaluate(run.model, run.data, run.data.validation, run.loss)
+    layers = gradients.layer_norms(run.model)
+    run.flags.update(gradients.flags(layers))
+    with run.mixed():
+        held = metrics.evaluate(run.model, run.data, run.data.validation, run.loss)
     if not math.isfinite(held["loss"]):
         raise TrainingFailed("nan", f"the validation loss was {held['loss']} after epoch {epoch}")
     run.schedule.observe(held["loss"])
@@ -200,6 +217,7 @@ def run_epoch(run: Run, epoch: int) -> dict[str, float]:
         "train_loss": train_loss,
         "lr": lr,
         "grad_norm": float(norm_sum) / len(batches),
+        **({f"grad_norm.{name}": norm for name, norm in layers.items()} if config.layer_gradients else {}),
         "samples_per_second": count / max(seconds, 1e-9),
     }
 
@@ -213,7 +231,8 @@ def take_step(run: Run, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor
     first: list[Tensor] = []
 
     def objective() -> Tensor:
-        loss = run.loss(run.model(inputs), targets)
+        with run.mixed():
+            loss = run.loss(run.model(inputs), targets)
         if not first:
             first.append(loss.detach())
         if isinstance(run.model, ViT):
@@ -229,28 +248,14 @@ def take_step(run: Run, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor
 
     if run.facts.closure == "none":
         backward()
-        norm = clip(run)
+        norm = gradients.clip(run.model, norm=run.config.clip_norm, value=run.config.clip_value)
         run.optimizer.step()
     else:
         closure = backward if run.facts.closure == "backward" else objective
         run.optimizer.step(same_masks(run.device, closure))  # type: ignore[arg-type]  # torch's own take tensors
-        norm = gradient_norm(run)
+        norm = gradients.total_norm(run.model)
     run.schedule.step()
     return first[0], norm
-
-
-def clip(run: Run) -> Tensor:
-    """Clip the gradients as configured and return their norm before."""
-    norm = gradient_norm(run)
-    if run.config.clip_value is not None:
-        nn.utils.clip_grad_value_(run.model.parameters(), run.config.clip_value)
-    if run.config.clip_norm is not None:
-        nn.utils.clip_grad_norm_(run.model.parameters(), run.config.clip_norm)
-    return norm
-
-
-def gradient_norm(run: Run) -> Tensor:
-    return nn.utils.get_total_norm([p.grad for p in run.model.parameters() if p.grad is not None])
 
 
 def same_masks(device: torch.device, closure: Callable[[], Tensor]) -> Callable[[], Tensor]:

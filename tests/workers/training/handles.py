@@ -31,7 +31,7 @@ class RecordingTrial:
         self.verdicts = dict(verdicts or {})
         self.reports: list[tuple[int, dict[str, float]]] = []
         self.saved: list[int] = []
-        self.state: dict[str, Any] = {}
+        self.user_attrs: dict[str, Any] = {}
 
     def report(self, step: int, values: Mapping[str, float]) -> str:
         self.reports.append((step, {name: v for name, v in values.items() if name not in TIMED}))

@@ -13,6 +13,7 @@ import torch
 from tests.workers.training.handles import RecordingTrial
 from tuner import catalog
 from workers.training import loop, optimizers
+from workers.training.config import TrainerConfig
 from workers.training.failures import TrainingFailed, named
 
 DIGITS: dict[str, Any] = {
@@ -163,7 +164,7 @@ def test_the_test_part_is_reported_at_the_end_alone() -> None:
 
 
 def test_full_batch_optimizers_take_one_step_an_epoch() -> None:
-    run = loop.start(loop.TrainerConfig.parse(DIGITS, {"optimizer.name": "gd", "schedule.name": "step"}, 0), torch.device("cpu"))
+    run = loop.start(TrainerConfig.parse(DIGITS, {"optimizer.name": "gd", "schedule.name": "step"}, 0), torch.device("cpu"))
     loop.run_epoch(run, 0)
     assert run.schedule.num_steps == 1
 
@@ -172,7 +173,7 @@ def test_clipping_bounds_the_step() -> None:
     config = DIGITS | {"model": {"name": "mlp"}, "optimizer": {"name": "gd", "lr": 1.0}}
 
     def step_norm(**fields: Any) -> tuple[float, float]:
-        run = loop.start(loop.TrainerConfig.parse(config | fields, {}, 0), torch.device("cpu"))
+        run = loop.start(TrainerConfig.parse(config | fields, {}, 0), torch.device("cpu"))
         before = torch.cat([p.detach().flatten().clone() for p in run.model.parameters()])
         values = loop.run_epoch(run, 0)
         moved = torch.cat([p.detach().flatten() for p in run.model.parameters()]) - before
@@ -218,3 +219,35 @@ def test_reports_are_those_the_catalogue_promises(config: dict[str, Any]) -> Non
         for metric in catalog.entries("metrics")
         if data.task in metric.facts.tasks and (data.classes or 0) >= metric.facts.min_classes
     }
+
+
+def test_gradients_that_vanish_are_flagged_and_shown_layer_by_layer() -> None:
+    deep = {"name": "mlp", "hidden": [16], "depth": 12, "activation": "sigmoid"}
+    values, trial = train(DIGITS | {"model": deep, "epochs": 1, "layer_gradients": True})
+    assert trial.user_attrs["flags"] == ["vanishing"]
+    assert values["grad_norm.layers.1.weight"] < 1e-5 * values["grad_norm.layers.25.weight"]
+    _, healthy = train(DIGITS | {"epochs": 1})
+    assert healthy.user_attrs == {}
+
+
+def test_gradients_that_explode_are_flagged() -> None:
+    config = DIGITS | {"model": {"name": "mlp", "depth": 3, "activation": "identity"}, "epochs": 2}
+    _, trial = train(config, RecordingTrial({"optimizer.name": "sgd", "optimizer.lr": 0.01, "optimizer.momentum": 0.9}))
+    assert trial.user_attrs == {}
+    _, trial = train(
+        {"dataset": {"name": "diabetes"}, "model": {"name": "mlp", "depth": 3, "activation": "identity"}, "epochs": 1},
+        RecordingTrial({"optimizer.name": "adam", "optimizer.lr": 5.0}),
+    )
+    assert trial.user_attrs["flags"] == ["exploding"]
+
+
+@pytest.mark.parametrize("precision", ["bf16", "float64"])
+def test_precisions_compute_as_they_say_and_learn(precision: str) -> None:
+    config = DIGITS | {"model": {"name": "mlp", "hidden": [16]}, "epochs": 3}
+    _, trial = train(config | {"precision": precision})
+    assert trial.reports[-1][1]["train_loss"] < 0.7 * trial.reports[0][1]["train_loss"]
+    run = loop.start(TrainerConfig.parse(config | {"precision": precision}, {}, 0), torch.device("cpu"))
+    assert {p.dtype for p in run.model.parameters()} == {loop.DTYPES[precision]}
+    with run.mixed():
+        computed = run.model(run.data.train.inputs[:2]).dtype
+    assert computed == (torch.bfloat16 if precision == "bf16" else torch.float64)
