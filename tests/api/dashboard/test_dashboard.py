@@ -456,6 +456,19 @@ def test_hostile_texts_are_inert(visitor: Visitor, bench: Bench) -> None:
         assert page.evaluate("window.pwned") == [], path
 
 
+def test_violations_are_noticed(visitor: Visitor) -> None:
+    """The control of all other tests here: markup from text would be refused by the content policy and heard by the fixture."""
+    visitor.open("/login")
+    visitor.allowed = ("csp: ", "Content Security Policy", "net::ERR", "404")
+    visitor.page.evaluate(
+        "document.body.insertAdjacentHTML('beforeend', `<p style='color: red'>${'x'}</p><img src='/x' onerror='pwned.push(1)'>`)"
+    )
+    visitor.page.wait_for_function("document.images[0].complete")
+    directives = {complaint.split()[1] for complaint in visitor.complaints if complaint.startswith("csp: ")}
+    assert {"style-src-attr", "script-src-attr"} <= directives
+    assert visitor.page.evaluate("window.pwned") == []
+
+
 @pytest.mark.parametrize("visitor", [SMALL], indirect=True)
 def test_nothing_overflows_a_small_screen(visitor: Visitor, bench: Bench) -> None:
     study = bench.study("n" * 120)

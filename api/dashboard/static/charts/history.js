@@ -8,6 +8,7 @@ import { formatCount, formatNumber } from "../format.js";
 import { navigate, trialAddress } from "../router.js";
 
 const LARGE = 4000;
+const MIN_FOR_RANGE = 5; // with so many finished values, a running trial far from them waits outside instead of stretching the axis
 
 // Points [x, value, number] of trials in a state, in the order of x.
 export function points(trials, objective, state, by) {
@@ -40,6 +41,10 @@ export function outlierBound(values, maximize) {
   return spread > 0 && whole > 1.5 * spread ? bound : undefined;
 }
 
+function extent(found) {
+  return found.reduce(([low, high], [, value]) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
+}
+
 export function History({ feed, objective, study }) {
   const [by, setBy] = useState("trial");
   const [scale, setScale] = useState("linear");
@@ -58,10 +63,12 @@ export function History({ feed, objective, study }) {
   const clipped = !clipping ? [] : all.filter(([, value]) => (maximize ? value < bound : value > bound));
   const positive = all.every(([, value]) => value > 0);
   const now = Date.now();
+  const [low, high] = extent(all);
+  const isNear = (value) => all.length < MIN_FOR_RANGE || (value >= low - (high - low) / 4 && value <= high + (high - low) / 4);
   const running = [...trials.numbers()]
     .filter((number) => trials.states[number] === "RUNNING")
     .map((number) => [by === "time" ? now : number, curves.last(number, objective.name)?.[1], number])
-    .filter(([, value]) => Number.isFinite(value));
+    .filter(([, value]) => Number.isFinite(value) && isNear(value));
   const winner = best.at(-1);
   const summary = winner
     ? `Best ${formatNumber(winner[1])} at trial ${winner[2]}; ${formatCount(complete.length)} complete${pruned.length ? `, ${formatCount(pruned.length)} pruned` : ""}` +
