@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 from tests.api.conftest import Server
 from tuner.wire import Scope
@@ -22,6 +23,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+HOSTILE = "<img src=x onerror=pwned.push(1)>"
 REPORT_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", (event) => console.error(`csp: ${event.violatedDirective} ${event.blockedURI}`));
 window.pwned = [];
@@ -135,3 +137,22 @@ class Bench:
 @pytest.fixture
 def bench(http: httpx.Client) -> Bench:
     return Bench(http)
+
+
+def stat(page: Page, label: str) -> Locator:
+    return page.locator(".stat", has=page.get_by_text(re.compile(f"^{re.escape(label)}"), exact=False)).first
+
+
+def wait_for_live(page: Page) -> None:
+    expect(page.locator(".connection")).to_have_attribute("data-state", "live")
+
+
+def has_drawn(page: Page, figure: str) -> bool:
+    """Whether the canvas of a chart has pixels that are not transparent."""
+    return bool(
+        page.locator("figure", has_text=figure)
+        .locator("canvas")
+        .first.evaluate(
+            "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some((byte) => byte !== 0)"
+        )
+    )

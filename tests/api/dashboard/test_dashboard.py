@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import re
-from typing import Any
-
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from tests.api.conftest import Server
-from tests.api.dashboard.conftest import Bench, Visitor
+from tests.api.dashboard.conftest import HOSTILE, Bench, Visitor, has_drawn, stat, wait_for_live
 from tuner.wire import Scope
 
 pytestmark = pytest.mark.browser
 
 SMALL = {"viewport": {"width": 390, "height": 844}}
 DARK = {"color_scheme": "dark"}
-HOSTILE = "<img src=x onerror=pwned.push(1)>"
-
-
-def stat(page: Page, label: str) -> Any:
-    return page.locator(".stat", has=page.get_by_text(re.compile(f"^{re.escape(label)}"), exact=False)).first
-
-
-def wait_for_live(page: Page) -> None:
-    expect(page.locator(".connection")).to_have_attribute("data-state", "live")
-
-
-def has_drawn(page: Page, figure: str) -> bool:
-    """Whether the canvas of a chart has pixels that are not transparent."""
-    return bool(
-        page.locator("figure", has_text=figure)
-        .locator("canvas")
-        .first.evaluate(
-            "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some((byte) => byte !== 0)"
-        )
-    )
 
 
 # --- logging in ------------------------------------------------------------------------------------------------------------
@@ -271,101 +247,6 @@ def test_several_objectives(visitor: Visitor, bench: Bench) -> None:
     assert has_drawn(page, "Pareto front")
 
 
-# --- its trials ------------------------------------------------------------------------------------------------------------
-
-
-def test_trials_are_sorted_filtered_and_opened(visitor: Visitor, bench: Bench) -> None:
-    study = bench.study()
-    for number in range(120):
-        state = "FAIL" if number % 10 == 9 else "COMPLETE"
-        bench.add(study, {"accuracy": (number * 37 % 101) / 101} if state == "COMPLETE" else None, state, number)
-    visitor.log_in(f"/studies/{study}?tab=trials")
-    page = visitor.page
-    grid = page.get_by_role("grid", name="Trials")
-    rows = grid.get_by_role("row")
-    expect(grid).to_have_attribute("aria-rowcount", "121")
-    expect(rows.nth(1)).to_contain_text("119")
-    assert rows.count() < 60, "only the rows in sight are in the document"
-    grid.get_by_role("button", name=re.compile("^accuracy")).click()
-    best = max((number for number in range(120) if number % 10 != 9), key=lambda number: number * 37 % 101)
-    expect(rows.nth(1).get_by_role("gridcell").first).to_have_text(str(best))
-    page.get_by_role("button", name=re.compile("^Failed")).click()
-    expect(page.get_by_text("12 shown")).to_be_visible()
-    assert "state=FAIL" in page.url
-    page.reload()
-    expect(page.get_by_text("12 shown")).to_be_visible()
-    expect(rows.nth(1)).to_contain_text("Failed")
-
-    grid.focus()
-    page.keyboard.press("j")
-    page.keyboard.press("ArrowDown")
-    second = rows.nth(2).get_by_role("gridcell").first.text_content()
-    page.keyboard.press("Enter")
-    page.wait_for_url(f"**/studies/{study}/trials/{second}")
-    page.go_back()
-    expect(page.get_by_text("12 shown")).to_be_visible()
-
-
-def test_trial_shows_attempts_logs_and_reports(visitor: Visitor, bench: Bench) -> None:
-    study = bench.study()
-    bench.add(study, {"accuracy": 0.99}, number=2)
-    lease = bench.lease(study, number=1, worker="node-7")
-    bench.report(lease, 0, 0.25)
-    lines = [{"stream": "stdout", "text": f"line {number}"} for number in range(30)] + [{"stream": "stderr", "text": HOSTILE}]
-    bench.http.post(f"/v1/leases/{lease['id']}/logs", json={"lines": lines}).raise_for_status()
-    visitor.log_in(f"/studies/{study}/trials/1")
-    page = visitor.page
-    expect(page.get_by_role("log")).to_contain_text("line 29")
-    expect(page.get_by_role("log").locator("[data-stream=stderr]")).to_have_text(HOSTILE)
-    attempts = page.locator("section", has=page.get_by_role("heading", name="Attempts"))
-    expect(attempts.get_by_role("row").nth(1)).to_contain_text("node-7")
-    expect(attempts.get_by_role("row").nth(1)).to_contain_text("running")
-    expect(stat(page, "accuracy")).to_contain_text("latest 0.25 at step 0")
-    parameters = page.locator("section", has=page.get_by_role("heading", name="Parameters"))
-    expect(parameters.get_by_role("row").filter(has_text="optimizer")).to_contain_text("sgd")
-    wait_for_live(page)
-    bench.report(lease, 1, 0.5)
-    expect(stat(page, "accuracy")).to_contain_text("latest 0.5 at step 1")
-    bench.http.post(
-        f"/v1/leases/{lease['id']}/logs", json={"lines": [{"stream": "stdout", "text": "the last line"}]}
-    ).raise_for_status()
-    expect(page.get_by_role("log")).to_contain_text("the last line")
-    bench.tell(lease, None, reason="oom_cuda", error="CUDA out of memory")
-    expect(page.get_by_role("heading", name="Why it failed")).to_be_visible()
-    expect(page.locator(".page-head .state")).to_contain_text("oom cuda")
-    expect(attempts.get_by_role("row").nth(1)).to_contain_text("oom cuda")
-    page.get_by_role("button", name="Run again").click()
-    page.wait_for_url(f"**/studies/{study}/trials/2")
-    expect(page.locator(".page-head .state")).to_contain_text("Waiting")
-    page.keyboard.press("[")
-    page.wait_for_url(f"**/studies/{study}/trials/1")
-    expect(page.get_by_role("heading", name="Trial 1")).to_be_visible()
-    page.keyboard.press("]")
-    page.wait_for_url(f"**/studies/{study}/trials/2")
-    page.get_by_role("button", name="Cancel trial").click()
-    page.get_by_role("dialog").get_by_role("button", name="Cancel the trial").click()
-    expect(page.locator(".page-head .state")).to_contain_text("Failed")
-
-
-# --- workers ---------------------------------------------------------------------------------------------------------------
-
-
-def test_workers(visitor: Visitor, bench: Bench) -> None:
-    visitor.log_in("/workers")
-    page = visitor.page
-    expect(page.get_by_text("tuner worker --server")).to_be_visible()
-    body = {"name": "node-1", "host": "rack", "slots": 4, "gpus": ["H100", "H100"], "cpus": 8, "memory": 64_000_000_000}
-    bench.http.post("/v1/workers", json=body).raise_for_status()
-    row = page.get_by_role("row").filter(has_text="node-1")
-    expect(row).to_contain_text("2 × H100")
-    expect(row).to_contain_text("Idle")
-    lease = bench.lease(bench.study(), worker="node-1")
-    expect(row).to_contain_text("1 / 4")
-    expect(row).to_contain_text("Working")
-    bench.tell(lease, 0.5)
-    expect(row).to_contain_text("0 / 4")
-
-
 # --- the server goes, texts are hostile, screens are small -----------------------------------------------------------------
 
 
@@ -506,51 +387,3 @@ def test_theme_is_kept(visitor: Visitor, bench: Bench) -> None:
     page.reload()
     assert page.evaluate(background) == dark
     assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
-
-
-def test_ten_thousand_trials(visitor: Visitor, bench: Bench, server: Server) -> None:
-    """The table is usable within 1.5 s of the address, sorting answers within 200 ms, and the document stays small."""
-    study = bench.study(limits={"max_trials": None})
-    _insert_trials(server, study, 10_000)
-    visitor.log_in("/workers")
-    page = visitor.page
-    page.get_by_text("No workers yet").wait_for()
-    visitor.open(f"/studies/{study}?tab=trials")
-    page.locator(".grid .row").first.wait_for()
-    ready = page.evaluate("performance.now()")
-    sort = """async () => {
-        const started = performance.now();
-        document.querySelectorAll(".grid-head .sort")[2].click();
-        await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
-        return performance.now() - started;
-    }"""
-    sorting = sorted(page.evaluate(sort) for _ in range(5))[2]
-    nodes = page.evaluate("document.querySelectorAll('*').length")
-    sizes = json.dumps({"ready_ms": ready, "sorting_ms": sorting, "nodes": nodes})
-    assert ready < 3_000, sizes  # the budget is 1,500 on a quiet machine; this one runs other tests too
-    assert sorting < 400, sizes
-    assert nodes < 3_000, sizes
-    expect(page.get_by_role("grid")).to_have_attribute("aria-rowcount", "10001")
-
-
-def _insert_trials(server: Server, study: int, count: int) -> None:
-    from sqlalchemy import text
-
-    params = """json_build_object('lr', power(10, -(n % 50) / 10.0), 'optimizer', CASE n % 2 WHEN 0 THEN 'sgd' ELSE 'adam' END)::text"""
-    with server.database.begin() as connection:
-        columns = set(
-            connection.execute(text("SELECT column_name FROM information_schema.columns WHERE table_name = 'trials'")).scalars()
-        )
-        assert {"study_id", "number", "state", "params", "objective_values", "value"} <= columns
-        connection.execute(
-            text(
-                f"""
-                INSERT INTO trials (project, study_id, number, state, params, objective_values, value, started_at, finished_at)
-                SELECT 'default', :study, n, 'COMPLETE', {params}, json_build_array(sin(n)::float)::text, sin(n),
-                    clock_timestamp() - interval '2 s', clock_timestamp()
-                FROM generate_series(0, :count - 1) n
-                """
-            ),
-            {"study": study, "count": count},
-        )
-        connection.execute(text("UPDATE studies SET next_number = :count WHERE id = :study"), {"study": study, "count": count})
