@@ -286,6 +286,7 @@ _REAP = """
         RETURNING x.trial_id, x.epoch, x.worker, x.gpus, extract(epoch FROM x.expires_at - x.started_at)::float AS seconds
     ), o AS (
         SELECT t.id, a.epoch, a.worker, a.gpus * a.seconds AS gpu_seconds, CASE
+            WHEN t.verdict = 'stop' AND t.reason = 'timeout' THEN 'timeout'
             WHEN t.verdict = 'stop' OR s.state IN ('COMPLETE', 'STOPPED', 'FAIL') THEN 'cancelled'
             WHEN t.attempts >= coalesce((s.limits->>'max_attempts')::int, 3) THEN 'lost' END AS ended
         FROM a JOIN trials t ON t.id = a.trial_id JOIN studies s ON s.id = t.study_id
@@ -397,8 +398,12 @@ def _outcome(connection: Connection, row: Row[Any], body: Tell, facts: StudyFact
     if body.state == "COMPLETE":
         return _complete(body, facts)
     if body.state == "WAITING":
-        if row.verdict == "stop":
-            return {"state": TrialState.FAIL, "reason": Reason.CANCELLED}
+        # Read under the trial's lock: a cancellation that commits while this tell runs must not be undone by it.
+        verdict, why = connection.execute(
+            select(trials.c.verdict, trials.c.reason).where(trials.c.id == row.trial_id).with_for_update(key_share=True)
+        ).one()
+        if verdict == "stop":
+            return {"state": TrialState.FAIL, "reason": _stopped(why)}
         reason = body.reason if body.reason in _INFRASTRUCTURE else Reason.PREEMPTED
         return {"state": TrialState.WAITING, "reason": reason}
     if body.state == "PRUNED":
@@ -409,8 +414,14 @@ def _outcome(connection: Connection, row: Row[Any], body: Tell, facts: StudyFact
             "error": body.error,
             "objective_values": None if values is None else json.dumps(values),
         }
-    reason = body.reason or (Reason.CANCELLED if row.verdict == "stop" else Reason.EXCEPTION)
-    return {"state": TrialState.FAIL, "reason": reason, "error": body.error}
+    if row.verdict == "stop" and body.reason in (None, Reason.CANCELLED):
+        return {"state": TrialState.FAIL, "reason": _stopped(row.reason), "error": body.error}
+    return {"state": TrialState.FAIL, "reason": body.reason or Reason.EXCEPTION, "error": body.error}
+
+
+def _stopped(reason: str | None) -> Reason:
+    """Why a trial was told to stop: its time was up, or it was cancelled."""
+    return Reason.TIMEOUT if reason == Reason.TIMEOUT else Reason.CANCELLED
 
 
 def _complete(body: Tell, facts: StudyFacts) -> dict[str, Any]:
