@@ -54,11 +54,8 @@ class ArtifactStore:
             with database.begin() as connection:
                 row = leases.pass_fence(connection, project, lease_id)
                 # The same step again in the same attempt: the later one counts.
-                connection.execute(
-                    checkpoints.delete().where(
-                        checkpoints.c.trial_id == row.trial_id, checkpoints.c.step == step, checkpoints.c.epoch == row.epoch
-                    )
-                )
+                same = (checkpoints.c.trial_id == row.trial_id, checkpoints.c.step == step, checkpoints.c.epoch == row.epoch)
+                dropped = list(connection.execute(checkpoints.delete().where(*same).returning(checkpoints.c.id)).scalars())
                 stored = connection.execute(
                     insert(checkpoints)
                     .values(
@@ -72,10 +69,13 @@ class ArtifactStore:
                     )
                     .returning(checkpoints)
                 ).one()
-                connection.execute(_RETAIN, {"trial": row.trial_id, "kept": KEPT})
+                dropped += connection.execute(_RETAIN, {"trial": row.trial_id, "kept": KEPT}).scalars()
         except BaseException:
             path.unlink(missing_ok=True)
             raise
+        # Now, not at the next sweep: an hour of a large model's checkpoints fills a disk. A crash before this leaves them to the sweep.
+        for old in dropped:
+            self._path(old).unlink(missing_ok=True)
         return Checkpoint.model_validate(dict(stored._mapping))
 
     def open_latest(self, database: Database, project: str, trial_id: int) -> tuple[Checkpoint, Path]:
@@ -152,6 +152,6 @@ _RETAIN = text(
     """
     DELETE FROM checkpoints WHERE id IN (
         SELECT id FROM checkpoints WHERE trial_id = :trial ORDER BY step DESC, epoch DESC OFFSET :kept
-    )
+    ) RETURNING id
     """
 )

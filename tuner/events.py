@@ -87,6 +87,7 @@ class Listener:
         while not self._stop.is_set():
             for notification in connection.notifies(timeout=STOP_INTERVAL):
                 kind, _, study = notification.payload.partition(" ")
-                self._callback(kind, int(study))
+                if study.isascii() and study.isdigit() and len(study) < 20:  # anybody who may connect can notify anything
+                    self._callback(kind, int(study))
                 if self._stop.is_set():
                     return

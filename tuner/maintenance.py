@@ -27,6 +27,7 @@ def run_once(database: Database, settings: Settings) -> int:
     while batch := leases.reap(database, backoff=settings.retry_backoff):
         reaped += batch
     stop_overdue(database)
+    settle_stragglers(database)
     with database.read() as connection:
         live = connection.execute(
             select(study_table.c.id).where(
@@ -56,6 +57,39 @@ def stop_overdue(database: Database) -> None:
                 """
             )
         )
+
+
+def settle_stragglers(database: Database) -> None:
+    """Bring to rest what a pause or the end of a study missed, because it was being leased, handed back or reaped in that very moment.
+
+    Leasing locks trials but not their study, which the search writes at the same time; so this has to look again afterwards.
+    """
+    with database.begin() as connection:
+        for statement in _STRAGGLERS:
+            connection.execute(statement)
+
+
+_STRAGGLERS = (
+    text(
+        """
+        UPDATE trials t SET verdict = 'pause' FROM studies s
+        WHERE s.id = t.study_id AND s.state = 'PAUSED' AND s.spec IS NOT NULL AND t.state = 'RUNNING' AND t.verdict = 'continue'
+        """
+    ),
+    text(
+        """
+        UPDATE trials t SET verdict = 'stop', reason = 'cancelled' FROM studies s
+        WHERE s.id = t.study_id AND s.state IN ('COMPLETE', 'STOPPED', 'FAIL') AND s.spec IS NOT NULL
+            AND t.state = 'RUNNING' AND t.verdict <> 'stop'
+        """
+    ),
+    text(
+        """
+        UPDATE trials t SET state = 'FAIL', reason = 'cancelled', finished_at = clock_timestamp() FROM studies s
+        WHERE s.id = t.study_id AND s.state IN ('COMPLETE', 'STOPPED', 'FAIL') AND s.spec IS NOT NULL AND t.state = 'WAITING'
+        """
+    ),
+)
 
 
 def expire(database: Database, store: ArtifactStore) -> None:

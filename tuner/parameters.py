@@ -224,6 +224,8 @@ def near(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if close:
         return f"did you mean {' or '.join(close)}?"
+    if not names:
+        return "there is no other"
     return f"allowed are {', '.join(names if len(names) <= 30 else [*names[:30], '...'])}"
 
 

@@ -259,12 +259,14 @@ class Limits(Model):
         default=None, ge=0, le=10**9, description="an integer from 0 to 1000000000, or null for no limit"
     )
     max_attempts: Whole = Field(default=3, ge=1, le=1000, description="an integer from 1 to 1000")
-    timeout: Number | None = Field(default=None, gt=0, le=1e9, description="a number of seconds above 0, or null for no limit")
+    timeout: Number | None = Field(
+        default=None, gt=0, le=1e9, description="a number of seconds above 0 and at most 1e9, or null for no limit"
+    )
     trial_timeout: Number | None = Field(
-        default=None, gt=0, le=1e9, description="a number of seconds above 0, or null for no limit"
+        default=None, gt=0, le=1e9, description="a number of seconds above 0 and at most 1e9, or null for no limit"
     )
     max_gpu_seconds: Number | None = Field(
-        default=None, gt=0, le=1e15, description="a number of seconds above 0, or null for no limit"
+        default=None, gt=0, le=1e15, description="a number of seconds above 0 and at most 1e15, or null for no limit"
     )
     target: Number | None = Field(default=None, description="a finite number, or null for none")
 

@@ -234,22 +234,27 @@ def columns(database: Database, project: str, study: str | int, since: int = 0) 
 
 
 def changes(database: Database, project: str, study: str | int, since: int, max_trials: int = 500) -> Change:
-    """What changed since a revision: the study's summary, trials, new reports. With more than `max_trials`, none and `more`."""
+    """What changed since a revision: the study's summary, trials, new reports.
+
+    With more than `max_trials`, or 20 times as many reports, none of either and `more`: read it anew.
+    """
     with database.begin() as connection:
         row = find(connection, project, study)
         revision = _horizon(connection)
         query = select(trial_table, _LAST_STEP).where(trial_table.c.study_id == row.id, trial_table.c.revision >= since)
         found = connection.execute(query.order_by(trial_table.c.number).limit(max_trials + 1)).all()
         more = len(found) > max_trials
+        num_reports = 20 * max_trials
         new_reports = (
-            [] if more else connection.execute(_NEW_REPORTS, {"study": row.id, "since": since, "limit": 20 * max_trials}).all()
+            [] if more else connection.execute(_NEW_REPORTS, {"study": row.id, "since": since, "limit": num_reports + 1}).all()
         )
+        more |= len(new_reports) > num_reports
         summary = rows.study(connection, row)
     names = _objectives(row)
     return Change(
         study=summary,
         trials=[] if more else [rows.trial(trial, row.name, names) for trial in found],
-        reports=_by_trial(new_reports),
+        reports=[] if more else _by_trial(new_reports),
         revision=revision,
         more=more,
     )

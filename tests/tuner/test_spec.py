@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna import pruners, samplers
 
+from tests.tuner.specs import external
 from tuner.errors import InvalidSpec
 from tuner.spec import Direction, Executor, Limits, PrunerSpec, SamplerSpec, StudySpec
 from tuner.spec_errors import MAX_ERRORS
@@ -568,3 +569,17 @@ def test_every_strategy_of_optuna_is_held_against_it() -> None:
     own = {"auto", "none", "grid", "brute_force"}
     assert set(OPTUNA) | own == set(SAMPLERS) | set(PRUNERS)
     assert not any(strategy.options for name, strategy in (SAMPLERS | PRUNERS).items() if name in own)
+
+
+@pytest.mark.parametrize(
+    "changes, sentence",
+    [
+        ({"limits": {"timeout": 1e12}}, "at most 1e9"),
+        ({"limits": {"trial_timeout": 1e12}}, "at most 1e9"),
+        ({"limits": {"max_gpu_seconds": 1e18}}, "at most 1e15"),
+        ({"space": {"x": {"type": "float", "low": 0, "high": 1, "when": {"y": [1]}}}}, "there is no other$"),
+    ],
+)
+def test_a_refusal_names_what_is_allowed(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InvalidSpec, match=sentence):
+        external(**changes)

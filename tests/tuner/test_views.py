@@ -122,6 +122,17 @@ def test_too_many_changes_are_said(database: Database, study: str) -> None:
     assert (change.more, change.trials) == (True, [])
 
 
+def test_too_many_reports_are_said(database: Database) -> None:
+    studies.create(database, "default", external())
+    trials.create(database, "default", "s", TrialCreate(params={"x": 0.5}))
+    (lease,) = leases.take(database, "default", AskRequest(wait=0), study="s")
+    reports.append(database, "default", lease.id, [Report(step=step, values={"score": 1.0}) for step in range(21)])
+    change = views.changes(database, "default", "s", 0, max_trials=1)
+    assert (change.more, change.trials, change.reports) == (True, [], [])
+    leases.tell(database, "default", lease.id, Tell(state="COMPLETE", values={"score": 1.0}))
+    assert not views.changes(database, "default", "s", change.revision, max_trials=1).more
+
+
 def test_nothing_is_missed_while_others_write(database: Database) -> None:
     """A reader follows revisions while 8 writers commit in any order: in the end it has seen every trial in its last state."""
     studies.create(database, "default", external(limits={"max_trials": 1000}))

@@ -24,6 +24,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tuner.db.notifier import Notifier
 from tuner.errors import DatabaseUnavailable, InvalidValue, StorageFull
@@ -288,5 +289,5 @@ def _translated() -> Iterator[None]:
             lines = str(cause).strip().splitlines() or [type(cause).__name__]
             raise DatabaseUnavailable(f"the database does not answer: {lines[0]}") from error
         raise
-    except TimeoutError as error:
+    except PoolTimeout as error:
         raise DatabaseUnavailable("the database is busy: no free connection") from error

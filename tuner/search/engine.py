@@ -244,8 +244,9 @@ class Engine:
             owned.failures += 1
             owned.failed = True
             _log.exception("the search of study %s failed", study_id)
-            self._record_error(study_id, error, owned.failures)
+            # First of all: whatever goes wrong below, the study is looked at again.
             owned.due = monotonic() + min(MAX_BACKOFF, 2.0 ** (owned.failures - 1))
+            self._record_error(study_id, error, owned.failures)
         finally:
             owned.looking = False
 
@@ -258,7 +259,7 @@ class Engine:
 
     def _record_error(self, study_id: int, error: Exception, failures: int) -> None:
         """Tell people, the first time and then each time the pause has doubled."""
-        message = f"{type(error).__name__}: {error}"
+        message = f"{type(error).__name__}: {error}".replace("\x00", "")[:2000]
         try:
             with self._database.begin() as connection:
                 row = connection.execute(_ATTRS, {"study": study_id}).one_or_none()

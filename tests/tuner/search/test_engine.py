@@ -205,6 +205,21 @@ def test_bad_study_does_not_stop_the_others(database: Database, engine: Engine, 
     assert ERROR_KEY in attrs
 
 
+def test_an_error_that_cannot_be_stored_is_stored_without_what_cannot(
+    database: Database, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(*args: Any) -> None:
+        raise ValueError("a\x00b" + "c" * 10_000)
+
+    desk = Desk(database, MIXED, sampler={"name": "random"})
+    monkeypatch.setattr("optuna.samplers.RandomSampler.sample_independent", explode)
+    desk.demand()
+    engine.step()
+    (found,) = [event for event in events.list_(database, "default", desk.study.id) if event.kind == "search_failed"]
+    assert found.data["error"].startswith("ValueError: abccc")
+    assert len(found.data["error"]) == 2000
+
+
 def _explode(*args: Any) -> None:
     raise ArithmeticError("the matrix is not positive definite")
 
