@@ -178,10 +178,11 @@ class BFGS(VectorRule):
         if inverse is None:
             inverse = torch.eye(len(s), dtype=s.dtype, device=s.device) * (curvature / (y @ y))
         seen = inverse @ y
-        # The product above, multiplied out: two outer products instead of two of matrices.
-        inverse = inverse + torch.outer(s, s) * ((curvature + y @ seen) / curvature**2)
-        mixed = torch.outer(seen, s)
-        state["inverse_hessian"] = inverse - (mixed + mixed.T) / curvature
+        # The product above, multiplied out and in place: three outer products instead of two products of matrices.
+        scale = float(curvature)
+        inverse.addr_(s, s, alpha=(scale + float(y @ seen)) / scale**2)
+        inverse.addr_(seen, s, alpha=-1 / scale).addr_(s, seen, alpha=-1 / scale)
+        state["inverse_hessian"] = inverse
 
 
 def flatten(tensors: Sequence[Tensor]) -> Tensor:
