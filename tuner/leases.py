@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -19,7 +20,7 @@ from sqlalchemy import Connection, Row, delete, select, text
 from tuner import events, intermediate, rows, studies
 from tuner.db.postgres import Database
 from tuner.db.tables import attempts, demands, trials
-from tuner.errors import Conflict, LeaseLost, StudyNotRunning, TrialFinished
+from tuner.errors import LeaseLost, StudyNotRunning, TrialFinished
 from tuner.studies import StudyFacts
 from tuner.wire import (
     AskRequest,
@@ -49,23 +50,33 @@ def take(
     *,
     study: str | int | None = None,
     request_key: str | None = None,
+    is_repeated: bool = True,
     ttl: float = DEFAULT_TTL,
 ) -> list[Lease]:
     """Lease up to `request.count` WAITING trials: of one study, or of any that the request's resources and executors fit.
 
     Enqueued trials first, then the lowest number; of several studies the one with the fewest running trials. The same `request_key` again
-    returns the leases it got before, as far as they are still open. Empty when nothing waits. StudyNotRunning when the one study asked
+    returns the leases it got before, as far as they are still open; `is_repeated` false: it is known to be new. Empty when nothing waits. StudyNotRunning when the one study asked
     for has ended.
     """
     ttl = request.ttl or ttl
+    if request_key is not None:
+        request_key = f"{project}:{request_key}"
+    if isinstance(study, int) and (request_key is None or not is_repeated):
+        # The usual case in one statement. When it finds nothing, what follows says why.
+        leases = _take_at_once(database, project, request, study, request_key, ttl)
+        if leases:
+            database.wake("result", study)
+            return leases
     with database.begin() as connection:
-        if request_key is not None:
-            request_key = f"{project}:{request_key}"
+        if request_key is not None and is_repeated:
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 1))"), {"key": request_key})
             found = connection.execute(_REPEATED, {"key": request_key}).all()
             if found:
-                return [_lease(studies.get_facts(database, connection, row.study_id), row, row.limits) for row in found if row.open]
-        leases: list[Lease] = []
+                return [
+                    _lease(studies.get_facts(database, connection, row.study_id), row, row.limits) for row in found if row.open
+                ]
+        leases = []
         for row in _eligible(connection, project, request, study):
             count = request.count - len(leases)
             parameters = {
@@ -73,7 +84,6 @@ def take(
                 "project": project,
                 "count": count,
                 "worker": request.worker,
-                "gpus": row.gpus,
                 "ttl": ttl,
                 "key": request_key,
                 "running": row.state == StudyState.RUNNING,
@@ -82,12 +92,29 @@ def take(
                 parameters["count"] = min(count, _free_places(connection, row.id))
             if parameters["count"] > 0:
                 facts = studies.get_facts(database, connection, row.id)
-                leases += [_lease(facts, taken, row.limits) for taken in connection.execute(_TAKE, parameters)]
+                leases += [_lease(facts, taken, taken.limits) for taken in connection.execute(_TAKE, parameters)]
             if len(leases) == request.count:
                 break
     for study_id in {lease.trial.study_id for lease in leases}:
         database.wake("result", study_id)
     return leases
+
+
+def _take_at_once(
+    database: Database, project: str, request: LeaseRequest | AskRequest, study: int, request_key: str | None, ttl: float
+) -> list[Lease]:
+    """Leases of a running study without a limit of concurrency, which would have to be counted under a lock."""
+    parameters = {
+        "study": study,
+        "project": project,
+        "count": request.count,
+        "worker": request.worker,
+        "ttl": ttl,
+        "key": request_key,
+    }
+    with database.read() as connection:
+        found = connection.execute(_TAKE_AT_ONCE, parameters).all()
+        return [_lease(studies.get_facts(database, connection, study), row, row.limits) for row in found]
 
 
 def register_demand(
@@ -128,7 +155,7 @@ def withdraw_demand(database: Database, demand: UUID) -> None:
 
 def renew(database: Database, project: str, lease_id: str) -> VerdictAnswer:
     """Extend a lease by its time to live. LeaseLost once the trial has been handed on."""
-    with database.begin() as connection:
+    with database.read() as connection:  # one statement, one transaction
         row = pass_fence(connection, project, lease_id)
         return VerdictAnswer(verdict=row.verdict, expires_at=row.expires_at)
 
@@ -138,51 +165,53 @@ def pass_fence(connection: Connection, project: str, lease_id: str) -> Row[Any]:
 
     The row: trial_id, study_id, number, epoch, verdict, judged_step, expires_at.
     """
-    row = connection.execute(text(_RENEW.format(fence=FENCE)), {"lease": _uuid(lease_id), "project": project}).one_or_none()
+    row = connection.execute(text(renewal()), {"lease": parse_id(lease_id), "project": project}).one_or_none()
     if row is None:
-        raise _lost(lease_id)
+        raise lost(lease_id)
     return row
 
 
-def tell(database: Database, project: str, lease_id: str, body: Tell) -> Trial:
+def renewal() -> str:
+    """The statement of `pass_fence`, for use as a part of a larger one."""
+    return _RENEW.format(fence=FENCE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """The trial as a tell left it; `repeated`: the tell had been accepted before."""
+
+    trial: Trial
+    repeated: bool = False
+
+
+def tell(database: Database, project: str, lease_id: str, body: Tell) -> Told:
     """End a lease with the trial's outcome. The same tell again gives the same answer; another one: TrialFinished or LeaseLost.
 
     COMPLETE with an objective missing or NaN is a failed trial (reason missing_objective, nan), not an error of the request. WAITING
     hands the trial back (reason preempted or paused), which does not count as an attempt; a cancelled trial then FAILs as cancelled.
     """
     digest = hashlib.sha256(body.model_dump_json(exclude={"lease_next"}).encode()).digest()
-    with database.begin() as connection:
-        row = connection.execute(text(_CLOSE.format(fence=FENCE)), {"lease": _uuid(lease_id), "project": project}).one_or_none()
+    parameters = {
+        "lease": parse_id(lease_id),
+        "project": project,
+        "digest": digest,
+        "user_attrs": json.dumps(body.user_attrs) if body.user_attrs else None,
+        **intermediate.parameters(body.reports),
+    }
+    with database.read() as connection:  # one statement, one transaction
+        study_id = connection.execute(_STUDY_OF, {"lease": parameters["lease"], "project": project}).scalar_one_or_none()
+        if study_id is None:
+            raise lost(lease_id)
+        facts = studies.get_facts(database, connection, study_id)
+        row = connection.execute(
+            text(_TELL.format(fence=FENCE, stopped=_STOPPED, goes_on=_GOES_ON)), parameters | _outcome(body, facts)
+        ).one_or_none()
         if row is None:
-            return _repeated_tell(database, connection, project, lease_id, digest)
-        facts = studies.get_facts(database, connection, row.study_id)
-        if body.reports:
-            intermediate.store(connection, row.study_id, row.trial_id, row.epoch, body.reports)
-        outcome = _outcome(connection, row, body, facts)
-        if body.user_attrs:
-            # Optuna's NaN tokens in what is there already must survive, so this merges parsed JSON, not jsonb.
-            outcome["user_attrs"] = json.dumps(json.loads(row.user_attrs) | body.user_attrs)
-        parameters = {
-            "trial": row.trial_id,
-            "lease": _uuid(lease_id),
-            "digest": digest,
-            "gpu_seconds": row.seconds * row.gpus,
-            "refund": 1 if outcome["state"] == TrialState.WAITING else 0,
-            "error": None,
-            "objective_values": None,
-            "value": None,
-            "user_attrs": None,
-            **outcome,
-        }
-        trial = connection.execute(_END, parameters).one()
-        if outcome["state"] == TrialState.WAITING:
-            events.record(
-                connection, project, row.study_id, "handed_back", row.number, reason=outcome["reason"], worker=row.worker
-            )
-    database.wake("result", row.study_id)
-    if outcome["state"] == TrialState.WAITING:
-        database.wake("trials", row.study_id)
-    return rows.trial(trial, facts.name, facts.objectives)
+            return Told(trial=_repeated_tell(connection, facts, lease_id, digest), repeated=True)
+    database.wake("result", study_id)
+    if row.state == TrialState.WAITING:
+        database.wake("trials", study_id)
+    return Told(trial=rows.trial(row, facts.name, facts.objectives))
 
 
 def reap(database: Database, *, backoff: float = 1.0, limit: int = 100) -> int:
@@ -203,13 +232,13 @@ def reap(database: Database, *, backoff: float = 1.0, limit: int = 100) -> int:
     return len(reaped)
 
 
-_TAKE = text(
-    """
-    WITH c AS MATERIALIZED (
+_CANDIDATES = """
         SELECT t.id FROM trials t
         WHERE t.study_id = :study AND t.state = 'WAITING' AND (:running OR t.epoch > 0)
             AND (t.not_before IS NULL OR t.not_before <= clock_timestamp())
         ORDER BY t.priority DESC, t.number LIMIT :count FOR UPDATE OF t SKIP LOCKED
+"""
+_LEASE = """
     ), u AS (
         UPDATE trials t SET state = 'RUNNING', epoch = t.epoch + 1, attempts = t.attempts + 1, verdict = 'continue', reason = NULL,
             error = NULL, not_before = NULL, worker = CAST(:worker AS text), started_at = coalesce(t.started_at, clock_timestamp())
@@ -220,14 +249,22 @@ _TAKE = text(
         ORDER BY p.trial_id, p.step DESC, p.epoch DESC
     ), a AS (
         INSERT INTO attempts (id, project, study_id, trial_id, epoch, worker, gpus, ttl, resumed_from, request_key, expires_at)
-        SELECT gen_random_uuid(), :project, u.study_id, u.id, u.epoch, CAST(:worker AS text), :gpus, :ttl, k.step, CAST(:key AS text),
-            clock_timestamp() + :ttl * interval '1 second'
-        FROM u LEFT JOIN k ON k.trial_id = u.id
+        SELECT gen_random_uuid(), :project, u.study_id, u.id, u.epoch, CAST(:worker AS text), s.gpus, :ttl, k.step,
+            CAST(:key AS text), clock_timestamp() + :ttl * interval '1 second'
+        FROM u JOIN studies s ON s.id = u.study_id LEFT JOIN k ON k.trial_id = u.id
         RETURNING id, trial_id, ttl, expires_at
     )
-    SELECT a.id AS lease, a.ttl, a.expires_at, u.*, k.step, k.sha256
-    FROM u JOIN a ON a.trial_id = u.id LEFT JOIN k ON k.trial_id = u.id ORDER BY u.number
-    """
+    SELECT a.id AS lease, a.ttl, a.expires_at, u.*, k.step, k.sha256, s.limits
+    FROM u JOIN a ON a.trial_id = u.id JOIN studies s ON s.id = u.study_id LEFT JOIN k ON k.trial_id = u.id ORDER BY u.number
+"""
+_TAKE = text("WITH c AS MATERIALIZED (" + _CANDIDATES + _LEASE)
+_TAKE_AT_ONCE = text(
+    "WITH c AS MATERIALIZED ("
+    + _CANDIDATES.replace("FROM trials t", "FROM trials t JOIN studies s ON s.id = t.study_id").replace(
+        "AND (:running OR t.epoch > 0)",
+        "AND s.project = :project AND s.state = 'RUNNING' AND s.spec IS NOT NULL AND s.limits->>'max_concurrent_trials' IS NULL",
+    )
+    + _LEASE
 )
 
 _REPEATED = text(
@@ -249,31 +286,47 @@ _RENEW = """
     RETURNING a.trial_id, a.study_id, a.epoch, a.expires_at, t.number, t.verdict, t.judged_step
 """
 
-_CLOSE = """
-    UPDATE attempts a SET ended_at = clock_timestamp()
-    FROM trials t
-    WHERE a.id = :lease AND a.project = :project AND t.id = a.trial_id AND {fence}
-    RETURNING a.trial_id, a.study_id, a.epoch, a.worker, a.gpus, extract(epoch FROM clock_timestamp() - a.started_at)::float AS seconds,
-        t.number, t.verdict, t.reason, t.user_attrs
-"""
+_STUDY_OF = text("SELECT study_id FROM attempts WHERE id = :lease AND project = :project")
 
-# Ends the attempt's row too: its reason and error are known only now.
-_END = text(
+# A trial that was told to stop is cancelled, whatever its worker makes of that; this is decided where the trial's row is written, for its
+# cancellation may commit while this statement waits for the row. New attributes are appended as text, for what is there may hold Optuna's
+# NaN tokens, which jsonb refuses; of two equal keys the later counts.
+_TELL = (
     """
     WITH a AS (
-        UPDATE attempts SET reason = coalesce(CAST(:reason AS text), lower(CAST(:state AS text))), error = CAST(:error AS text)
-        WHERE id = :lease
+        UPDATE attempts a SET ended_at = clock_timestamp(), error = CAST(:error AS text),
+            reason = CASE WHEN {stopped} THEN coalesce(t.reason, 'cancelled') ELSE coalesce(CAST(:reason AS text), lower(:state)) END
+        FROM trials t
+        WHERE a.id = :lease AND a.project = :project AND t.id = a.trial_id AND {fence}
+        RETURNING a.trial_id, a.study_id, a.project, a.epoch, a.worker, a.gpus,
+            extract(epoch FROM clock_timestamp() - a.started_at)::float AS seconds
+    ), r AS ("""
+    + intermediate.STORE
+    + """), u AS (
+        UPDATE trials t SET state = CASE WHEN {stopped} THEN 'FAIL' ELSE :state END,
+            reason = CASE WHEN {stopped} THEN coalesce(t.reason, 'cancelled') ELSE CAST(:reason AS text) END,
+            error = CAST(:error AS text), value = CAST(:value AS float),
+            objective_values = coalesce(CAST(:objective_values AS text), CASE WHEN :state = 'PRUNED' THEN (
+                SELECT '[' || (p.metrics->>:metric) || ']' FROM reports p
+                WHERE p.trial_id = a.trial_id AND jsonb_typeof(p.metrics->:metric) = 'number' ORDER BY p.step DESC LIMIT 1) END),
+            user_attrs = CASE WHEN CAST(:user_attrs AS text) IS NULL THEN t.user_attrs WHEN t.user_attrs = '{{}}' THEN :user_attrs
+                ELSE left(t.user_attrs, -1) || ', ' || substr(:user_attrs, 2) END,
+            finish_hash = :digest, verdict = 'continue', gpu_seconds = t.gpu_seconds + a.gpus * a.seconds,
+            attempts = t.attempts - CASE WHEN {goes_on} THEN 1 ELSE 0 END,
+            worker = CASE WHEN {goes_on} THEN NULL ELSE t.worker END,
+            finished_at = CASE WHEN {goes_on} THEN NULL ELSE clock_timestamp() END
+        FROM a WHERE t.id = a.trial_id
+        RETURNING t.*
+    ), e AS (
+        INSERT INTO events (project, study_id, trial_number, kind, data)
+        SELECT a.project, a.study_id, u.number, 'handed_back', jsonb_build_object('reason', u.reason, 'worker', a.worker)
+        FROM a JOIN u ON u.id = a.trial_id WHERE u.state = 'WAITING'
     )
-    UPDATE trials t SET state = CAST(:state AS text), reason = CAST(:reason AS text), error = CAST(:error AS text),
-        objective_values = CAST(:objective_values AS text), value = CAST(:value AS float),
-        user_attrs = coalesce(CAST(:user_attrs AS text), t.user_attrs), finish_hash = :digest, verdict = 'continue',
-        attempts = t.attempts - :refund, gpu_seconds = t.gpu_seconds + :gpu_seconds,
-        worker = CASE WHEN :state = 'WAITING' THEN NULL ELSE t.worker END,
-        finished_at = CASE WHEN :state = 'WAITING' THEN NULL ELSE clock_timestamp() END
-    WHERE t.id = :trial
-    RETURNING t.*
+    SELECT * FROM u
     """
 )
+_STOPPED = "t.verdict = 'stop' AND :follows"
+_GOES_ON = "(:state = 'WAITING' AND t.verdict <> 'stop')"
 
 _REAP = """
     WITH e AS MATERIALIZED (
@@ -393,35 +446,30 @@ def _lease(facts: StudyFacts, row: Row[Any], limits: Mapping[str, Any]) -> Lease
     )
 
 
-def _outcome(connection: Connection, row: Row[Any], body: Tell, facts: StudyFacts) -> dict[str, Any]:
-    """The columns state, reason, error, objective_values and value that a tell leads to."""
+def _outcome(body: Tell, facts: StudyFacts) -> dict[str, Any]:
+    """Parameters of _TELL that say how the trial ends."""
+    outcome: dict[str, Any] = {
+        "state": body.state,
+        "reason": body.reason,
+        "error": body.error,
+        "objective_values": None,
+        "value": None,
+        "metric": None,
+        # Whether this tell does what a verdict to stop asks for; then the reason is the verdict's.
+        "follows": body.state == "WAITING" or (body.state == "FAIL" and body.reason in (None, Reason.CANCELLED)),
+    }
     if body.state == "COMPLETE":
-        return _complete(body, facts)
+        return outcome | _complete(body, facts)
     if body.state == "WAITING":
-        # Read under the trial's lock: a cancellation that commits while this tell runs must not be undone by it.
-        verdict, why = connection.execute(
-            select(trials.c.verdict, trials.c.reason).where(trials.c.id == row.trial_id).with_for_update(key_share=True)
-        ).one()
-        if verdict == "stop":
-            return {"state": TrialState.FAIL, "reason": _stopped(why)}
-        reason = body.reason if body.reason in _INFRASTRUCTURE else Reason.PREEMPTED
-        return {"state": TrialState.WAITING, "reason": reason}
-    if body.state == "PRUNED":
-        values = _given(body, facts) or _last_reported(connection, row.trial_id, facts)
-        return {
-            "state": TrialState.PRUNED,
-            "reason": body.reason or Reason.PRUNED,
-            "error": body.error,
-            "objective_values": None if values is None else json.dumps(values),
-        }
-    if row.verdict == "stop" and body.reason in (None, Reason.CANCELLED):
-        return {"state": TrialState.FAIL, "reason": _stopped(row.reason), "error": body.error}
-    return {"state": TrialState.FAIL, "reason": body.reason or Reason.EXCEPTION, "error": body.error}
-
-
-def _stopped(reason: str | None) -> Reason:
-    """Why a trial was told to stop: its time was up, or it was cancelled."""
-    return Reason.TIMEOUT if reason == Reason.TIMEOUT else Reason.CANCELLED
+        return outcome | {"reason": body.reason if body.reason in _INFRASTRUCTURE else Reason.PREEMPTED}
+    if body.state == "FAIL":
+        return outcome | {"reason": body.reason or Reason.EXCEPTION}
+    values = _pruned_values(body, facts)
+    return outcome | {
+        "reason": body.reason or Reason.PRUNED,
+        "objective_values": None if values is None else json.dumps(values),
+        "metric": facts.objectives[0] if len(facts.objectives) == 1 else None,
+    }
 
 
 def _complete(body: Tell, facts: StudyFacts) -> dict[str, Any]:
@@ -438,44 +486,40 @@ def _complete(body: Tell, facts: StudyFacts) -> dict[str, Any]:
     return {"state": TrialState.COMPLETE, "reason": body.reason, "objective_values": json.dumps(values), "value": values[0]}
 
 
-def _given(body: Tell, facts: StudyFacts) -> list[float] | None:
+def _pruned_values(body: Tell, facts: StudyFacts) -> list[float] | None:
+    """Values of a PRUNED trial: those told, else, as in Optuna, the only objective's last report (None: look among those stored)."""
     told = body.values or {}
     values = [told[name] for name in facts.objectives if name in told and not math.isnan(told[name])]
-    return values if len(values) == len(facts.objectives) else None
+    if len(values) == len(facts.objectives):
+        return values
+    if len(facts.objectives) == 1:
+        for report in sorted(body.reports, key=lambda report: -report.step):
+            value = report.values.get(facts.objectives[0], math.nan)
+            if math.isfinite(value):
+                return [value]
+    return None
 
 
-def _last_reported(connection: Connection, trial_id: int, facts: StudyFacts) -> list[float] | None:
-    """The last report of the objective of a single-objective study: the value of a PRUNED trial, as in Optuna."""
-    if len(facts.objectives) != 1:
-        return None
-    found = connection.execute(
-        text("SELECT metrics->:name FROM reports WHERE trial_id = :trial AND metrics ? :name ORDER BY step DESC LIMIT 1"),
-        {"trial": trial_id, "name": facts.objectives[0]},
-    ).scalar_one_or_none()
-    return [float(found)] if isinstance(found, int | float) else None
-
-
-def _repeated_tell(database: Database, connection: Connection, project: str, lease_id: str, digest: bytes) -> Trial:
-    attempt = connection.execute(
-        select(attempts).where(attempts.c.id == _uuid(lease_id), attempts.c.project == project)
-    ).one_or_none()
+def _repeated_tell(connection: Connection, facts: StudyFacts, lease_id: str, digest: bytes) -> Trial:
+    attempt = connection.execute(select(attempts).where(attempts.c.id == parse_id(lease_id))).one_or_none()
     if attempt is None:
-        raise _lost(lease_id)
+        raise lost(lease_id)
     trial = connection.execute(select(trials).where(trials.c.id == attempt.trial_id)).one()
     if trial.epoch != attempt.epoch or trial.finish_hash is None or attempt.reason == Reason.LOST:
-        raise _lost(lease_id)
+        raise lost(lease_id)
     if trial.finish_hash != digest:
         raise TrialFinished(f"trial {trial.number} has been told already, with another outcome: {trial.state}")
-    facts = studies.get_facts(database, connection, trial.study_id)
     return rows.trial(trial, facts.name, facts.objectives)
 
 
-def _uuid(lease_id: str) -> UUID:
+def parse_id(lease_id: str) -> UUID:
+    """LeaseLost for what no lease can have as its id."""
     try:
         return UUID(lease_id)
     except ValueError:
-        raise _lost(lease_id) from None
+        raise lost(lease_id) from None
 
 
-def _lost(lease_id: str) -> Conflict:
+def lost(lease_id: str) -> LeaseLost:
+    """The error of a holder whose trial has ended or has been handed on."""
     return LeaseLost(f"the lease {lease_id[:36]} is not held any more: its trial has ended or has been handed on")

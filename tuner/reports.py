@@ -1,16 +1,15 @@
-"""What running trials send up: intermediate values and log lines. Each write passes the fence of `tuner.leases` and renews the lease.
-"""
+"""What running trials send up: intermediate values and log lines. Each write passes the fence of `tuner.leases` and renews the lease."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, text
 
 from tuner import intermediate, leases
 from tuner.db.postgres import Database
-from tuner.db.tables import logs, studies
+from tuner.db.tables import logs
 from tuner.wire import LogText, Report, VerdictAnswer
 
 MAX_LOG_LINES = 100_000
@@ -29,12 +28,15 @@ class Appended:
 
 def append(database: Database, project: str, lease_id: str, reports: Sequence[Report]) -> Appended:
     """Store reports, renew the lease, return the verdict as it stands. LeaseLost stores nothing."""
-    with database.begin() as connection:
-        row = leases.pass_fence(connection, project, lease_id)
-        intermediate.store(connection, row.study_id, row.trial_id, row.epoch, reports)
-        pruned = connection.execute(select(studies.c.pruned_by_search).where(studies.c.id == row.study_id)).scalar_one()
+    parameters = {"lease": leases.parse_id(lease_id), "project": project, **intermediate.parameters(reports)}
+    with database.read() as connection:  # one statement, one transaction
+        row = connection.execute(text(_APPEND.format(renew=leases.renewal())), parameters).one_or_none()
+    if row is None:
+        raise leases.lost(lease_id)
     database.wake("result", row.study_id)
-    judged = not pruned or (row.judged_step is not None and row.judged_step >= max(report.step for report in reports))
+    judged = not row.pruned_by_search or (
+        row.judged_step is not None and row.judged_step >= max(report.step for report in reports)
+    )
     return Appended(
         answer=VerdictAnswer(verdict=row.verdict, expires_at=row.expires_at),
         study_id=row.study_id,
@@ -45,7 +47,7 @@ def append(database: Database, project: str, lease_id: str, reports: Sequence[Re
 
 def get_verdict(database: Database, project: str, lease_id: str, step: int) -> Appended:
     """The verdict now, and whether the search has judged the reports up to `step`; renews the lease."""
-    with database.begin() as connection:
+    with database.read() as connection:
         row = leases.pass_fence(connection, project, lease_id)
     return Appended(
         answer=VerdictAnswer(verdict=row.verdict, expires_at=row.expires_at),
@@ -69,3 +71,10 @@ def append_logs(database: Database, project: str, lease_id: str, lines: Sequence
             kept[-1] = {"trial_id": row.trial_id, "epoch": row.epoch, "stream": "tuner", "text": note}
         if kept:
             connection.execute(insert(logs), kept)
+
+
+_APPEND = (
+    "WITH a AS ({renew}), r AS ("
+    + intermediate.STORE
+    + ") SELECT a.*, s.pruned_by_search FROM a JOIN studies s ON s.id = a.study_id"
+)

@@ -26,6 +26,7 @@ class Seeker:
     request: wire.LeaseRequest | wire.AskRequest
     study: str | int | None
     key: str | None
+    is_repeated: bool = True
     demand: UUID | None = None
 
     def take(self) -> list[wire.Lease]:
@@ -36,6 +37,7 @@ class Seeker:
             self.request,
             study=self.study,
             request_key=self.key,
+            is_repeated=self.is_repeated,
             ttl=call.services.settings.lease_ttl,
         )
         if found:
@@ -122,7 +124,8 @@ async def _wait_for_judgement(
 @routes.route("POST", "/v1/leases/{lease}/tell", HOLD, answer=wire.TellAnswer, ledger=False)
 def tell(call: Call, lease: str, body: wire.Tell) -> wire.TellAnswer | Coroutine[Any, Any, wire.TellAnswer]:
     """Finish the trial, or hand it back with state WAITING. Repeating a tell repeats its answer. With `lease_next` also lease again."""
-    trial = leases.tell(call.database, call.project, lease, body)
+    told = leases.tell(call.database, call.project, lease, body)
+    trial = told.trial
     call.services.metrics.tells.labels(str(trial.state)).inc()
     call.services.metrics.reports.inc(len(body.reports))
     # A place has become free: those who wait for this study in this process need not wait for their next look.
@@ -134,7 +137,8 @@ def tell(call: Call, lease: str, body: wire.Tell) -> wire.TellAnswer | Coroutine
     study = None if isinstance(request, wire.LeaseRequest) else trial.study_id
     _note_worker(call, request.worker)
     # The lease told is the natural key: its tell, repeated, finds what the first one took.
-    return _take_next(Seeker(call=call, request=request, study=study, key=f"tell {lease}"), trial, wait=request.wait > 0)
+    seeker = Seeker(call=call, request=request, study=study, key=f"tell {lease}", is_repeated=told.repeated)
+    return _take_next(seeker, trial, wait=request.wait > 0)
 
 
 def _take_next(seeker: Seeker, trial: wire.Trial, *, wait: bool) -> wire.TellAnswer | Coroutine[Any, Any, wire.TellAnswer]:

@@ -132,7 +132,7 @@ def test_takeover_refuses_the_first_holder(database: Database, tmp_path: object)
     assert second.trial.id == first.trial.id
     assert (first.attempt, second.attempt) == (1, 2)
     assert sum(stale_writes(database, tmp_path, first).values()) == 0
-    trial = leases.tell(database, "default", second.id, Tell(state="COMPLETE", values={"score": 0.5}))
+    trial = leases.tell(database, "default", second.id, Tell(state="COMPLETE", values={"score": 0.5})).trial
     assert trial.values == {"score": 0.5}
     assert views.list_reports(database, "default", trial.id) == []
     assert [attempt.reason for attempt in views.list_attempts(database, "default", trial.id)] == ["lost", "complete"]
@@ -186,8 +186,8 @@ def test_tell_is_idempotent(database: Database) -> None:
     start(database)
     lease = take(database)
     told = Tell(state="COMPLETE", values={"score": 0.5}, user_attrs={"note": "a"})
-    first = leases.tell(database, "default", lease.id, told)
-    assert leases.tell(database, "default", lease.id, told) == first
+    first = leases.tell(database, "default", lease.id, told).trial
+    assert leases.tell(database, "default", lease.id, told).trial == first
     with pytest.raises(TrialFinished):
         leases.tell(database, "default", lease.id, Tell(state="COMPLETE", values={"score": 0.6}))
 
@@ -197,7 +197,7 @@ def test_tell_from_many_threads_lands_once(database: Database) -> None:
     lease = take(database)
 
     def tell(_: int) -> float:
-        trial = leases.tell(database, "default", lease.id, Tell(state="COMPLETE", values={"score": 0.5}))
+        trial = leases.tell(database, "default", lease.id, Tell(state="COMPLETE", values={"score": 0.5})).trial
         assert trial.values is not None
         return trial.values["score"]
 
@@ -218,16 +218,16 @@ def test_the_same_request_gets_the_same_lease(database: Database) -> None:
 )
 def test_useless_values_fail_the_trial_and_not_the_study(database: Database, values: dict[str, float] | None, reason: str) -> None:
     start(database, 2)
-    trial = leases.tell(database, "default", take(database).id, Tell(state="COMPLETE", values=values))
+    trial = leases.tell(database, "default", take(database).id, Tell(state="COMPLETE", values=values)).trial
     assert (trial.state, trial.reason) == (TrialState.FAIL, reason)
     assert "score" in (trial.error or "")
     assert views.get_study(database, "default", "s").state == StudyState.RUNNING
-    assert leases.tell(database, "default", take(database).id, Tell(state="COMPLETE", values={"score": 1.0})).state == "COMPLETE"
+    assert leases.tell(database, "default", take(database).id, Tell(state="COMPLETE", values={"score": 1.0})).trial.state == "COMPLETE"
 
 
 def test_infinite_value_is_kept(database: Database) -> None:
     start(database)
-    trial = leases.tell(database, "default", take(database).id, Tell(state="COMPLETE", values={"score": -math.inf}))
+    trial = leases.tell(database, "default", take(database).id, Tell(state="COMPLETE", values={"score": -math.inf})).trial
     assert trial.values == {"score": -math.inf}
 
 
@@ -254,7 +254,7 @@ def test_a_lost_trial_waits_before_it_is_tried_again(database: Database) -> None
 def test_preemption_is_not_an_attempt(database: Database) -> None:
     start(database, 1, external(limits={"max_attempts": 1}))
     for _ in range(4):
-        trial = leases.tell(database, "default", take(database).id, Tell(state="WAITING", reason="preempted"))
+        trial = leases.tell(database, "default", take(database).id, Tell(state="WAITING", reason="preempted")).trial
         assert (trial.state, trial.reason) == (TrialState.WAITING, "preempted")
     expire(database)
     take(database)
@@ -287,7 +287,7 @@ def test_pruned_trial_takes_its_last_report_as_value(database: Database) -> None
     start(database)
     lease = take(database)
     reports.append(database, "default", lease.id, [Report(step=0, values={"score": 0.1}), Report(step=1, values={"score": 0.2})])
-    trial = leases.tell(database, "default", lease.id, Tell(state="PRUNED"))
+    trial = leases.tell(database, "default", lease.id, Tell(state="PRUNED")).trial
     assert (trial.state, trial.values) == (TrialState.PRUNED, {"score": 0.2})
 
 
@@ -312,7 +312,7 @@ def test_cancel_reaches_the_worker_and_the_end_is_cancelled(database: Database) 
     lease = take(database)
     trials.cancel(database, "default", lease.trial.id)
     assert leases.renew(database, "default", lease.id).verdict == "stop"
-    assert leases.tell(database, "default", lease.id, Tell(state="WAITING", reason="preempted")).reason == "cancelled"
+    assert leases.tell(database, "default", lease.id, Tell(state="WAITING", reason="preempted")).trial.reason == "cancelled"
     waiting = views.list_trials(database, "default", "s", state="WAITING").items[0]
     assert trials.cancel(database, "default", waiting.id).state == TrialState.FAIL
     with pytest.raises(TrialFinished):
@@ -361,6 +361,6 @@ def test_reports_that_come_with_the_tell_are_stored_with_it(database: Database) 
     start(database)
     lease = take(database)
     told = Tell(state="PRUNED", reports=[Report(step=0, values={"score": 0.1}), Report(step=1, values={"score": 0.3})])
-    assert leases.tell(database, "default", lease.id, told).values == {"score": 0.3}
+    assert leases.tell(database, "default", lease.id, told).trial.values == {"score": 0.3}
     leases.tell(database, "default", lease.id, told)
     assert [item.step for item in views.list_reports(database, "default", lease.trial.id)] == [0, 1]

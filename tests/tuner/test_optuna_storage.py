@@ -252,7 +252,7 @@ def test_optuna_cannot_write_to_a_trial_that_a_worker_holds(database: Database) 
         with pytest.raises(Conflict, match="trial 0 is leased to a worker"):
             write()
     storage.set_trial_user_attr(trial_id, "note", "looks good")
-    told = leases.tell(database, "default", lease.id, Tell(state="COMPLETE", values={"score": 0.5}))
+    told = leases.tell(database, "default", lease.id, Tell(state="COMPLETE", values={"score": 0.5})).trial
     assert told.user_attrs == {"note": "looks good"}
     assert study.trials[0].value == 0.5
 

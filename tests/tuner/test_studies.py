@@ -69,7 +69,7 @@ def test_pause_reaches_workers_and_resume_goes_on(database: Database) -> None:
     assert studies.pause(database, "default", "s").state == StudyState.PAUSED
     assert leases.renew(database, "default", lease.id).verdict == "pause"
     assert leases.take(database, "default", AskRequest(wait=0), study="s") == []
-    handed_back = leases.tell(database, "default", lease.id, Tell(state="WAITING", reason="paused"))
+    handed_back = leases.tell(database, "default", lease.id, Tell(state="WAITING", reason="paused")).trial
     assert (handed_back.state, handed_back.reason) == (TrialState.WAITING, "paused")
     assert studies.resume(database, "default", "s").state == StudyState.RUNNING
     assert take(database).trial.number == lease.trial.number
@@ -269,7 +269,7 @@ def test_finished_trials_can_be_added(database: Database) -> None:
 
 def test_retry_is_a_new_trial(database: Database) -> None:
     make(database, num_trials=1)
-    failed = leases.tell(database, "default", take(database).id, Tell(state="FAIL", reason="exception"))
+    failed = leases.tell(database, "default", take(database).id, Tell(state="FAIL", reason="exception")).trial
     new = trials.retry(database, "default", failed.id)
     assert (new.number, new.params, new.state, new.user_attrs) == (1, failed.params, TrialState.WAITING, {"retry_of": 0})
     finish(database, take(database))
