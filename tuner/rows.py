@@ -24,10 +24,10 @@ _COUNTS = text(
     LEFT JOIN LATERAL (
         SELECT value, number FROM (
             (SELECT t.value, t.number FROM trials t WHERE t.study_id = s.id AND t.state = 'COMPLETE' AND t.value IS NOT NULL
-                AND s.objectives->0->>'direction' = 'maximize' ORDER BY t.value DESC LIMIT 1)
+                AND s.objectives->0->>'direction' = 'maximize' ORDER BY t.value DESC, t.number LIMIT 1)
             UNION ALL
             (SELECT t.value, t.number FROM trials t WHERE t.study_id = s.id AND t.state = 'COMPLETE' AND t.value IS NOT NULL
-                AND s.objectives->0->>'direction' = 'minimize' ORDER BY t.value LIMIT 1)
+                AND s.objectives->0->>'direction' = 'minimize' ORDER BY t.value, t.number LIMIT 1)
         ) candidates LIMIT 1
     ) b ON true
     WHERE s.id = ANY(:ids)
