@@ -107,7 +107,9 @@ def measure(service: Service, client: Callable[..., None], clients: int, seconds
         optuna.create_study(study_name=name, storage=service.optuna_url, direction="maximize")
     context = multiprocessing.get_context("spawn")
     start, results = context.Barrier(clients + 1), context.Queue()
-    processes = [context.Process(target=client, args=(_picklable(service), name, start, seconds, results)) for _ in range(clients)]
+    processes = [
+        context.Process(target=client, args=(_picklable(service), name, start, seconds, results)) for _ in range(clients)
+    ]
     for process in processes:
         process.start()
     start.wait(120)
@@ -121,8 +123,14 @@ def measure(service: Service, client: Callable[..., None], clients: int, seconds
     cpu = sum(used for _, used in answers) + sum(after[part] - before[part] for part in after)
     parts = {part: round(1000 * (after[part] - before[part]) / cycles, 2) for part in after}
     print(
-        json.dumps({"side": client.__name__, "clients": clients, "cycles_per_s": round(cycles / wall, 1),
-                    "cpu_ms_per_cycle": {**parts, "clients": round(1000 * sum(used for _, used in answers) / cycles, 2)}}),
+        json.dumps(
+            {
+                "side": client.__name__,
+                "clients": clients,
+                "cycles_per_s": round(cycles / wall, 1),
+                "cpu_ms_per_cycle": {**parts, "clients": round(1000 * sum(used for _, used in answers) / cycles, 2)},
+            }
+        ),
         flush=True,
     )
     return Measured(rate=cycles / wall, cpu=1000 * cpu / cycles)
