@@ -65,7 +65,15 @@ def ours(path: Path) -> set[str]:
 @pytest.mark.parametrize("module, path", [item for item in modules("tuner") if is_leaf(item[0])])
 def test_leaves_import_leaves(module: str, path: Path) -> None:
     assert all(is_leaf(name) for name in ours(path))
-    third_party = {name.split(".")[0] for name in imports(path)} & {"sqlalchemy", "optuna", "torch", "fastapi", "httpx", "numpy", "psycopg"}
+    third_party = {name.split(".")[0] for name in imports(path)} & {
+        "sqlalchemy",
+        "optuna",
+        "torch",
+        "fastapi",
+        "httpx",
+        "numpy",
+        "psycopg",
+    }
     assert not third_party
 
 
@@ -103,7 +111,9 @@ def test_api_imports_tuner_only(module: str, path: Path) -> None:
 @pytest.mark.parametrize("module, path", modules("workers"))
 def test_workers_know_neither_sql_nor_optuna(module: str, path: Path) -> None:
     names = imports(path)
-    assert not {name for name in names if is_in(name, ("api", "sqlalchemy", "psycopg", "optuna", "tuner.db", "tuner.search", "fastapi"))}
+    assert not {
+        name for name in names if is_in(name, ("api", "sqlalchemy", "psycopg", "optuna", "tuner.db", "tuner.search", "fastapi"))
+    }
     allowed = ("tuner.client", "tuner.connection", "tuner.handles", "workers")
     assert all(is_leaf(name) or is_in(name, allowed) for name in ours(path))
     if not module.startswith("workers.training"):

@@ -495,5 +495,5 @@ _REPORT = text(
 )
 
 _ONE_TRIAL = text(
-    f"SELECT {TRIAL_COLUMNS} FROM trials t JOIN studies s ON s.id = t.study_id WHERE t.id = :trial AND t.project = :project"  # noqa: S608
+    f"SELECT {TRIAL_COLUMNS} FROM trials t JOIN studies s ON s.id = t.study_id WHERE t.id = :trial AND t.project = :project"
 )

@@ -35,7 +35,7 @@ CHANGED = text(
     SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint) AS horizon, {TRIAL_COLUMNS}
     FROM studies s LEFT JOIN trials t ON t.study_id = s.id AND (t.revision >= :since OR t.state IN ('WAITING', 'RUNNING'))
     WHERE s.id = :study AND s.project = :project
-    """  # noqa: S608
+    """
 )
 
 # Numbers come from the study's row, under whose lock max_trials is counted; reports come along, so that a finished trial has all of its own.
@@ -59,7 +59,7 @@ CREATE_TRIAL = text(
         FROM t, s, unnest(CAST(:steps AS bigint[]), CAST(:metrics AS jsonb[])) AS i(step, value)
     )
     SELECT id, number FROM t
-    """  # noqa: S608
+    """
 )
 
 

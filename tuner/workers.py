@@ -37,7 +37,9 @@ def register(database: Database, project: str, body: WorkerRegistration) -> Work
     )
     with database.begin() as connection:
         connection.execute(statement)
-        row = connection.execute(select(*_COLUMNS, _SEEN, _RUNNING).where(workers.c.project == project, workers.c.name == body.name)).one()
+        row = connection.execute(
+            select(*_COLUMNS, _SEEN, _RUNNING).where(workers.c.project == project, workers.c.name == body.name)
+        ).one()
     return _worker(row)
 
 
@@ -55,7 +57,12 @@ def saw(database: Database, project: str, name: str) -> None:
 def list_(database: Database, project: str) -> list[Worker]:
     """Workers heard of within the last week, the latest first."""
     recent = workers.c.seen_at > func.clock_timestamp() - text("interval '7 days'")
-    query = select(*_COLUMNS, _SEEN, _RUNNING).where(workers.c.project == project, recent).order_by(workers.c.seen_at.desc()).limit(5000)
+    query = (
+        select(*_COLUMNS, _SEEN, _RUNNING)
+        .where(workers.c.project == project, recent)
+        .order_by(workers.c.seen_at.desc())
+        .limit(5000)
+    )
     with database.read() as connection:
         return [_worker(row) for row in connection.execute(query)]
 
@@ -70,5 +77,5 @@ def get(database: Database, project: str, worker_id: int) -> Worker:
     return _worker(row)
 
 
-def _worker(row: Row[Any]) -> Worker:
+def _worker(row: Row[*tuple[Any, ...]]) -> Worker:
     return Worker.model_validate({name: getattr(row, name) for name in Worker.model_fields})

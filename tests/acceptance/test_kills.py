@@ -173,7 +173,12 @@ def test_drained_worker_hands_back_and_another_goes_on(machine: Machine, client:
             space={"optimizer.lr": {"type": "float", "low": 1e-3, "high": 1e-2, "log": True}},
             trial={
                 "executor": "trainer",
-                "trainer": {"dataset": {"name": "digits"}, "model": {"name": "mlp"}, "optimizer": {"name": "adam"}, "epochs": 200},
+                "trainer": {
+                    "dataset": {"name": "digits"},
+                    "model": {"name": "mlp"},
+                    "optimizer": {"name": "adam"},
+                    "epochs": 200,
+                },
             },
             limits={"max_trials": 1, "max_attempts": 1},
         )

@@ -29,7 +29,9 @@ def test_the_secret_is_not_stored(database: Database, key: CreatedKey) -> None:
     assert key.key.rpartition("_")[2] not in stored
 
 
-@pytest.mark.parametrize("mangle", ["", "x", "tnr_{id}_" + "A" * 43, "tnr_" + "A" * 12 + "_{secret}", "{key}x", " {key}", "\x00", "ключ"])
+@pytest.mark.parametrize(
+    "mangle", ["", "x", "tnr_{id}_" + "A" * 43, "tnr_" + "A" * 12 + "_{secret}", "{key}x", " {key}", "\x00", "ключ"]
+)
 def test_wrong_keys_are_refused(database: Database, key: CreatedKey, mangle: str) -> None:
     with pytest.raises(Unauthenticated):
         keys.authenticate(database, mangle.format(id=key.id, secret=key.key[17:], key=key.key))

@@ -40,7 +40,9 @@ def take(database: Database, study: str = "s", **kwargs: object) -> Lease:
 
 def expire(database: Database) -> None:
     with database.begin() as connection:
-        connection.execute(text("UPDATE attempts SET expires_at = clock_timestamp() - interval '1 second' WHERE ended_at IS NULL"))
+        connection.execute(
+            text("UPDATE attempts SET expires_at = clock_timestamp() - interval '1 second' WHERE ended_at IS NULL")
+        )
 
 
 def take_over(database: Database) -> Lease:
@@ -216,13 +218,18 @@ def test_the_same_request_gets_the_same_lease(database: Database) -> None:
 @pytest.mark.parametrize(
     "values, reason", [({"score": math.nan}, "nan"), ({"other": 1.0}, "missing_objective"), (None, "missing_objective")]
 )
-def test_useless_values_fail_the_trial_and_not_the_study(database: Database, values: dict[str, float] | None, reason: str) -> None:
+def test_useless_values_fail_the_trial_and_not_the_study(
+    database: Database, values: dict[str, float] | None, reason: str
+) -> None:
     start(database, 2)
     trial = leases.tell(database, "default", take(database).id, Tell(state="COMPLETE", values=values)).trial
     assert (trial.state, trial.reason) == (TrialState.FAIL, reason)
     assert "score" in (trial.error or "")
     assert views.get_study(database, "default", "s").state == StudyState.RUNNING
-    assert leases.tell(database, "default", take(database).id, Tell(state="COMPLETE", values={"score": 1.0})).trial.state == "COMPLETE"
+    assert (
+        leases.tell(database, "default", take(database).id, Tell(state="COMPLETE", values={"score": 1.0})).trial.state
+        == "COMPLETE"
+    )
 
 
 def test_infinite_value_is_kept(database: Database) -> None:
@@ -267,7 +274,9 @@ def test_reports_are_kept_over_attempts_and_rewound_steps_replaced(database: Dat
     start(database)
     first = take(database)
     reports.append(database, "default", first.id, [Report(step=step, values={"score": float(step)}) for step in range(3)])
-    reports.append(database, "default", first.id, [Report(step=1, values={"score": 99.0, "loss": 0.5})])  # a repetition changes nothing
+    reports.append(
+        database, "default", first.id, [Report(step=1, values={"score": 99.0, "loss": 0.5})]
+    )  # a repetition changes nothing
     second = take_over(database)
     reports.append(database, "default", second.id, [Report(step=2, values={"score": 20.0})])
     stored = {item.step: (item.epoch, item.values) for item in views.list_reports(database, "default", second.trial.id)}
@@ -277,7 +286,12 @@ def test_reports_are_kept_over_attempts_and_rewound_steps_replaced(database: Dat
 def test_non_finite_reports_survive(database: Database) -> None:
     start(database)
     lease = take(database)
-    reports.append(database, "default", lease.id, [Report(step=0, values={"a": math.inf, "b": -math.inf, "c": math.nan, "d": 5e-324, "e": 1e308})])
+    reports.append(
+        database,
+        "default",
+        lease.id,
+        [Report(step=0, values={"a": math.inf, "b": -math.inf, "c": math.nan, "d": 5e-324, "e": 1e308})],
+    )
     (item,) = views.list_reports(database, "default", lease.trial.id)
     assert math.isnan(item.values.pop("c"))
     assert item.values == {"a": math.inf, "b": -math.inf, "d": 5e-324, "e": 1e308}

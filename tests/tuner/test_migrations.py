@@ -30,7 +30,9 @@ def test_chain_equals_tables(empty_url: str) -> None:
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, metadata) == []
-        unlogged = connection.execute(text("SELECT relname FROM pg_class WHERE relpersistence = 'u' AND relkind = 'r'")).scalars().all()
+        unlogged = (
+            connection.execute(text("SELECT relname FROM pg_class WHERE relpersistence = 'u' AND relkind = 'r'")).scalars().all()
+        )
         assert unlogged == ["demands"]
     database.close()
 

@@ -87,7 +87,9 @@ def test_paused_time_is_not_counted(database: Database) -> None:
     make(database, external(limits={"timeout": 100}))
     studies.pause(database, "default", "s")
     with database.begin() as connection:
-        connection.execute(text("UPDATE studies SET paused_at = paused_at - interval '1 hour', deadline = deadline - interval '1 hour'"))
+        connection.execute(
+            text("UPDATE studies SET paused_at = paused_at - interval '1 hour', deadline = deadline - interval '1 hour'")
+        )
     studies.resume(database, "default", "s")
     assert settle(database)[0] == StudyState.RUNNING
 
@@ -158,7 +160,9 @@ def test_max_trials_holds_under_concurrent_writers(database: Database) -> None:
         number = views.columns(database, "default", "s")["total"]
         with database.begin() as connection:
             made = trials.suggest(
-                connection, study_id, [trials.Suggestion(number=number + i, params={"x": 0.2}, distributions={}) for i in range(3)]
+                connection,
+                study_id,
+                [trials.Suggestion(number=number + i, params={"x": 0.2}, distributions={}) for i in range(3)],
             )
         return len(made)
 
@@ -182,7 +186,7 @@ def test_complete_study_goes_on_with_a_higher_limit(database: Database) -> None:
     make(database, external(limits={"max_trials": 1}), num_trials=1)
     finish(database, take(database))
     settle(database)
-    with pytest.raises(StudyNotRunning, match="raise limits.max_trials"):
+    with pytest.raises(StudyNotRunning, match=r"raise limits\.max_trials"):
         studies.resume(database, "default", "s")
     studies.update_study(database, "default", "s", StudyPatch(limits={"max_trials": 2}))
     assert studies.resume(database, "default", "s").state == StudyState.RUNNING
@@ -248,7 +252,13 @@ def test_trial_that_overruns_is_told_to_stop(database: Database) -> None:
 
 @pytest.mark.parametrize(
     "params, field",
-    [({}, "params.x"), ({"x": 2.0}, "params.x"), ({"x": "a"}, "params.x"), ({"x": 0.5, "y": 1}, "params.y"), ({"x": True}, "params.x")],
+    [
+        ({}, "params.x"),
+        ({"x": 2.0}, "params.x"),
+        ({"x": "a"}, "params.x"),
+        ({"x": 0.5, "y": 1}, "params.y"),
+        ({"x": True}, "params.x"),
+    ],
 )
 def test_enqueued_parameters_are_checked(database: Database, params: dict[str, object], field: str) -> None:
     make(database)
@@ -259,7 +269,9 @@ def test_enqueued_parameters_are_checked(database: Database, params: dict[str, o
 
 def test_finished_trials_can_be_added(database: Database) -> None:
     make(database)
-    added = trials.create(database, "default", "s", TrialCreate(params={"x": 0.3}, state=TrialState.COMPLETE, values={"score": 0.7}))
+    added = trials.create(
+        database, "default", "s", TrialCreate(params={"x": 0.3}, state=TrialState.COMPLETE, values={"score": 0.7})
+    )
     assert (added.state, added.values, added.origin) == (TrialState.COMPLETE, {"score": 0.7}, "added")
     with pytest.raises(InvalidValue, match=r"values"):
         trials.create(database, "default", "s", TrialCreate(params={"x": 0.3}, state=TrialState.COMPLETE))

@@ -45,7 +45,10 @@ def test_every_order_reaches_every_trial_once(database: Database, study: str, so
 
 
 def test_states_filter(database: Database, study: str) -> None:
-    assert {trial.state for trial in views.list_trials(database, "default", study, state="fail,waiting").items} == {"FAIL", "WAITING"}
+    assert {trial.state for trial in views.list_trials(database, "default", study, state="fail,waiting").items} == {
+        "FAIL",
+        "WAITING",
+    }
 
 
 @pytest.mark.parametrize(
@@ -58,7 +61,9 @@ def test_wrong_arguments_are_named(database: Database, study: str, arguments: di
 
 def test_studies_by_text_and_page(database: Database) -> None:
     for index in range(7):
-        studies.create(database, "default", external(f"alpha-{index}" if index % 2 else f"beta_{index}", tags=["x%y"] if index == 2 else []))
+        studies.create(
+            database, "default", external(f"alpha-{index}" if index % 2 else f"beta_{index}", tags=["x%y"] if index == 2 else [])
+        )
     first = views.list_studies(database, "default", limit=5)
     rest = views.list_studies(database, "default", limit=5, cursor=first.next_cursor)
     assert len(first.items) == 5

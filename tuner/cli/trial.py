@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ from tuner.cli.options import AsJson, Key, Server, StudyArgument, TrialArgument,
 from tuner.cli.output import make_visible, print_facts, print_json, print_table, say, show_duration
 from tuner.client import Client
 from tuner.errors import InvalidValue
-from tuner.wire import LogLine, Trial, TrialCreate, TrialState
+from tuner.wire import Answer, LogLine, Trial, TrialCreate, TrialState
 
 app = typer.Typer(help="Trials: list, show, enqueue, retry, cancel.", no_args_is_help=True)
 POLL = 1.0
@@ -73,7 +74,7 @@ def show_(trial: TrialArgument, as_json: AsJson = False, server: Server = None, 
         attempts, reports = client.list_attempts(found.id), client.list_reports(found.id)
         checkpoints = client.list_checkpoints(found.id)
     if as_json:
-        parts = {"attempts": attempts, "reports": reports, "checkpoints": checkpoints}
+        parts: dict[str, Sequence[Answer]] = {"attempts": attempts, "reports": reports, "checkpoints": checkpoints}
         print_json(
             found.model_dump(mode="json")
             | {name: [item.model_dump(mode="json") for item in items] for name, items in parts.items()}
