@@ -220,7 +220,7 @@ def reap(database: Database, *, backoff: float = 1.0, limit: int = 100) -> int:
     One transaction; SKIP LOCKED lets any number of replicas run it. A trial that was cancelled, or whose study has ended, FAILs as cancelled.
     """
     with database.begin() as connection:
-        reaped = connection.execute(text(_REAP.format(fence=FENCE)), {"limit": limit, "backoff": backoff}).all()
+        reaped = connection.execute(text(_REAP.format(ended=_ENDED)), {"limit": limit, "backoff": backoff}).all()
         for row in reaped:
             kind = "lease_expired" if row.state == TrialState.WAITING else "trial_lost"
             events.record(
@@ -328,6 +328,8 @@ _TELL = (
 _STOPPED = "t.verdict = 'stop' AND :follows"
 _GOES_ON = "(:state = 'WAITING' AND t.verdict <> 'stop')"
 
+# Whether a trial was told to stop is asked of the row that is written: a cancellation may commit while this statement waits for it.
+_ENDED = "CASE WHEN t.verdict = 'stop' THEN CASE WHEN t.reason = 'timeout' THEN 'timeout' ELSE 'cancelled' END ELSE o.ended END"
 _REAP = """
     WITH e AS MATERIALIZED (
         SELECT a.id FROM attempts a
@@ -339,19 +341,18 @@ _REAP = """
         RETURNING x.trial_id, x.epoch, x.worker, x.gpus, extract(epoch FROM x.expires_at - x.started_at)::float AS seconds
     ), o AS (
         SELECT t.id, a.epoch, a.worker, a.gpus * a.seconds AS gpu_seconds, CASE
-            WHEN t.verdict = 'stop' AND t.reason = 'timeout' THEN 'timeout'
-            WHEN t.verdict = 'stop' OR s.state IN ('COMPLETE', 'STOPPED', 'FAIL') THEN 'cancelled'
+            WHEN s.state IN ('COMPLETE', 'STOPPED', 'FAIL') THEN 'cancelled'
             WHEN t.attempts >= coalesce((s.limits->>'max_attempts')::int, 3) THEN 'lost' END AS ended
         FROM a JOIN trials t ON t.id = a.trial_id JOIN studies s ON s.id = t.study_id
         WHERE t.state = 'RUNNING' AND t.epoch = a.epoch
     )
     UPDATE trials t SET
-        state = CASE WHEN o.ended IS NULL THEN 'WAITING' ELSE 'FAIL' END,
-        reason = coalesce(o.ended, 'lost'),
-        error = CASE WHEN o.ended = 'lost' THEN format('lost with its worker in each of %s attempts', t.attempts) END,
+        state = CASE WHEN ({ended}) IS NULL THEN 'WAITING' ELSE 'FAIL' END,
+        reason = coalesce({ended}, 'lost'),
+        error = CASE WHEN ({ended}) = 'lost' THEN format('lost with its worker in each of %s attempts', t.attempts) END,
         verdict = 'continue', gpu_seconds = t.gpu_seconds + o.gpu_seconds,
-        not_before = CASE WHEN o.ended IS NULL THEN clock_timestamp() + :backoff * power(2, least(t.attempts, 8) - 1) * interval '1 second' END,
-        finished_at = CASE WHEN o.ended IS NULL THEN NULL ELSE clock_timestamp() END
+        not_before = CASE WHEN ({ended}) IS NULL THEN clock_timestamp() + :backoff * power(2, least(t.attempts, 8) - 1) * interval '1 second' END,
+        finished_at = CASE WHEN ({ended}) IS NULL THEN NULL ELSE clock_timestamp() END
     FROM o WHERE t.id = o.id
     RETURNING t.project, t.study_id, t.number, t.state, o.epoch, o.worker
 """

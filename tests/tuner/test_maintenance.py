@@ -47,6 +47,20 @@ def test_a_cancellation_is_not_undone_by_the_tell_it_meets(database: Database) -
     assert (trial.state, trial.reason) == (TrialState.FAIL, "cancelled")
 
 
+def test_a_cancellation_is_not_undone_by_the_reaper_it_meets(database: Database) -> None:
+    lease = leased(database)
+    with database.begin() as connection:
+        connection.execute(text("UPDATE attempts SET expires_at = clock_timestamp() - interval '1 second'"))
+    with ThreadPoolExecutor(1) as pool:
+        with database.begin() as connection:
+            connection.execute(text("UPDATE trials SET verdict = 'stop', reason = 'cancelled'"))
+            reaped = pool.submit(leases.reap, database)
+            wait_until_blocked(database)
+        assert reaped.result(timeout=10) == 1
+    trial = views.get_trial(database, "default", lease.trial.id)
+    assert (trial.state, trial.reason, trial.error) == (TrialState.FAIL, "cancelled", None)
+
+
 @pytest.mark.parametrize(
     "missed, end, state, verdict",
     [
