@@ -28,7 +28,9 @@ INTERVAL = 0.25
 OVERVIEW_INTERVAL = 1.0
 HEARTBEAT = 15.0
 FALLBACK = 5.0
-"""Seconds after which a stream looks without having been woken."""
+"""Seconds after which a stream of one study looks without having been woken."""
+OVERVIEW_FALLBACK = 30.0
+"""The same for a stream of all studies, whose look counts the trials of many."""
 
 
 class EventQuery(wire.Body):
@@ -87,6 +89,7 @@ async def follow_study(call: Call, study_id: int, since: int) -> AsyncIterator[b
 async def follow_project(call: Call) -> AsyncIterator[bytes]:
     yield b"retry: 1000\n\n"
     shown: dict[int, wire.Study] = {}
+    looked_at = monotonic()
     with call.board.stream() as subscription:
         subscription.all_changed = True
         async for woken in _turns(call, subscription, OVERVIEW_INTERVAL):
@@ -94,18 +97,17 @@ async def follow_project(call: Call) -> AsyncIterator[bytes]:
                 yield b": alive\n\n"
                 continue
             changed, everything = subscription.take()
-            if everything:
-                page = await call.in_thread(views.list_studies, call.database, call.project)
-                studies = list(page.items)
-            else:
-                studies = []
-                for study_id in sorted(changed):
-                    try:
-                        studies.append(await call.in_thread(views.get_study, call.database, call.project, study_id))
-                    except StudyNotFound:
-                        # Another project's, or deleted.
-                        if shown.pop(study_id, None) is not None:
-                            yield _event("deleted", {"id": study_id}, 0)
+            studies: list[wire.Study] = []
+            if everything or monotonic() - looked_at >= OVERVIEW_FALLBACK:
+                looked_at = monotonic()
+                studies += (await call.in_thread(views.list_studies, call.database, call.project)).items
+            for study_id in sorted(changed - {study.id for study in studies}):
+                try:
+                    studies.append(await call.in_thread(views.get_study, call.database, call.project, study_id))
+                except StudyNotFound:
+                    # Another project's, or deleted.
+                    if shown.pop(study_id, None) is not None:
+                        yield _event("deleted", {"id": study_id}, 0)
             for study in studies:
                 if shown.get(study.id) != study:
                     shown[study.id] = study

@@ -10,6 +10,8 @@ from time import monotonic
 from typing import Any
 
 import httpx
+import pytest
+from sqlalchemy import text
 
 from tests.api.conftest import Server
 from tests.api.test_contract import STUDY
@@ -115,6 +117,18 @@ def test_the_projects_studies(server: Server, http: httpx.Client) -> None:
         other.delete("/v1/studies/second")
         gone = stream.next()
         assert gone["event"] == "deleted"
+
+
+def test_the_projects_studies_without_a_wake(server: Server, http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server killed between commit and wake leaves a change of which nobody was told."""
+    monkeypatch.setattr("api.routes.events.FALLBACK", 0.1)
+    monkeypatch.setattr("api.routes.events.OVERVIEW_FALLBACK", 0.2)
+    http.post("/v1/studies", json=STUDY)
+    with follow(http, "") as stream:
+        stream.next()
+        with server.database.begin() as connection:
+            connection.execute(text("UPDATE studies SET notes = 'changed in silence'"))
+        assert stream.until(lambda event: event["data"].get("notes") == "changed in silence")
 
 
 def test_a_deleted_study_ends_its_stream(server: Server, http: httpx.Client) -> None:
