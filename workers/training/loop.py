@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Optimizer
 
 from tuner.catalog.optimizers import OptimizerFacts
@@ -231,7 +233,7 @@ def take_step(run: Run, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor
     first: list[Tensor] = []
 
     def objective() -> Tensor:
-        with run.mixed():
+        with run.mixed(), differentiable(run.facts):
             loss = run.loss(run.model(inputs), targets)
         if not first:
             first.append(loss.detach())
@@ -256,6 +258,16 @@ def take_step(run: Run, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor
         norm = gradients.total_norm(run.model)
     run.schedule.step()
     return first[0], norm
+
+
+@contextmanager
+def differentiable(facts: OptimizerFacts) -> Iterator[None]:
+    """Where an optimizer may differentiate twice, leave out the kernels whose gradients have none: fused attention, cuDNN's."""
+    if facts.closure != "loss":
+        yield
+        return
+    with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False):
+        yield
 
 
 def same_masks(device: torch.device, closure: Callable[[], Tensor]) -> Callable[[], Tensor]:

@@ -46,6 +46,25 @@ def test_learns(model: dict[str, Any], dataset: dict[str, Any], more: dict[str, 
     assert losses[-1] < 0.8 * losses[0]
 
 
+@pytest.mark.parametrize("optimizer", ["newton_cg", "adahessian", "sophia"])
+@pytest.mark.parametrize(
+    ("model", "dataset"),
+    [
+        ({"name": "cnn", "channels": 2}, DIGITS),
+        ({"name": "lstm", "hidden": 6}, DIGITS),
+        ({"name": "vit_moe", "patch": 4, "dim": 8, "depth": 2, "heads": 2}, DIGITS),
+        ({"name": "transformer_lm", "dim": 8, "depth": 1, "heads": 2}, {"name": "cycles", "samples": 50}),
+        ({"name": "encoder_decoder", "dim": 8, "depth": 1, "heads": 2}, {"name": "reversal", "samples": 50}),
+    ],
+    ids=lambda part: part["name"],
+)
+def test_can_be_differentiated_twice(model: dict[str, Any], dataset: dict[str, Any], optimizer: str) -> None:
+    config = {"dataset": dataset, "model": model, "optimizer": {"name": optimizer}, "epochs": 2, "batch_size": 256}
+    trial = RecordingTrial()
+    loop.train(config, trial)
+    assert trial.reports[1][1]["train_loss"] < trial.reports[0][1]["train_loss"]
+
+
 def test_every_model_learns_above() -> None:
     assert {model["name"] for model, _, _ in LEARNS} | {"vgg"} == set(models.names())
 
