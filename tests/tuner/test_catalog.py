@@ -8,6 +8,8 @@ import sys
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tuner import catalog
 from tuner.errors import InvalidValue
@@ -287,3 +289,28 @@ def test_get_names_the_near_ones() -> None:
         catalog.get("optimizers", "adma")
     with pytest.raises(InvalidValue, match=r"no kind 'optimisers'; did you mean optimizers\?"):
         catalog.names("optimisers")
+
+
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["adam", "digits", "mlp"])
+)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+)
+fields = st.sampled_from(["name", "lr", "hidden", "depth", "validation", "test", "task", "path"]) | st.integers()
+sections = values | st.dictionaries(fields, values, max_size=4)
+keys = st.sampled_from([*catalog.SECTIONS, "epochs", "seed", "clip_norm"]) | st.text(max_size=5) | st.integers()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(keys, sections, max_size=5))
+def test_nothing_given_as_a_configuration_breaks_the_check(trainer: dict[Any, Any]) -> None:
+    for base in (trainer, BASE | trainer):
+        found = catalog.check_trainer(base, SearchSpace({"optimizer.name": CategoricalParameter(("adam", "newton"))}))
+        assert all(error.loc and error.msg for error in found)
+        catalog.check_objectives(base, None, ["val_loss"])
+
+
+def test_numbers_too_large_for_a_float_are_refused() -> None:
+    (found,) = problems(BASE | {"optimizer": {"name": "adam", "lr": 10**400}})
+    assert found.startswith("trial.trainer.optimizer.lr: must be a number above 0, not 1000")

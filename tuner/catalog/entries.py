@@ -8,7 +8,7 @@ here and is checked where the technique is built.
 from __future__ import annotations
 
 import difflib
-import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -89,7 +89,7 @@ class Hyperparameter:
                 return (
                     isinstance(value, int | float)
                     and not isinstance(value, bool)
-                    and math.isfinite(value)
+                    and -sys.float_info.max <= value <= sys.float_info.max  # isfinite cannot take every integer
                     and self.is_within(value)
                 )
 
@@ -192,10 +192,10 @@ class Entry(Generic[FactsT]):
         return {h.name: h.normalize(values.get(h.name, h.default)) for h in self.hyperparameters}
 
 
-def near(name: str, known: Iterable[str]) -> str:
+def near(name: object, known: Iterable[str]) -> str:
     """Help after a wrong name: "did you mean rmsprop?", or all names there are."""
     names = list(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(close) + "?"
     return "there are " + ", ".join(names)
