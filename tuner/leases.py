@@ -345,6 +345,7 @@ _REAP = """
             WHEN t.attempts >= coalesce((s.limits->>'max_attempts')::int, 3) THEN 'lost' END AS ended
         FROM a JOIN trials t ON t.id = a.trial_id JOIN studies s ON s.id = t.study_id
         WHERE t.state = 'RUNNING' AND t.epoch = a.epoch
+        ORDER BY t.id FOR NO KEY UPDATE OF t
     )
     UPDATE trials t SET
         state = CASE WHEN ({ended}) IS NULL THEN 'WAITING' ELSE 'FAIL' END,

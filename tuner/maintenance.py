@@ -50,10 +50,13 @@ def stop_overdue(database: Database) -> None:
         connection.execute(
             text(
                 """
-                UPDATE trials t SET verdict = 'stop', reason = 'timeout'
-                FROM attempts a JOIN studies s ON s.id = a.study_id
-                WHERE a.ended_at IS NULL AND t.id = a.trial_id AND t.state = 'RUNNING' AND t.verdict <> 'stop'
-                    AND a.started_at < clock_timestamp() - ((s.limits->>'trial_timeout')::float + 30) * interval '1 second'
+                WITH c AS MATERIALIZED (
+                    SELECT t.id FROM attempts a JOIN studies s ON s.id = a.study_id JOIN trials t ON t.id = a.trial_id
+                    WHERE a.ended_at IS NULL AND t.state = 'RUNNING' AND t.verdict <> 'stop'
+                        AND a.started_at < clock_timestamp() - ((s.limits->>'trial_timeout')::float + 30) * interval '1 second'
+                    FOR NO KEY UPDATE OF t SKIP LOCKED
+                )
+                UPDATE trials t SET verdict = 'stop', reason = 'timeout' FROM c WHERE t.id = c.id
                 """
             )
         )
@@ -64,31 +67,33 @@ def settle_stragglers(database: Database) -> None:
 
     Leasing locks trials but not their study, which the search writes at the same time; so this has to look again afterwards.
     """
-    with database.begin() as connection:
-        for statement in _STRAGGLERS:
+    for statement in _STRAGGLERS:
+        with database.begin() as connection:
             connection.execute(statement)
 
 
-_STRAGGLERS = (
+# Whoever has a trial locked is about to change it: the next round looks at that one.
+_STRAGGLERS = tuple(
     text(
+        f"""
+        WITH c AS MATERIALIZED (
+            SELECT t.id FROM trials t JOIN studies s ON s.id = t.study_id
+            WHERE s.spec IS NOT NULL AND {condition} FOR NO KEY UPDATE OF t SKIP LOCKED
+        )
+        UPDATE trials t SET {change} FROM c WHERE t.id = c.id
         """
-        UPDATE trials t SET verdict = 'pause' FROM studies s
-        WHERE s.id = t.study_id AND s.state = 'PAUSED' AND s.spec IS NOT NULL AND t.state = 'RUNNING' AND t.verdict = 'continue'
-        """
-    ),
-    text(
-        """
-        UPDATE trials t SET verdict = 'stop', reason = 'cancelled' FROM studies s
-        WHERE s.id = t.study_id AND s.state IN ('COMPLETE', 'STOPPED', 'FAIL') AND s.spec IS NOT NULL
-            AND t.state = 'RUNNING' AND t.verdict <> 'stop'
-        """
-    ),
-    text(
-        """
-        UPDATE trials t SET state = 'FAIL', reason = 'cancelled', finished_at = clock_timestamp() FROM studies s
-        WHERE s.id = t.study_id AND s.state IN ('COMPLETE', 'STOPPED', 'FAIL') AND s.spec IS NOT NULL AND t.state = 'WAITING'
-        """
-    ),
+    )
+    for condition, change in (
+        ("s.state = 'PAUSED' AND t.state = 'RUNNING' AND t.verdict = 'continue'", "verdict = 'pause'"),
+        (
+            "s.state IN ('COMPLETE', 'STOPPED', 'FAIL') AND t.state = 'RUNNING' AND t.verdict <> 'stop'",
+            "verdict = 'stop', reason = 'cancelled'",
+        ),
+        (
+            "s.state IN ('COMPLETE', 'STOPPED', 'FAIL') AND t.state = 'WAITING'",
+            "state = 'FAIL', reason = 'cancelled', finished_at = clock_timestamp()",
+        ),
+    )
 )
 
 

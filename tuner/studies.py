@@ -201,6 +201,7 @@ def pause(database: Database, project: str, study: str | int) -> Study:
         if row.state != StudyState.PAUSED:
             _require(row, StudyState.RUNNING, verb="paused")
             row = _set_state(connection, row, StudyState.PAUSED, "paused", paused_at=func.clock_timestamp())
+            _lock_unfinished(connection, row.id)
             _set_verdicts(connection, row.id, "continue", "pause")
         result = rows.study(connection, row)
     database.wake("trials", row.id)
@@ -232,6 +233,7 @@ def resume(database: Database, project: str, study: str | int) -> Study:
             deadline=studies.c.deadline
             + (func.clock_timestamp() - func.coalesce(row.paused_at or row.finished_at, func.clock_timestamp())),
         )
+        _lock_unfinished(connection, row.id)
         _set_verdicts(connection, row.id, "pause", "continue")
         result = rows.study(connection, row)
     database.wake("result", row.id)
@@ -282,6 +284,7 @@ def finish(connection: Connection, study_id: int, state: StudyState, reason: str
     if row is None or row.state in _FINAL:
         return
     _set_state(connection, row, state, "finished", reason=reason, finished_at=func.clock_timestamp(), paused_at=None)
+    _lock_unfinished(connection, study_id)
     _cancel_waiting(connection, study_id, started_too=True)
     connection.execute(
         text(
@@ -362,6 +365,7 @@ def _limit_reached(row: Row[Any]) -> str | None:
 
 def _begin_stopping(connection: Connection, row: Row[Any], reason: str) -> Row[Any]:
     row = _set_state(connection, row, StudyState.STOPPING, "stopping", reason=reason, paused_at=None)
+    _lock_unfinished(connection, row.id)
     _cancel_waiting(connection, row.id, started_too=False)
     _set_verdicts(connection, row.id, "pause", "continue")
     return row
@@ -373,6 +377,14 @@ def _set_state(connection: Connection, row: Row[Any], state: StudyState, event: 
     ).one()
     events.record(connection, row.project, row.id, event, reason=changed.reason)
     return changed
+
+
+def _lock_unfinished(connection: Connection, study_id: int) -> None:
+    """Lock the trials that wait or run, in one order for all, and see what whoever held one of them has made of it."""
+    connection.execute(
+        text("SELECT FROM trials WHERE study_id = :study AND state IN ('WAITING', 'RUNNING') ORDER BY id FOR NO KEY UPDATE"),
+        {"study": study_id},
+    )
 
 
 def _set_verdicts(connection: Connection, study_id: int, old: str, new: str) -> None:

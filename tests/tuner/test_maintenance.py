@@ -97,3 +97,39 @@ def test_a_trial_stopped_for_its_time_fails_as_timeout(database: Database) -> No
     leases.reap(database)
     trial = views.get_trial(database, "default", lost.trial.id)
     assert (trial.state, trial.reason) == (TrialState.FAIL, "timeout")
+
+
+def test_transitions_of_many_trials_never_deadlock(database: Database) -> None:
+    """Pauses, resumptions, the reaper and maintenance write the same trials at once, and each gets through."""
+    studies.create(database, "default", external(limits={"max_attempts": 1000}))
+    for index in range(60):
+        trials.create(database, "default", "s", TrialCreate(params={"x": index / 60}))
+    end = monotonic() + 4
+
+    def expire() -> None:
+        with database.begin() as connection:
+            connection.execute(
+                text(
+                    "UPDATE attempts SET expires_at = clock_timestamp() - interval '1 second' WHERE id IN"
+                    " (SELECT id FROM attempts WHERE ended_at IS NULL ORDER BY random() LIMIT 20 FOR UPDATE SKIP LOCKED)"
+                )
+            )
+
+    steps: tuple[Callable[[], object], ...] = (
+        lambda: studies.pause(database, "default", "s"),
+        lambda: studies.resume(database, "default", "s"),
+        lambda: leases.reap(database, backoff=0),
+        lambda: leases.take(database, "default", AskRequest(count=20, wait=0), study="s"),
+        lambda: maintenance.run_once(database, Settings(retry_backoff=0)),
+        expire,
+    )
+
+    def run(first: int) -> int:
+        count = 0
+        while monotonic() < end:
+            steps[(first + count) % len(steps)]()
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(12) as pool:
+        assert sum(pool.map(run, range(12))) > 12
