@@ -83,7 +83,7 @@ class ArtifactStore:
         with database.read() as connection:
             trials.find(connection, project, trial_id)
             query = select(checkpoints).where(checkpoints.c.trial_id == trial_id)
-            found = connection.execute(query.order_by(checkpoints.c.step.desc(), checkpoints.c.epoch.desc())).all()
+            found = connection.execute(query.order_by(checkpoints.c.epoch.desc(), checkpoints.c.step.desc())).all()
         for row in found:
             path = self._path(row.id)
             if path.is_file() and _hash_file(path) == row.sha256:
@@ -151,7 +151,7 @@ def _hash_file(path: Path) -> str:
 _RETAIN = text(
     """
     DELETE FROM checkpoints WHERE id IN (
-        SELECT id FROM checkpoints WHERE trial_id = :trial ORDER BY step DESC, epoch DESC OFFSET :kept
+        SELECT id FROM checkpoints WHERE trial_id = :trial ORDER BY epoch DESC, step DESC OFFSET :kept
     ) RETURNING id
     """
 )

@@ -203,15 +203,17 @@ class Calls:
         response = self._connection.request("PUT", path, patience=self._patience, content=content, headers=headers, wait=120)
         return wire.Checkpoint.model_validate_json(response.content)
 
-    def download_checkpoint(self, path: str, target: BinaryIO, *, sha256: str | None = None) -> int:
-        """Write the checkpoint at `path` (a lease's `resume.checkpoint`) to `target`; its size in bytes.
+    def download_checkpoint(self, path: str, target: BinaryIO) -> int:
+        """Write the checkpoint at `path` (a lease's `resume.checkpoint`) to `target`; the step after which it was saved.
 
-        InvalidValue when what came is not what `sha256` says.
+        That is an earlier step than the lease says where the newest checkpoint is damaged on the server. InvalidValue when what came is
+        not what was sent.
         """
-        digest = self._download(path, target)
-        if sha256 is not None and digest != sha256:
-            raise InvalidValue(f"the checkpoint {path} arrived damaged: its SHA-256 is {digest}, not {sha256}")
-        return target.tell()
+        digest, headers = self._download(path, target)
+        sent = headers.get("X-Content-SHA256", "")
+        if digest != sent:
+            raise InvalidValue(f"the checkpoint {path} arrived damaged: its SHA-256 is {digest}, not {sent}")
+        return int(headers["X-Checkpoint-Step"])
 
     def append_logs(self, lease: str, lines: Sequence[wire.LogText]) -> None:
         self._send("POST", f"/v1/leases/{lease}/logs", _body(wire.LogLines(lines=list(lines))))
@@ -258,17 +260,19 @@ class Calls:
     def _move(self, study: str | int, verb: str) -> wire.Study:
         return wire.Study.model_validate_json(self._send("POST", f"{_study(study)}/{verb}").content)
 
-    def _download(self, path: str, target: BinaryIO, **params: Any) -> str:
-        """Write the answer to `target` and return its SHA-256."""
+    def _download(self, path: str, target: BinaryIO, **params: Any) -> tuple[str, httpx.Headers]:
+        """Write the answer to `target` and return its SHA-256 and its headers."""
         digest = hashlib.sha256()
+        headers = httpx.Headers()
 
         def receive(response: httpx.Response) -> None:
+            headers.update(response.headers)
             for chunk in response.iter_bytes(CHUNK):
                 digest.update(chunk)
                 target.write(chunk)
 
         self._connection.request("GET", path, patience=self._patience, params=params, receive=receive)
-        return digest.hexdigest()
+        return digest.hexdigest(), headers
 
 
 def _study(study: str | int) -> str:

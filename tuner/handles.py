@@ -221,8 +221,7 @@ class AskedTrial:
             return None
         target = io.BytesIO()
         with suppress(CheckpointNotFound):
-            self._calls.download_checkpoint(resume.checkpoint, target, sha256=resume.sha256)
-            return resume.step, target.getvalue()
+            return self._calls.download_checkpoint(resume.checkpoint, target), target.getvalue()
         return None
 
     def hear(self, verdict: Verdict, *, lost: bool = False) -> None:

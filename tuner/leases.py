@@ -246,7 +246,7 @@ _LEASE = """
         RETURNING t.id, t.number, t.study_id, t.params, t.epoch
     ), k AS (
         SELECT DISTINCT ON (p.trial_id) p.trial_id, p.step, p.sha256 FROM checkpoints p JOIN u ON u.id = p.trial_id
-        ORDER BY p.trial_id, p.step DESC, p.epoch DESC
+        ORDER BY p.trial_id, p.epoch DESC, p.step DESC
     ), a AS (
         INSERT INTO attempts (id, project, study_id, trial_id, epoch, worker, gpus, ttl, resumed_from, request_key, expires_at)
         SELECT gen_random_uuid(), :project, u.study_id, u.id, u.epoch, CAST(:worker AS text), s.gpus, :ttl, k.step,

@@ -235,6 +235,9 @@ def resume(database: Database, project: str, study: str | int) -> Study:
         )
         _lock_unfinished(connection, row.id)
         _set_verdicts(connection, row.id, "pause", "continue")
+        reached = _limit_reached(connection.execute(_DONE, {"study": row.id}).one())
+        if reached is not None:
+            raise StudyNotRunning(f"study {row.name!r} has reached its {reached}; change limits.{reached}, then resume")
         result = rows.study(connection, row)
     database.wake("result", row.id)
     database.wake("trials", row.id)

@@ -238,23 +238,23 @@ class SlotRunner:
         try:
             with tempfile.TemporaryFile(dir=self._options.scratch) as packed:
 
-                def download() -> bool:
+                def download() -> int:
                     packed.seek(0)
                     packed.truncate()
                     try:
-                        self._client.download_checkpoint(resume.checkpoint, packed, sha256=resume.sha256)
+                        return self._client.download_checkpoint(resume.checkpoint, packed)
                     except NotFound as error:
                         raise InvalidValue(str(error)) from error
-                    return True
 
-                if not self._insist(held, download):
+                step = self._insist(held, download)
+                if step is None:
                     return None, 0
                 packed.seek(0)
                 archive.unpack(packed, folder)
         except (OSError, Invalid) as error:
             log.warning("%s: starts anew, its checkpoint is of no use: %s", held.name, error)
             return None, 0
-        return folder, resume.step + 1
+        return folder, step + 1
 
     # --- telling --------------------------------------------------------------------------------------------------------------
 

@@ -42,6 +42,8 @@ class Seeker:
         )
         if found:
             call.services.metrics.leases.inc(len(found))
+        # From now on the same request may have come a second time and have been served meanwhile.
+        self.is_repeated = True
         return found
 
     def look(self) -> list[wire.Lease]:

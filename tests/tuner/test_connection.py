@@ -286,9 +286,9 @@ def test_upload_is_repeated_from_its_start(script: Script, make: Callable[..., C
 
 
 def test_damaged_download_is_refused(script: Script, make: Callable[..., Client], tmp_path: Path) -> None:
-    script.answers = [(200, {}, b"content")]
+    script.answers = [(200, {"X-Content-SHA256": "0" * 64, "X-Checkpoint-Step": "3"}, b"content")]
     with (tmp_path / "file").open("wb") as target, pytest.raises(InvalidValue, match="arrived damaged"):
-        make().download_checkpoint("/v1/trials/1/checkpoints/latest", target, sha256="0" * 64)
+        make().download_checkpoint("/v1/trials/1/checkpoints/latest", target)
 
 
 def test_one_client_in_many_threads(script: Script, make: Callable[..., Client]) -> None:

@@ -201,6 +201,16 @@ def test_target_ends_the_study_when_running_trials_have(database: Database) -> N
     assert settle(database) == (StudyState.COMPLETE, "target")
 
 
+def test_a_study_that_reached_a_limit_is_resumed_once_the_limit_has_changed(database: Database) -> None:
+    make(database, external(limits={"target": 0.9, "max_trials": 10}), num_trials=1)
+    finish(database, take(database), 0.95)
+    assert settle(database) == (StudyState.COMPLETE, "target")
+    with pytest.raises(StudyNotRunning, match=r"change limits\.target"):
+        studies.resume(database, "default", "s")
+    studies.update_study(database, "default", "s", StudyPatch(limits={"target": None}))
+    assert studies.resume(database, "default", "s").state == StudyState.RUNNING
+
+
 def test_target_of_a_minimized_objective(database: Database) -> None:
     spec = external(limits={"target": 0.1}, objectives=[{"name": "score", "direction": "minimize"}])
     make(database, spec, num_trials=2)

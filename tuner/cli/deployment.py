@@ -132,7 +132,7 @@ class Deployment:
     def _take_folder(self) -> None:
         try:
             self._data.mkdir(parents=True, exist_ok=True)
-            self.logs.mkdir(exist_ok=True)
+            self.logs.mkdir(mode=0o700, exist_ok=True)
             lock = (self._data / "up.lock").open("a+")
         except OSError as error:
             raise InvalidValue(f"--data: cannot write the folder {self._data} ({error.strerror}); choose another") from None
