@@ -33,6 +33,7 @@ FRESH = 0.01
 FLUSH_INTERVAL = 0.25
 """Seconds after which gathered reports are sent even if nothing follows them."""
 MAX_GATHERED = 1_000
+ASLEEP_AFTER = 5.0
 
 
 class Renewer:
@@ -47,6 +48,7 @@ class Renewer:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._stopped = False
+        self._is_asleep = False
 
     def add(self, trial: AskedTrial) -> None:
         with self._changed:
@@ -54,7 +56,9 @@ class Renewer:
             if self._thread is None and not self._stopped:
                 self._thread = threading.Thread(target=self._run, name="tuner-renewer", daemon=True)
                 self._thread.start()
-            self._changed.notify()
+            if self._is_asleep:
+                self._is_asleep = False
+                self._changed.notify()
 
     def hasten(self, trial: AskedTrial) -> None:
         """Renew within FLUSH_INTERVAL. Wakes nobody, for the thread looks that often by itself: a report must cost nothing."""
@@ -72,6 +76,7 @@ class Renewer:
             self._changed.notify()
 
     def _run(self) -> None:
+        idle_since: float | None = None
         while True:
             with self._changed:
                 if self._stopped:
@@ -79,8 +84,14 @@ class Renewer:
                 now = time.monotonic()
                 first = min(self._due.values(), key=lambda entry: entry[0], default=None)
                 if first is None or first[0] > now:
-                    self._changed.wait(None if first is None else min(first[0] - now, FLUSH_INTERVAL))
+                    # Between two trials of a quick loop there is none for a moment: only after a while without is it worth being woken.
+                    idle_since = None if first is not None else idle_since or now
+                    self._is_asleep = idle_since is not None and now - idle_since > ASLEEP_AFTER
+                    self._changed.wait(
+                        None if self._is_asleep else FLUSH_INTERVAL if first is None else min(first[0] - now, FLUSH_INTERVAL)
+                    )
                     continue
+                idle_since = None
                 trial = first[1]
                 self._due[trial.lease.id] = (_next_renewal(trial.lease.ttl), trial)
             try:

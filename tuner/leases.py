@@ -12,16 +12,17 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Row, delete, select, text
+from sqlalchemy import Connection, Row, TextClause, delete, select, text
 
 from tuner import events, intermediate, rows, studies
 from tuner.db.postgres import Database
 from tuner.db.tables import attempts, demands, trials
 from tuner.errors import LeaseLost, StudyNotRunning, TrialFinished
-from tuner.studies import StudyFacts
+from tuner.studies import LRU, StudyFacts
 from tuner.wire import (
     AskRequest,
     Lease,
@@ -165,15 +166,16 @@ def pass_fence(connection: Connection, project: str, lease_id: str) -> Row[Any]:
 
     The row: trial_id, study_id, number, epoch, verdict, judged_step, expires_at.
     """
-    row = connection.execute(text(renewal()), {"lease": parse_id(lease_id), "project": project}).one_or_none()
+    row = connection.execute(fenced(_RENEW, FENCE), {"lease": parse_id(lease_id), "project": project}).one_or_none()
     if row is None:
         raise lost(lease_id)
     return row
 
 
-def renewal() -> str:
-    """The statement of `pass_fence`, for use as a part of a larger one."""
-    return _RENEW.format(fence=FENCE)
+@lru_cache
+def fenced(template: str, fence: str, **parts: str) -> TextClause:
+    """The statement of a template with the fence and other parts filled in; read once, for reading takes longer than running it."""
+    return text(template.format(fence=fence, renew=_RENEW.format(fence=fence), **parts))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,19 +201,26 @@ def tell(database: Database, project: str, lease_id: str, body: Tell) -> Told:
         **intermediate.parameters(body.reports),
     }
     with database.read() as connection:  # one statement, one transaction
-        study_id = connection.execute(_STUDY_OF, {"lease": parameters["lease"], "project": project}).scalar_one_or_none()
-        if study_id is None:
-            raise lost(lease_id)
-        facts = studies.get_facts(database, connection, study_id)
+        facts = _facts_of(database, connection, project, lease_id)
         row = connection.execute(
-            text(_TELL.format(fence=FENCE, stopped=_STOPPED, goes_on=_GOES_ON)), parameters | _outcome(body, facts)
+            fenced(_TELL, FENCE, stopped=_STOPPED, goes_on=_GOES_ON), parameters | _outcome(body, facts)
         ).one_or_none()
         if row is None:
             return Told(trial=_repeated_tell(connection, facts, lease_id, digest), repeated=True)
-    database.wake("result", study_id)
+    database.wake("result", facts.id)
     if row.state == TrialState.WAITING:
-        database.wake("trials", study_id)
+        database.wake("trials", facts.id)
     return Told(trial=rows.trial(row, facts.name, facts.objectives))
+
+
+def _facts_of(database: Database, connection: Connection, project: str, lease_id: str) -> StudyFacts:
+    """Facts of the study a lease belongs to, whose id is remembered since the lease was given, if that was in this process."""
+    study_id = _study_of_lease.get(lease_id)
+    if study_id is None:
+        study_id = connection.execute(_STUDY_OF, {"lease": parse_id(lease_id), "project": project}).scalar_one_or_none()
+        if study_id is None:
+            raise lost(lease_id)
+    return studies.get_facts(database, connection, study_id)
 
 
 def reap(database: Database, *, backoff: float = 1.0, limit: int = 100) -> int:
@@ -422,7 +431,11 @@ def _free_places(connection: Connection, study_id: int) -> int:
     return max(0, int(row.most) - int(running)) if row.most is not None else 2**31
 
 
+_study_of_lease: LRU[str, int] = LRU(50_000)
+
+
 def _lease(facts: StudyFacts, row: Row[Any], limits: Mapping[str, Any]) -> Lease:
+    _study_of_lease.put(str(row.lease), facts.id)
     resume = None
     if row.step is not None:
         resume = Resume(step=row.step, checkpoint=f"/v1/trials/{row.id}/checkpoints/latest", sha256=row.sha256)

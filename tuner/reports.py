@@ -30,7 +30,7 @@ def append(database: Database, project: str, lease_id: str, reports: Sequence[Re
     """Store reports, renew the lease, return the verdict as it stands. LeaseLost stores nothing."""
     parameters = {"lease": leases.parse_id(lease_id), "project": project, **intermediate.parameters(reports)}
     with database.read() as connection:  # one statement, one transaction
-        row = connection.execute(text(_APPEND.format(renew=leases.renewal())), parameters).one_or_none()
+        row = connection.execute(leases.fenced(_APPEND, leases.FENCE), parameters).one_or_none()
     if row is None:
         raise leases.lost(lease_id)
     database.wake("result", row.study_id)

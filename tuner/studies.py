@@ -10,9 +10,10 @@ import json
 import re
 import secrets
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Row, func, insert, select, text, update
@@ -53,39 +54,44 @@ class StudyFacts:
         return (state ^ (state >> 31)) & 0x7FFFFFFF
 
 
-class _Facts:
-    """StudyFacts by id, the last thousand used."""
+Name = TypeVar("Name", bound=Hashable)
+Value = TypeVar("Value")
 
-    def __init__(self) -> None:
-        self._entries: OrderedDict[int, StudyFacts] = OrderedDict()
+
+class LRU(Generic[Name, Value]):
+    """What was used last, by name, at most `size` of it; for any number of threads."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._entries: OrderedDict[Name, Value] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, study_id: int) -> StudyFacts | None:
+    def get(self, name: Name) -> Value | None:
         with self._lock:
-            found = self._entries.get(study_id)
+            found = self._entries.get(name)
             if found is not None:
-                self._entries.move_to_end(study_id)
+                self._entries.move_to_end(name)
             return found
 
-    def put(self, facts: StudyFacts) -> None:
+    def put(self, name: Name, value: Value) -> None:
         with self._lock:
-            self._entries[facts.id] = facts
-            while len(self._entries) > 1000:
+            self._entries[name] = value
+            while len(self._entries) > self._size:
                 self._entries.popitem(last=False)
 
 
-_caches: WeakKeyDictionary[Database, _Facts] = WeakKeyDictionary()
+_caches: WeakKeyDictionary[Database, LRU[int, StudyFacts]] = WeakKeyDictionary()
 
 
 def get_facts(database: Database, connection: Connection, study_id: int) -> StudyFacts:
-    cache = _caches.setdefault(database, _Facts())
+    cache = _caches.setdefault(database, LRU(1000))
     facts = cache.get(study_id)
     if facts is None:
         row = connection.execute(select(studies).where(studies.c.id == study_id)).one_or_none()
         if row is None:
             raise StudyNotFound(f"no study has the id {study_id}")
         facts = _facts(row)
-        cache.put(facts)
+        cache.put(study_id, facts)
     return facts
 
 
