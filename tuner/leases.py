@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Row, TextClause, delete, select, text
 
 from tuner import events, intermediate, rows, studies
 from tuner.db.postgres import Database
-from tuner.db.tables import attempts, demands, trials
+from tuner.db.tables import HELD, attempts, demands, trials
 from tuner.errors import LeaseLost, StudyNotRunning, TrialFinished
 from tuner.studies import LRU, StudyFacts
 from tuner.wire import (
@@ -203,7 +203,8 @@ def tell(database: Database, project: str, lease_id: str, body: Tell) -> Told:
     with database.read() as connection:  # one statement, one transaction
         facts = _facts_of(database, connection, project, lease_id)
         row = connection.execute(
-            fenced(_TELL, FENCE, stopped=_STOPPED, goes_on=_GOES_ON), parameters | _outcome(body, facts)
+            fenced(_TELL, FENCE, stopped=_STOPPED, goes_on=_GOES_ON, held=_PAUSED, until=HELD),
+            parameters | _outcome(body, facts),
         ).one_or_none()
         if row is None:
             return Told(trial=_repeated_tell(connection, facts, lease_id, digest), repeated=True)
@@ -229,7 +230,9 @@ def reap(database: Database, *, backoff: float = 1.0, limit: int = 100) -> int:
     One transaction; SKIP LOCKED lets any number of replicas run it. A trial that was cancelled, or whose study has ended, FAILs as cancelled.
     """
     with database.begin() as connection:
-        reaped = connection.execute(text(_REAP.format(ended=_ENDED)), {"limit": limit, "backoff": backoff}).all()
+        reaped = connection.execute(
+            text(_REAP.format(ended=_ENDED, at_rung=_AT_RUNG, until=HELD)), {"limit": limit, "backoff": backoff}
+        ).all()
         for row in reaped:
             kind = "lease_expired" if row.state == TrialState.WAITING else "trial_lost"
             events.record(
@@ -304,7 +307,8 @@ _TELL = (
     """
     WITH a AS (
         UPDATE attempts a SET ended_at = clock_timestamp(), error = CAST(:error AS text),
-            reason = CASE WHEN {stopped} THEN coalesce(t.reason, 'cancelled') ELSE coalesce(CAST(:reason AS text), lower(:state)) END
+            reason = CASE WHEN {stopped} THEN coalesce(t.reason, 'cancelled') WHEN {held} THEN 'paused_at_rung'
+                ELSE coalesce(CAST(:reason AS text), lower(:state)) END
         FROM trials t
         WHERE a.id = :lease AND a.project = :project AND t.id = a.trial_id AND {fence}
         RETURNING a.trial_id, a.study_id, a.project, a.epoch, a.worker, a.gpus,
@@ -313,7 +317,9 @@ _TELL = (
     + intermediate.STORE
     + """), u AS (
         UPDATE trials t SET state = CASE WHEN {stopped} THEN 'FAIL' ELSE :state END,
-            reason = CASE WHEN {stopped} THEN coalesce(t.reason, 'cancelled') ELSE CAST(:reason AS text) END,
+            reason = CASE WHEN {stopped} THEN coalesce(t.reason, 'cancelled') WHEN {held} THEN 'paused_at_rung'
+                ELSE CAST(:reason AS text) END,
+            not_before = CASE WHEN {held} THEN {until} END, priority = CASE WHEN {held} THEN -1 ELSE t.priority END,
             error = CAST(:error AS text), value = CAST(:value AS float),
             objective_values = coalesce(CAST(:objective_values AS text), CASE WHEN :state = 'PRUNED' THEN (
                 SELECT '[' || (p.metrics->>:metric) || ']' FROM reports p
@@ -336,9 +342,13 @@ _TELL = (
 )
 _STOPPED = "t.verdict = 'stop' AND :follows"
 _GOES_ON = "(:state = 'WAITING' AND t.verdict <> 'stop')"
+# A trial told to pause at its rung waits until the search promotes it, behind all others in the index of waiting trials.
+_PAUSED = "(:state = 'WAITING' AND t.verdict = 'pause' AND t.reason = 'paused_at_rung')"
 
 # Whether a trial was told to stop is asked of the row that is written: a cancellation may commit while this statement waits for it.
 _ENDED = "CASE WHEN t.verdict = 'stop' THEN CASE WHEN t.reason = 'timeout' THEN 'timeout' ELSE 'cancelled' END ELSE o.ended END"
+# The worker died after its trial had come to its rung: there is nothing to repeat.
+_AT_RUNG = "(t.verdict = 'pause' AND t.reason = 'paused_at_rung')"
 _REAP = """
     WITH e AS MATERIALIZED (
         SELECT a.id FROM attempts a
@@ -358,20 +368,22 @@ _REAP = """
     )
     UPDATE trials t SET
         state = CASE WHEN ({ended}) IS NULL THEN 'WAITING' ELSE 'FAIL' END,
-        reason = coalesce({ended}, 'lost'),
+        reason = coalesce({ended}, CASE WHEN {at_rung} THEN 'paused_at_rung' END, 'lost'),
+        priority = CASE WHEN {at_rung} THEN -1 ELSE t.priority END,
         error = CASE WHEN ({ended}) = 'lost' THEN format('lost with its worker in each of %s attempts', t.attempts) END,
         verdict = 'continue', gpu_seconds = t.gpu_seconds + o.gpu_seconds,
-        not_before = CASE WHEN ({ended}) IS NULL THEN clock_timestamp() + :backoff * power(2, least(t.attempts, 8) - 1) * interval '1 second' END,
+        not_before = CASE WHEN ({ended}) IS NOT NULL THEN NULL WHEN {at_rung} THEN {until} ELSE clock_timestamp() + :backoff * power(2, least(t.attempts, 8) - 1) * interval '1 second' END,
         finished_at = CASE WHEN ({ended}) IS NULL THEN NULL ELSE clock_timestamp() END
     FROM o WHERE t.id = o.id
     RETURNING t.project, t.study_id, t.number, t.state, o.epoch, o.worker
 """
 
 _ELIGIBLE = text(
-    """
+    f"""
     SELECT s.id, s.state, s.limits, s.gpus,
         (SELECT count(*) FROM trials t WHERE t.study_id = s.id AND t.state = 'RUNNING') AS running,
-        (SELECT count(*) FROM (SELECT FROM trials t WHERE t.study_id = s.id AND t.state = 'WAITING' LIMIT 100) w) AS waiting
+        (SELECT count(*) FROM (SELECT FROM trials t WHERE t.study_id = s.id AND t.state = 'WAITING'
+            AND t.not_before IS DISTINCT FROM {HELD} LIMIT 100) w) AS waiting
     FROM studies s
     WHERE s.project = :project AND s.state IN ('RUNNING', 'STOPPING') AND s.spec IS NOT NULL
         AND s.executor = ANY(:executors) AND (CAST(:gpus AS float) IS NULL OR (s.gpus <= :gpus AND s.cpus <= greatest(:cpus, 1)))

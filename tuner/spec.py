@@ -36,7 +36,7 @@ from tuner.errors import FieldError, InvalidSpace, InvalidSpec
 from tuner.parameters import is_finite, near, show
 from tuner.space import FloatParameter, IntParameter, SearchSpace
 from tuner.spec_errors import Problems, explain, json_problems, shortened
-from tuner.strategies import PRUNERS, SAMPLERS, read_pruner, read_sampler
+from tuner.strategies import PRUNERS, SAMPLERS, read_pruner, read_sampler, rung_resources
 
 COMMAND_FIELDS = ("number", "seed")
 """What a command's `{placeholder}` can name besides parameters."""
@@ -159,8 +159,6 @@ class PrunerSpec(Model):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name == "promotion":
-            raise ValueError(f"promotion is not available yet in this version; allowed are {', '.join(PRUNERS)}")
         if name not in PRUNERS:
             raise ValueError(f"no such pruner: {show(name)}; {near(name, PRUNERS)}")
         return name
@@ -325,7 +323,12 @@ class StudySpec(Model):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        problems = [*self._objective_problems(), *self._sampler_problems(), *self._command_problems()]
+        problems = [
+            *self._objective_problems(),
+            *self._sampler_problems(),
+            *self._promotion_problems(),
+            *self._command_problems(),
+        ]
         if self.trial.trainer is not None:
             from tuner.catalog import check_objectives, check_trainer
 
@@ -369,6 +372,35 @@ class StudySpec(Model):
             yield FieldError(
                 "sampler.name", "cmaes needs a float or int parameter without a condition; choose another sampler, such as tpe"
             )
+
+    @property
+    def max_resource(self) -> int | None:
+        """Reports of a whole training under promotion: as given, else the trainer's epochs; None where neither says."""
+        given: int | None = self.pruner.options.get("max_resource")
+        if given is not None or self.trial.trainer is None or "epochs" in self.space.parameters:
+            return given
+        from tuner.catalog import get
+
+        epochs = self.trial.trainer.get("epochs", get("trainer", "trainer").hyperparameter("epochs").default)
+        return epochs if isinstance(epochs, int) else None
+
+    def _promotion_problems(self) -> Iterator[FieldError]:
+        if self.pruner.name != "promotion":
+            return
+        options, most = self.pruner.options, self.max_resource
+        if most is None:
+            yield FieldError(
+                "pruner.max_resource",
+                "is missing: promotion needs the number of reports of a whole training, an integer of at least 1",
+            )
+            return
+        least = options.get("min_resource")
+        if least is not None and least > most:
+            yield FieldError("pruner.min_resource", f"must be at most max_resource: {least} is above {most}")
+            return
+        num_rungs = len(rung_resources(least, most, options.get("eta", 3)))
+        if options.get("brackets", 1) > num_rungs:
+            yield FieldError("pruner.brackets", f"must be at most {num_rungs}, the number of rungs, not {options['brackets']}")
 
     def _command_problems(self) -> Iterator[FieldError]:
         for index, argument in enumerate(self.trial.command or ()):

@@ -144,6 +144,15 @@ PRUNERS: dict[str, Strategy] = {
         ),
         is_multi_objective=False,
     ),
+    "promotion": Strategy(
+        options=(
+            _count("eta", 3, low=2),
+            _count("min_resource", None, low=1),
+            _count("max_resource", None, low=1),
+            _count("brackets", 1, low=1),
+        ),
+        is_multi_objective=False,
+    ),
     "patient": Strategy(
         options=(_count("patience", None, required=True), Option(name="min_delta", type="float", default=0.0, low=0)),
         is_multi_objective=False,
@@ -158,7 +167,21 @@ PRUNERS: dict[str, Strategy] = {
     ),
     "wilcoxon": Strategy(options=(_share("p_threshold", 0.1), _count("n_startup_steps", 2)), is_multi_objective=False),
 }
-WRAPPABLE = tuple(name for name in PRUNERS if name not in ("auto", "none", "patient"))
+WRAPPABLE = tuple(name for name in PRUNERS if name not in ("auto", "none", "patient", "promotion"))
+
+
+def rung_resources(min_resource: int | None, max_resource: int, eta: int) -> list[int]:
+    """The resource (reports) at each rung of a promotion, the whole training last.
+
+    The first rung is at 5 % of the training where none is given: on real curves with warm-up (AlgoPerf) a rule that judges earlier loses
+    good configurations, a later one pays more for the bad.
+    """
+    resource = max(1, round(0.05 * max_resource)) if min_resource is None else min_resource
+    resources = []
+    while resource < max_resource:
+        resources.append(resource)
+        resource *= eta
+    return [*resources, max_resource]
 
 
 def read_sampler(name: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[FieldError]]:

@@ -398,7 +398,10 @@ def _lock_unfinished(connection: Connection, study_id: int) -> None:
 
 def _set_verdicts(connection: Connection, study_id: int, old: str, new: str) -> None:
     connection.execute(
-        text("UPDATE trials SET verdict = :new WHERE study_id = :study AND state = 'RUNNING' AND verdict = :old"),
+        text(
+            "UPDATE trials SET verdict = :new WHERE study_id = :study AND state = 'RUNNING' AND verdict = :old"
+            " AND reason IS DISTINCT FROM 'paused_at_rung'"
+        ),
         {"study": study_id, "old": old, "new": new},
     )
 

@@ -16,8 +16,8 @@ from sqlalchemy import Connection, Row, func, insert, select, text, update
 
 from tuner import events, rows, studies
 from tuner.db.postgres import Database
+from tuner.db.tables import HELD, trials
 from tuner.db.tables import studies as study_table
-from tuner.db.tables import trials
 from tuner.errors import Conflict, FieldError, InvalidValue, StudyNotRunning, TrialFinished, TrialNotFound
 from tuner.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
 from tuner.wire import StudyState, Trial, TrialCreate, TrialState, Verdict
@@ -72,12 +72,16 @@ def suggest(connection: Connection, study_id: int, suggestions: Sequence[Suggest
 
 
 def judge(connection: Connection, study_id: int, judgements: Mapping[int, tuple[int, Verdict]]) -> None:
-    """Store how far the pruner has looked at each trial (by id) and what it found. A verdict to stop stands above it."""
+    """Store how far the pruner has looked at each trial (by id) and what it found. A verdict to stop stands above it.
+
+    A pause found here is one at a rung, and the reason says so: a paused study that is resumed lets other trials go on, not this one.
+    """
     connection.execute(
         text(
             """
             UPDATE trials t SET judged_step = j.step,
-                verdict = CASE WHEN t.verdict = 'continue' THEN j.verdict ELSE t.verdict END
+                verdict = CASE WHEN t.verdict = 'continue' THEN j.verdict ELSE t.verdict END,
+                reason = CASE WHEN t.verdict IN ('continue', 'pause') AND j.verdict = 'pause' THEN 'paused_at_rung' ELSE t.reason END
             FROM unnest(CAST(:ids AS bigint[]), CAST(:steps AS bigint[]), CAST(:verdicts AS text[])) AS j(id, step, verdict)
             WHERE t.id = j.id AND t.study_id = :study AND t.state = 'RUNNING'
             """
@@ -89,6 +93,69 @@ def judge(connection: Connection, study_id: int, judgements: Mapping[int, tuple[
             "verdicts": [str(verdict) for _, verdict in judgements.values()],
         },
     )
+
+
+def hold(connection: Connection, study_id: int, trial_ids: Sequence[int]) -> None:
+    """Let no worker have these trials, where they still wait, before they are promoted."""
+    connection.execute(
+        text(
+            f"UPDATE trials SET not_before = {HELD}, priority = -1, reason = 'paused_at_rung'"
+            " WHERE study_id = :study AND id = ANY(:ids) AND state = 'WAITING'"
+        ),
+        {"study": study_id, "ids": list(trial_ids)},
+    )
+
+
+def promote(connection: Connection, study_id: int, trial_ids: Sequence[int]) -> list[int]:
+    """Let paused trials go on, before new ones; the ids of those that wait still. Empty when the study does not run.
+
+    Leaves the study's row locked until the transaction ends.
+    """
+    state = connection.execute(
+        select(study_table.c.state).where(study_table.c.id == study_id).with_for_update(key_share=True)
+    ).scalar_one_or_none()
+    if state != StudyState.RUNNING:
+        return []
+    promoted = connection.execute(
+        text(
+            "UPDATE trials SET not_before = NULL, priority = 1, reason = NULL"
+            " WHERE study_id = :study AND id = ANY(:ids) AND state = 'WAITING' RETURNING id"
+        ),
+        {"study": study_id, "ids": list(trial_ids)},
+    ).scalars()
+    return [int(trial_id) for trial_id in promoted]
+
+
+def close_held(connection: Connection, study_id: int, *, exhausted: bool) -> int:
+    """End paused trials as PRUNED at their last report once no trial of the study will be made or go on any more; how many.
+
+    That is so when the study is stopping, has made all of its trials, or, as the caller knows, has none left to make (`exhausted`).
+    Whether a paused trial may still be promoted the caller must know too.
+    """
+    row = connection.execute(
+        select(study_table.c.state, study_table.c.next_number, study_table.c.limits)
+        .where(study_table.c.id == study_id)
+        .with_for_update(key_share=True)
+    ).one_or_none()
+    if row is None or row.state not in (StudyState.RUNNING, StudyState.STOPPING):
+        return 0
+    if row.state == StudyState.RUNNING and not exhausted and _room(row) != 0:
+        return 0
+    return connection.execute(_CLOSE_HELD, {"study": study_id}).rowcount
+
+
+_CLOSE_HELD = text(
+    f"""
+    UPDATE trials t SET state = 'PRUNED', reason = 'pruned', not_before = NULL, finished_at = clock_timestamp(),
+        objective_values = (
+            SELECT '[' || (p.metrics->>(s.objectives->0->>'name')) || ']' FROM reports p
+            WHERE p.trial_id = t.id AND jsonb_typeof(p.metrics->(s.objectives->0->>'name')) = 'number' ORDER BY p.step DESC LIMIT 1)
+    FROM studies s
+    WHERE s.id = t.study_id AND s.id = :study AND t.state = 'WAITING' AND t.not_before = {HELD}
+        AND NOT EXISTS (SELECT FROM trials o WHERE o.study_id = s.id
+            AND (o.state = 'RUNNING' OR (o.state = 'WAITING' AND o.not_before IS DISTINCT FROM {HELD})))
+    """
+)
 
 
 def create(database: Database, project: str, study: str | int, body: TrialCreate, request_key: str | None = None) -> Trial:

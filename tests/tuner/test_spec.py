@@ -239,7 +239,11 @@ def test_refuses_what_is_no_mapping(data: Any) -> None:
             "float or int",
         ),
         ({"pruner": {"name": "medain"}}, "pruner.name", "did you mean median?"),
-        ({"pruner": {"name": "promotion"}}, "pruner.name", "not available yet in this version"),
+        ({"pruner": {"name": "promotion"}}, "pruner.max_resource", "is missing: promotion needs"),
+        ({"pruner": {"name": "promotion", "max_resource": 9, "eta": 1}}, "pruner.eta", "at least 2"),
+        ({"pruner": {"name": "promotion", "max_resource": 9, "min_resource": 10}}, "pruner.min_resource", "10 is above 9"),
+        ({"pruner": {"name": "promotion", "max_resource": 9, "brackets": 4}}, "pruner.brackets", "at most 3, the number of rungs"),
+        ({"pruner": {"name": "promotion", "max_resource": 9}, "objectives": TWO}, "pruner.name", "single objective"),
         ({"pruner": {"name": "median", "interval_steps": 0}}, "pruner.interval_steps", "at least 1"),
         ({"pruner": {"name": "percentile"}}, "pruner.percentile", "is missing"),
         ({"pruner": {"name": "percentile", "percentile": 101}}, "pruner.percentile", "from 0 to 100"),
@@ -567,7 +571,7 @@ def test_the_bounds_of_options_are_accepted_by_optuna(name: str, option: Option,
 
 def test_every_strategy_of_optuna_is_held_against_it() -> None:
     own = {"auto", "none", "grid", "brute_force"}
-    assert set(OPTUNA) | own == set(SAMPLERS) | set(PRUNERS)
+    assert set(OPTUNA) | own | {"promotion"} == set(SAMPLERS) | set(PRUNERS)  # which is ours, and has options of its own
     assert not any(strategy.options for name, strategy in (SAMPLERS | PRUNERS).items() if name in own)
 
 

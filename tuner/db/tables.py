@@ -41,6 +41,9 @@ metadata = MetaData(
 
 _NOW = func.clock_timestamp()
 
+HELD = "timestamptz '9999-01-01 00:00:00+00'"
+"""`trials.not_before`, in SQL, of a trial paused at a rung. Not infinity, which the driver refuses to read."""
+
 
 def _time(name: str, *, now: bool = False) -> Column[object]:
     return Column(name, DateTime(timezone=True), nullable=not now, server_default=_NOW if now else None)

@@ -12,7 +12,7 @@ import bisect
 import copy
 import json
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
 from optuna.distributions import BaseDistribution
@@ -119,6 +119,7 @@ class History(BaseStorage):
                 trial._trial_id = row.id
                 self._by_id[row.id] = trial
             self.verdicts[row.number] = row.verdict
+            self.reasons[index] = row.reason
             if row.judged_step is not None:
                 self.judged[row.number] = max(row.judged_step, self.judged.get(row.number, row.judged_step))
             if self.states[index] == state or self.states[index].is_finished:
@@ -297,6 +298,17 @@ class History(BaseStorage):
 
     def state_of(self, number: int) -> TrialState:
         return self.states[self._index[number]]
+
+    def numbers_of(self, trial_ids: Iterable[int]) -> set[int]:
+        """Numbers of those of these trials that are known."""
+        return {self._by_id[trial_id].number for trial_id in trial_ids if trial_id in self._by_id}
+
+    def reason_of(self, number: int) -> str | None:
+        return self.reasons[self._index[number]]
+
+    def place_of(self, number: int) -> int:
+        """Where the trial stands in `trials`."""
+        return self._index[number]
 
     def num_finished(self, *, include_pruned: bool) -> int:
         """COMPLETE trials, and PRUNED ones where asked for: what samplers count."""

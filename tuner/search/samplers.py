@@ -30,6 +30,8 @@ from optuna.trial import FrozenTrial
 from tuner.search import distributions
 from tuner.search.cells import CellProposer
 from tuner.search.history import CommonSpace, History
+from tuner.search.rung_tpe import RungTPESampler
+from tuner.search.rungs import Rungs
 from tuner.search.tpe import ColumnTPESampler
 from tuner.space import SearchSpace
 from tuner.spec import SamplerSpec
@@ -52,20 +54,33 @@ class Proposer(Protocol):
         """Nothing will ever be proposed again, whatever the trials that run may give."""
 
 
-def build(spec: SamplerSpec, space: SearchSpace, history: History, *, seed: int, max_attempts: Callable[[], int]) -> Proposer:
-    """The proposer of a study; `auto` is TPE with Optuna's defaults. ValueError for options Optuna refuses."""
+def build(
+    spec: SamplerSpec,
+    space: SearchSpace,
+    history: History,
+    *,
+    seed: int,
+    max_attempts: Callable[[], int],
+    rungs: Rungs | None = None,
+) -> Proposer:
+    """The proposer of a study; `auto` is TPE, with rungs fitted to their results, else with Optuna's defaults.
+
+    ValueError for options Optuna refuses.
+    """
     if spec.name in ("grid", "brute_force"):
         return CellProposer(space, history, seed=seed if spec.name == "grid" else None, max_attempts=max_attempts)
     return OptunaProposer(
-        make_sampler(spec, space, history, seed), space, history, seed=seed, runs_ahead=spec.name in ("random", "qmc")
+        make_sampler(spec, space, history, seed, rungs), space, history, seed=seed, runs_ahead=spec.name in ("random", "qmc")
     )
 
 
-def make_sampler(spec: SamplerSpec, space: SearchSpace, history: History, seed: int) -> BaseSampler:
+def make_sampler(spec: SamplerSpec, space: SearchSpace, history: History, seed: int, rungs: Rungs | None = None) -> BaseSampler:
     options: dict[str, Any] = dict(spec.options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # experimental and deprecated options are the user's choice, made in the spec
         if spec.name in ("auto", "tpe"):
+            if rungs is not None:
+                return RungTPESampler(history, rungs, **options)
             return ColumnTPESampler(history, **options)
         if spec.name == "random":
             return RandomSampler(**options)

@@ -1,6 +1,6 @@
 """The search of one study: take in what changed, judge reports, answer demand, end the study. The loop over studies is `engine`.
 
-Each decision is one transaction that also stores what the sampler or pruner keeps for itself. A suggestion is bound to its number: when
+Demand is answered by promotions first, where the study has rungs, then by suggestions. Each decision is one transaction that also stores what the sampler or pruner keeps for itself. A suggestion is bound to its number: when
 somebody else took the number meanwhile, the transaction stores nothing and the suggestion is made anew.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -20,7 +21,7 @@ from sqlalchemy import Connection, Row, text
 
 from tuner import studies, trials
 from tuner.db.postgres import Database
-from tuner.search import distributions, pruners, samplers
+from tuner.search import distributions, pruners, rungs, samplers
 from tuner.search.history import History
 from tuner.spec import StudySpec
 from tuner.trials import Suggestion
@@ -96,6 +97,7 @@ class StudySearch:
         self._pruner = pruners.make_pruner(spec.pruner)
         if self._pruner is not None:
             pruners.restore(self._pruner, self.history)
+        self._rungs = rungs.build(spec, self.history)
         self._limits: dict[str, Any] = study.limits
         self._proposer = samplers.build(
             spec.sampler,
@@ -103,6 +105,7 @@ class StudySearch:
             self.history,
             seed=int(attrs.get(studies.SEED_KEY, self.study_id)),
             max_attempts=lambda: int(self._limits.get("max_attempts") or 1),
+            rungs=self._rungs,
         )
         self._judged_study = Study(study.name, self.history, sampler=RandomSampler(), pruner=self._pruner or NopPruner())
         self._since = 0
@@ -111,11 +114,12 @@ class StudySearch:
         self._concurrency = 0
         self._leased = int(study.next_number)
         self._again = False
+        self._dry = False
 
     @property
     def judges(self) -> bool:
         """Whether reports have to be looked at as they come."""
-        return self._pruner is not None
+        return self._pruner is not None or self._rungs is not None
 
     def look(self) -> Look:
         """Do everything there is to do for the study now."""
@@ -124,12 +128,15 @@ class StudySearch:
             return Look(state=None)
         if self._judge():
             self._database.wake("judged", self.study_id)
+        changed |= self._hold(StudyState(facts.state))
         state: StudyState | None = StudyState(facts.state)
         if changed:
             state = self._finish()
-        blocked = self._again = False
+        blocked = self._again = self._dry = False
         if state == StudyState.RUNNING:
             blocked = not self._serve(facts)
+            if self._dry and self._close_held(exhausted=True):
+                self._again = True
             if self._proposer.exhausted:
                 state = self._finish(exhausted=True)
         return Look(state=state, blocked=blocked, again=self._again)
@@ -169,13 +176,16 @@ class StudySearch:
             changed |= self.history.merge_trial(row)
         for report in early:
             self.history.merge_report(report.trial_id, report.step, report.metrics)
+        if self._rungs is not None:
+            for number in {row.number for row in rows} | self.history.numbers_of(report.trial_id for report in reports):
+                self._rungs.take_in(number)
         return facts, changed
 
     # --- judging ---------------------------------------------------------------------------------------------------------
 
     def _judge(self) -> bool:
         """Hold every new report against the pruner, step by step as it would have been asked; whether there were any."""
-        if self._pruner is None or not self.history.unjudged:
+        if not self.judges or not self.history.unjudged:
             return False
         judgements: dict[int, tuple[int, Verdict]] = {}
         for number, steps in list(self.history.unjudged.items()):
@@ -183,14 +193,18 @@ class StudySearch:
                 continue
             verdict = Verdict.CONTINUE
             for step in steps:
-                if self.history.verdicts.get(number) == Verdict.CONTINUE and self._prunes(number, step):
+                if self._rungs is not None:
+                    verdict = Verdict.PAUSE if self._rungs.pauses(number, step) else Verdict.CONTINUE
+                elif self.history.verdicts.get(number) == Verdict.CONTINUE and self._prunes(number, step):
                     verdict = Verdict.PRUNE
+                if verdict != Verdict.CONTINUE:
                     break
             judgements[self.history.get(number)._trial_id] = (steps[-1], verdict)
             self.history.mark_judged(number, steps[-1])
         if not judgements:
             return False
-        pruners.save(self._pruner, self.history)
+        if self._pruner is not None:
+            pruners.save(self._pruner, self.history)
         with self._database.begin() as connection:
             trials.judge(connection, self.study_id, judgements)
             self._store_attrs(connection)
@@ -210,13 +224,61 @@ class StudySearch:
         finally:
             self.history.get(number).intermediate_values = reported  # another object, if the pruner has written an attribute
 
+    # --- pausing and promoting -------------------------------------------------------------------------------------------
+
+    def _hold(self, state: StudyState) -> bool:
+        """Hold trials whose worker died at the rung; end what is held when nothing can be promoted any more: whether it was."""
+        if self._rungs is None:
+            return False
+        unheld = self._rungs.list_unheld()
+        if unheld:
+            with self._database.begin() as connection:
+                trials.hold(connection, self.study_id, [self.history.get(number)._trial_id for number in unheld])
+        return self._close_held(stopping=state == StudyState.STOPPING)
+
+    def _close_held(self, *, stopping: bool = False, exhausted: bool = False) -> bool:
+        """End all paused trials as PRUNED, if none will be promoted and no result can change that; whether there were any."""
+        if self._rungs is None or not (paused := self._rungs.held | self._rungs.waiting):
+            return False
+        unfinished = self.history.counts[TrialState.WAITING] + self.history.counts[TrialState.RUNNING]
+        if unfinished > len(paused) or (not stopping and next(self._rungs.list_promotable(), None) is not None):
+            return False
+        with self._database.begin() as connection:
+            return trials.close_held(connection, self.study_id, exhausted=exhausted) > 0
+
+    def _promote(self, count: int, demands: Sequence[tuple[UUID, int]], ready: int) -> int:
+        """Promote up to `count` trials; how many. With those that are `ready` they serve the first of the demands."""
+        if self._rungs is None:
+            return 0
+        chosen = {self.history.get(number)._trial_id: number for number in islice(self._rungs.list_promotable(), count)}
+        if not chosen:
+            return 0
+        with self._database.begin() as connection:
+            promoted = trials.promote(connection, self.study_id, list(chosen))
+            for trial_id in promoted:
+                self._rungs.promote(chosen[trial_id])
+            self._store_attrs(connection)
+            served = _first(demands, ready + len(promoted))
+            if promoted and served:
+                connection.execute(_SERVED, {"demands": served})
+        self.history.commit()
+        if promoted:
+            self._database.wake("trials", self.study_id)
+        return len(promoted)
+
     # --- suggesting ------------------------------------------------------------------------------------------------------
 
     def _serve(self, facts: Row[Any]) -> bool:
-        """Make suggestions for the demand there is; whether all of it has, or will get, what it waits for."""
+        """Promote trials or make suggestions for the demand there is; whether all of it has, or will get, what it waits for."""
         demands: list[tuple[UUID, int]] = list(zip(facts.demands or (), facts.counts or (), strict=True))
         demand = sum(count for _, count in demands)
         ready, number, wanted = int(facts.ready), int(facts.next_number), self._wanted(facts, demand)
+        if wanted > 0:
+            promoted = self._promote(wanted, demands, ready)
+            ready, wanted = ready + promoted, wanted - promoted
+        max_trials = facts.limits.get("max_trials")
+        if max_trials is not None:
+            wanted = min(wanted, max_trials - number)
         while wanted > 0:
             stored = self._suggest(number, min(wanted, BATCH), _first(demands, ready + min(wanted, BATCH)))
             if stored == 0:
@@ -227,7 +289,7 @@ class StudySearch:
         return demand <= ready
 
     def _wanted(self, facts: Row[Any], demand: int) -> int:
-        """How many suggestions to make now."""
+        """How many trials to promote or suggest now."""
         running, ready = self.history.counts[TrialState.RUNNING], int(facts.ready)
         wanted = demand - ready
         if demand:
@@ -235,7 +297,7 @@ class StudySearch:
             self._concurrency = max(demand + running, min(self._concurrency, 2 * (demand + running)))
         most = facts.limits.get("max_concurrent_trials")
         leased, self._leased = int(facts.next_number) - ready - self._leased, int(facts.next_number) - ready
-        if self._proposer.runs_ahead:
+        if self._proposer.runs_ahead and self._rungs is None:  # what waits already would keep promotions waiting
             recent = monotonic() - self._demanded_at < AHEAD_SECONDS
             ahead = min(MAX_AHEAD, 2 * max(self._concurrency, leased)) if recent else 0
             if wanted > 0 or -wanted < ahead // 2:
@@ -243,8 +305,7 @@ class StudySearch:
         elif most is not None:
             # A suggestion made now and run later would not know the results in between.
             wanted = min(wanted, most - running - ready)
-        max_trials = facts.limits.get("max_trials")
-        return wanted if max_trials is None else min(wanted, max_trials - int(facts.next_number))
+        return wanted
 
     def _suggest(self, number: int, count: int, demands: Sequence[UUID]) -> int:
         """Propose up to `count` trials from `number` on and store them; how many were stored. Each knows those before it as pending."""
@@ -258,6 +319,7 @@ class StudySearch:
                     break
                 suggestion = self._proposer.propose(number + len(suggestions))
                 if suggestion is None:
+                    self._dry = not suggestions
                     break
                 suggestions.append(suggestion)
             if suggestions:

@@ -1,0 +1,186 @@
+"""Asynchronous successive halving with pause and promotion (Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning").
+
+A trial runs to the next rung of its bracket and pauses there, holding no worker; at any later time it is promoted once it stands in the top
+1/eta of the results of its rung, and goes on from its checkpoint. Which rung a trial runs to is an attribute of the trial, raised by
+the transaction that promotes it; everything else here follows from the reports, so a search that takes over decides the same. A result
+at a rung is the first report at or after the step that completes it: steps count from 0, so resource r is complete with step r - 1.
+The last rung is the whole training and pauses nobody. NaN ranks last, equals by number.
+
+Weakness: a trial that could be promoted at the moment it reaches its rung is paused all the same, and pays for the hand-over.
+"""
+
+from __future__ import annotations
+
+import bisect
+import heapq
+import math
+from collections.abc import Iterator, Mapping, Set
+
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from tuner.search.history import History
+from tuner.spec import StudySpec
+from tuner.strategies import rung_resources
+from tuner.wire import Reason, TrialState
+
+RUNG_KEY = "tuner:rung"
+"""System attribute of a trial: the rung it has been promoted to."""
+
+
+def build(spec: StudySpec, history: History) -> Rungs | None:
+    """None where the study has no promotion."""
+    if spec.pruner.name != "promotion":
+        return None
+    options = spec.pruner.options
+    eta = int(options.get("eta", 3))
+    resource = spec.max_resource
+    assert resource is not None  # the spec has been validated
+    resources = rung_resources(options.get("min_resource"), resource, eta)
+    return Rungs(history, resources, eta=eta, num_brackets=int(options.get("brackets", 1)))
+
+
+class Rungs:
+    """Results of one study's trials at each rung, and the decisions that follow from them. Rung indices count from the first rung up."""
+
+    def __init__(self, history: History, resources: list[int], *, eta: int, num_brackets: int = 1) -> None:
+        self.resources = resources
+        self._history = history
+        self._eta = eta
+        self._sign = -1.0 if history.directions[0] == StudyDirection.MAXIMIZE else 1.0
+        self._cycle = _cycle(len(resources), eta, num_brackets)
+        self._ranks: list[dict[int, float]] = [{} for _ in resources]
+        # By rung and bracket: rank and number of each result, best first.
+        self._ordered: list[list[list[tuple[float, int]]]] = [[[] for _ in range(num_brackets)] for _ in resources]
+        self._waiting: set[int] = set()  # numbers of trials that have completed their rung and run no more
+        self.held: set[int] = set()
+        """Trials that the database holds back, as far as known."""
+
+    def take_in(self, number: int) -> None:
+        """Look at a trial of the history again: its reports, its state, whether it is held."""
+        trial, state = self._history.get(number), self._history.state_of(number)
+        for rung, rank in self._results(trial):
+            self._place(rung, number, rank)
+        waits = state == TrialState.WAITING and self.has_completed_rung(number)
+        (self._waiting.add if waits else self._waiting.discard)(number)
+        is_held = state == TrialState.WAITING and self._history.reason_of(number) == Reason.PAUSED_AT_RUNG
+        (self.held.add if is_held else self.held.discard)(number)
+
+    def goal(self, number: int) -> int:
+        """The rung the trial runs to."""
+        promoted = self._history.get(number).system_attrs.get(RUNG_KEY)
+        return self._bracket(number) if promoted is None else int(promoted)
+
+    def has_completed_rung(self, number: int) -> bool:
+        """Whether the trial has a result at the rung it was to run to, and that is not the last."""
+        goal = self.goal(number)
+        return goal < len(self.resources) - 1 and number in self._ranks[goal]
+
+    def pauses(self, number: int, step: int) -> bool:
+        """Whether a trial that has reported `step` is to pause. Not without a result: it could never be promoted."""
+        goal = self.goal(number)
+        return self.has_completed_rung(number) and step >= self.resources[goal] - 1
+
+    def list_unheld(self) -> list[int]:
+        """Trials that wait, have completed their rung and are not held: their worker died before the pause was decided."""
+        return sorted(self._waiting - self.held)
+
+    def list_promotable(self) -> Iterator[int]:
+        """Paused trials in the top 1/eta of their rung, the highest rung first, within it the best first.
+
+        Before them any that is held and has its rung before it: a search that had lost the study without knowing may have paused it.
+        """
+        yield from sorted(self.held - self._waiting)
+        if not self._waiting:
+            return
+        for rung in range(len(self.resources) - 2, -1, -1):
+            tops = [ordered[: len(ordered) // self._eta] for ordered in self._ordered[rung]]
+            for _, number in heapq.merge(*tops):
+                if number in self._waiting and self._standing(number) == rung:
+                    yield number
+
+    def promote(self, number: int) -> None:
+        """Let a paused trial run to the next rung, where it has completed its own. Its attribute is written with the transaction that stores the promotion."""
+        goal = self._standing(number) + 1 if self.has_completed_rung(number) else self.goal(number)
+        self._history.set_trial_system_attr(self._history.get(number)._trial_id, RUNG_KEY, goal)
+        self._waiting.discard(number)
+        self.held.discard(number)
+
+    # --- what samplers are fitted to -------------------------------------------------------------------------------------
+
+    def leading(self, enough: int) -> int | None:
+        """The highest rung with enough results."""
+        for rung in range(len(self.resources) - 1, -1, -1):
+            if len(self._ranks[rung]) >= enough:
+                return rung
+        return None
+
+    def num_results(self, rung: int) -> int:
+        return len(self._ranks[rung])
+
+    def most_results(self) -> int:
+        return max(len(ranks) for ranks in self._ranks)
+
+    def results(self, rung: int) -> Mapping[int, float]:
+        """Rank (the smaller the better) by number of trial."""
+        return self._ranks[rung]
+
+    def best(self, rung: int, count: int) -> list[int]:
+        """Numbers of the `count` best at a rung, of all brackets."""
+        tops = [ordered[:count] for ordered in self._ordered[rung]]
+        return [number for _, number in list(heapq.merge(*tops))[:count]]
+
+    @property
+    def waiting(self) -> Set[int]:
+        """Trials that have completed their rung and run no more: not pending, for their result is known."""
+        return self._waiting
+
+    # --- taking in -------------------------------------------------------------------------------------------------------
+
+    def _results(self, trial: FrozenTrial) -> Iterator[tuple[int, float]]:
+        last = len(self.resources) - 1
+        steps = sorted(trial.intermediate_values)
+        for rung, resource in enumerate(self.resources):
+            place = bisect.bisect_left(steps, resource - 1)
+            if rung == last and trial.state == OptunaState.COMPLETE:
+                assert trial.value is not None
+                yield rung, self._rank(trial.value)
+            elif place < len(steps):
+                yield rung, self._rank(trial.intermediate_values[steps[place]])
+
+    def _rank(self, value: float) -> float:
+        return math.inf if math.isnan(value) else self._sign * value
+
+    def _place(self, rung: int, number: int, rank: float) -> None:
+        known = self._ranks[rung].get(number)
+        if known == rank:
+            return
+        ordered = self._ordered[rung][self._bracket(number)]
+        if known is not None:  # the trial has run again and reported another value
+            del ordered[bisect.bisect_left(ordered, (known, number))]
+        bisect.insort(ordered, (rank, number))
+        self._ranks[rung][number] = rank
+
+    def _standing(self, number: int) -> int:
+        """The rung a paused trial competes at: workers that do not wait for verdicts come past the rung where it was to pause."""
+        rung = self.goal(number)
+        while rung < len(self.resources) - 2 and number in self._ranks[rung + 1]:
+            rung += 1
+        return rung
+
+    def _bracket(self, number: int) -> int:
+        """Bracket b begins at rung b."""
+        return self._cycle[number % len(self._cycle)]
+
+
+def _cycle(num_rungs: int, eta: int, num_brackets: int) -> list[int]:
+    """Which bracket trial after trial belongs to: as many of each as Hyperband starts (Li et al. 2018, algorithm 1), well mixed."""
+    if num_brackets == 1:
+        return [0]
+    # A bracket that begins s rungs below the last starts ceil(num_rungs / (s + 1) * eta^s) trials.
+    below = [num_rungs - 1 - bracket for bracket in range(num_brackets)]
+    counts = [math.ceil(num_rungs / (s + 1) * eta**s) for s in below]
+    return [
+        bracket for _, bracket in sorted(((place + 0.5) / count, b) for b, count in enumerate(counts) for place in range(count))
+    ]
