@@ -242,7 +242,11 @@ def test_refuses_what_is_no_mapping(data: Any) -> None:
         ({"pruner": {"name": "promotion"}}, "pruner.max_resource", "is missing: promotion needs"),
         ({"pruner": {"name": "promotion", "max_resource": 9, "eta": 1}}, "pruner.eta", "at least 2"),
         ({"pruner": {"name": "promotion", "max_resource": 9, "min_resource": 10}}, "pruner.min_resource", "10 is above 9"),
-        ({"pruner": {"name": "promotion", "max_resource": 9, "brackets": 4}}, "pruner.brackets", "at most 3, the number of rungs"),
+        (
+            {"pruner": {"name": "promotion", "max_resource": 9, "brackets": 4}},
+            "pruner.brackets",
+            "at most 3, the number of rungs",
+        ),
         ({"pruner": {"name": "promotion", "max_resource": 9}, "objectives": TWO}, "pruner.name", "single objective"),
         ({"pruner": {"name": "median", "interval_steps": 0}}, "pruner.interval_steps", "at least 1"),
         ({"pruner": {"name": "percentile"}}, "pruner.percentile", "is missing"),
