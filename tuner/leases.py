@@ -19,6 +19,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Row, TextClause, delete, select, text
 
 from tuner import events, intermediate, rows, studies
+from tuner import lease_statements as sql
 from tuner.db.postgres import Database
 from tuner.db.tables import HELD, attempts, demands, trials
 from tuner.errors import LeaseLost, StudyNotRunning, TrialFinished
@@ -72,7 +73,7 @@ def take(
     with database.begin() as connection:
         if request_key is not None and is_repeated:
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 1))"), {"key": request_key})
-            found = connection.execute(_REPEATED, {"key": request_key}).all()
+            found = connection.execute(sql.REPEATED, {"key": request_key}).all()
             if found:
                 return [
                     _lease(studies.get_facts(database, connection, row.study_id), row, row.limits) for row in found if row.open
@@ -93,7 +94,7 @@ def take(
                 parameters["count"] = min(count, _free_places(connection, row.id))
             if parameters["count"] > 0:
                 facts = studies.get_facts(database, connection, row.id)
-                leases += [_lease(facts, taken, taken.limits) for taken in connection.execute(_TAKE, parameters)]
+                leases += [_lease(facts, taken, taken.limits) for taken in connection.execute(sql.TAKE, parameters)]
             if len(leases) == request.count:
                 break
     for study_id in {lease.trial.study_id for lease in leases}:
@@ -114,7 +115,7 @@ def _take_at_once(
         "key": request_key,
     }
     with database.read() as connection:
-        found = connection.execute(_TAKE_AT_ONCE, parameters).all()
+        found = connection.execute(sql.TAKE_AT_ONCE, parameters).all()
         return [_lease(studies.get_facts(database, connection, study), row, row.limits) for row in found]
 
 
@@ -166,7 +167,7 @@ def pass_fence(connection: Connection, project: str, lease_id: str) -> Row[Any]:
 
     The row: trial_id, study_id, number, epoch, verdict, judged_step, expires_at.
     """
-    row = connection.execute(fenced(_RENEW, FENCE), {"lease": parse_id(lease_id), "project": project}).one_or_none()
+    row = connection.execute(fenced(sql.RENEW, FENCE), {"lease": parse_id(lease_id), "project": project}).one_or_none()
     if row is None:
         raise lost(lease_id)
     return row
@@ -175,7 +176,7 @@ def pass_fence(connection: Connection, project: str, lease_id: str) -> Row[Any]:
 @lru_cache
 def fenced(template: str, fence: str, **parts: str) -> TextClause:
     """The statement of a template with the fence and other parts filled in; read once, for reading takes longer than running it."""
-    return text(template.format(fence=fence, renew=_RENEW.format(fence=fence), **parts))
+    return text(template.format(fence=fence, renew=sql.RENEW.format(fence=fence), **parts))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +204,7 @@ def tell(database: Database, project: str, lease_id: str, body: Tell) -> Told:
     with database.read() as connection:  # one statement, one transaction
         facts = _facts_of(database, connection, project, lease_id)
         row = connection.execute(
-            fenced(_TELL, FENCE, stopped=_STOPPED, goes_on=_GOES_ON, held=_PAUSED, until=HELD),
+            fenced(sql.TELL, FENCE, stopped=sql.STOPPED, goes_on=sql.GOES_ON, held=sql.PAUSED, until=HELD),
             parameters | _outcome(body, facts),
         ).one_or_none()
         if row is None:
@@ -218,7 +219,7 @@ def _facts_of(database: Database, connection: Connection, project: str, lease_id
     """Facts of the study a lease belongs to, whose id is remembered since the lease was given, if that was in this process."""
     study_id = _study_of_lease.get(lease_id)
     if study_id is None:
-        study_id = connection.execute(_STUDY_OF, {"lease": parse_id(lease_id), "project": project}).scalar_one_or_none()
+        study_id = connection.execute(sql.STUDY_OF, {"lease": parse_id(lease_id), "project": project}).scalar_one_or_none()
         if study_id is None:
             raise lost(lease_id)
     return studies.get_facts(database, connection, study_id)
@@ -231,7 +232,7 @@ def reap(database: Database, *, backoff: float = 1.0, limit: int = 100) -> int:
     """
     with database.begin() as connection:
         reaped = connection.execute(
-            text(_REAP.format(ended=_ENDED, at_rung=_AT_RUNG, until=HELD)), {"limit": limit, "backoff": backoff}
+            text(sql.REAP.format(ended=sql.ENDED, at_rung=sql.AT_RUNG, until=HELD)), {"limit": limit, "backoff": backoff}
         ).all()
         for row in reaped:
             kind = "lease_expired" if row.state == TrialState.WAITING else "trial_lost"
@@ -242,155 +243,6 @@ def reap(database: Database, *, backoff: float = 1.0, limit: int = 100) -> int:
         database.wake("trials", study_id)
         database.wake("result", study_id)
     return len(reaped)
-
-
-_CANDIDATES = """
-        SELECT t.id FROM trials t
-        WHERE t.study_id = :study AND t.state = 'WAITING' AND (:running OR t.epoch > 0)
-            AND (t.not_before IS NULL OR t.not_before <= clock_timestamp())
-        ORDER BY t.priority DESC, t.number LIMIT :count FOR UPDATE OF t SKIP LOCKED
-"""
-_LEASE = """
-    ), u AS (
-        UPDATE trials t SET state = 'RUNNING', epoch = t.epoch + 1, attempts = t.attempts + 1, verdict = 'continue', reason = NULL,
-            error = NULL, not_before = NULL, worker = CAST(:worker AS text), started_at = coalesce(t.started_at, clock_timestamp())
-        FROM c WHERE t.id = c.id
-        RETURNING t.id, t.number, t.study_id, t.params, t.epoch
-    ), k AS (
-        SELECT DISTINCT ON (p.trial_id) p.trial_id, p.step, p.sha256 FROM checkpoints p JOIN u ON u.id = p.trial_id
-        ORDER BY p.trial_id, p.epoch DESC, p.step DESC
-    ), a AS (
-        INSERT INTO attempts (id, project, study_id, trial_id, epoch, worker, gpus, ttl, resumed_from, request_key, expires_at)
-        SELECT gen_random_uuid(), :project, u.study_id, u.id, u.epoch, CAST(:worker AS text), s.gpus, :ttl, k.step,
-            CAST(:key AS text), clock_timestamp() + :ttl * interval '1 second'
-        FROM u JOIN studies s ON s.id = u.study_id LEFT JOIN k ON k.trial_id = u.id
-        RETURNING id, trial_id, ttl, expires_at
-    )
-    SELECT a.id AS lease, a.ttl, a.expires_at, u.*, k.step, k.sha256, s.limits
-    FROM u JOIN a ON a.trial_id = u.id JOIN studies s ON s.id = u.study_id LEFT JOIN k ON k.trial_id = u.id ORDER BY u.number
-"""
-_TAKE = text("WITH c AS MATERIALIZED (" + _CANDIDATES + _LEASE)
-_TAKE_AT_ONCE = text(
-    "WITH c AS MATERIALIZED ("
-    + _CANDIDATES.replace("FROM trials t", "FROM trials t JOIN studies s ON s.id = t.study_id").replace(
-        "AND (:running OR t.epoch > 0)",
-        "AND s.project = :project AND s.state = 'RUNNING' AND s.spec IS NOT NULL AND s.limits->>'max_concurrent_trials' IS NULL",
-    )
-    + _LEASE
-)
-
-_REPEATED = text(
-    """
-    SELECT a.id AS lease, a.ttl, a.expires_at, t.id, t.number, t.study_id, t.params, a.epoch, k.step, k.sha256,
-        a.ended_at IS NULL AS open, s.limits
-    FROM attempts a JOIN trials t ON t.id = a.trial_id JOIN studies s ON s.id = t.study_id
-    LEFT JOIN LATERAL (
-        SELECT p.step, p.sha256 FROM checkpoints p WHERE p.trial_id = t.id AND p.step = a.resumed_from ORDER BY p.epoch DESC LIMIT 1
-    ) k ON true
-    WHERE a.request_key = :key ORDER BY t.number
-    """
-)
-
-_RENEW = """
-    UPDATE attempts a SET expires_at = clock_timestamp() + a.ttl * interval '1 second'
-    FROM trials t
-    WHERE a.id = :lease AND a.project = :project AND t.id = a.trial_id AND {fence}
-    RETURNING a.trial_id, a.study_id, a.epoch, a.expires_at, t.number, t.verdict, t.judged_step
-"""
-
-_STUDY_OF = text("SELECT study_id FROM attempts WHERE id = :lease AND project = :project")
-
-# A trial that was told to stop is cancelled, whatever its worker makes of that; this is decided where the trial's row is written, for its
-# cancellation may commit while this statement waits for the row. New attributes are appended as text, for what is there may hold Optuna's
-# NaN tokens, which jsonb refuses; of two equal keys the later counts.
-_TELL = (
-    """
-    WITH a AS (
-        UPDATE attempts a SET ended_at = clock_timestamp(), error = CAST(:error AS text),
-            reason = CASE WHEN {stopped} THEN coalesce(t.reason, 'cancelled') WHEN {held} THEN 'paused_at_rung'
-                ELSE coalesce(CAST(:reason AS text), lower(:state)) END
-        FROM trials t
-        WHERE a.id = :lease AND a.project = :project AND t.id = a.trial_id AND {fence}
-        RETURNING a.trial_id, a.study_id, a.project, a.epoch, a.worker, a.gpus,
-            extract(epoch FROM clock_timestamp() - a.started_at)::float AS seconds
-    ), r AS ("""
-    + intermediate.STORE
-    + """), u AS (
-        UPDATE trials t SET state = CASE WHEN {stopped} THEN 'FAIL' ELSE :state END,
-            reason = CASE WHEN {stopped} THEN coalesce(t.reason, 'cancelled') WHEN {held} THEN 'paused_at_rung'
-                ELSE CAST(:reason AS text) END,
-            not_before = CASE WHEN {held} THEN {until} END, priority = CASE WHEN {held} THEN -1 ELSE t.priority END,
-            error = CAST(:error AS text), value = CAST(:value AS float),
-            objective_values = coalesce(CAST(:objective_values AS text), CASE WHEN :state = 'PRUNED' THEN (
-                SELECT '[' || (p.metrics->>:metric) || ']' FROM reports p
-                WHERE p.trial_id = a.trial_id AND jsonb_typeof(p.metrics->:metric) = 'number' ORDER BY p.step DESC LIMIT 1) END),
-            user_attrs = CASE WHEN CAST(:user_attrs AS text) IS NULL THEN t.user_attrs WHEN t.user_attrs = '{{}}' THEN :user_attrs
-                ELSE left(t.user_attrs, -1) || ', ' || substr(:user_attrs, 2) END,
-            finish_hash = :digest, verdict = 'continue', gpu_seconds = t.gpu_seconds + a.gpus * a.seconds,
-            attempts = t.attempts - CASE WHEN {goes_on} THEN 1 ELSE 0 END,
-            worker = CASE WHEN {goes_on} THEN NULL ELSE t.worker END,
-            finished_at = CASE WHEN {goes_on} THEN NULL ELSE clock_timestamp() END
-        FROM a WHERE t.id = a.trial_id
-        RETURNING t.*
-    ), e AS (
-        INSERT INTO events (project, study_id, trial_number, kind, data)
-        SELECT a.project, a.study_id, u.number, 'handed_back', jsonb_build_object('reason', u.reason, 'worker', a.worker)
-        FROM a JOIN u ON u.id = a.trial_id WHERE u.state = 'WAITING'
-    )
-    SELECT * FROM u
-    """
-)
-_STOPPED = "t.verdict = 'stop' AND :follows"
-_GOES_ON = "(:state = 'WAITING' AND t.verdict <> 'stop')"
-# A trial told to pause at its rung waits until the search promotes it, behind all others in the index of waiting trials.
-_PAUSED = "(:state = 'WAITING' AND t.verdict = 'pause' AND t.reason = 'paused_at_rung')"
-
-# Whether a trial was told to stop is asked of the row that is written: a cancellation may commit while this statement waits for it.
-_ENDED = "CASE WHEN t.verdict = 'stop' THEN CASE WHEN t.reason = 'timeout' THEN 'timeout' ELSE 'cancelled' END ELSE o.ended END"
-# The worker died after its trial had come to its rung: there is nothing to repeat.
-_AT_RUNG = "(t.verdict = 'pause' AND t.reason = 'paused_at_rung')"
-_REAP = """
-    WITH e AS MATERIALIZED (
-        SELECT a.id FROM attempts a
-        WHERE a.ended_at IS NULL AND a.expires_at < clock_timestamp()
-        ORDER BY a.expires_at LIMIT :limit FOR UPDATE SKIP LOCKED
-    ), a AS (
-        UPDATE attempts x SET ended_at = clock_timestamp(), reason = 'lost'
-        FROM e WHERE x.id = e.id
-        RETURNING x.trial_id, x.epoch, x.worker, x.gpus, extract(epoch FROM x.expires_at - x.started_at)::float AS seconds
-    ), o AS (
-        SELECT t.id, a.epoch, a.worker, a.gpus * a.seconds AS gpu_seconds, CASE
-            WHEN s.state IN ('COMPLETE', 'STOPPED', 'FAIL') THEN 'cancelled'
-            WHEN t.attempts >= coalesce((s.limits->>'max_attempts')::int, 3) THEN 'lost' END AS ended
-        FROM a JOIN trials t ON t.id = a.trial_id JOIN studies s ON s.id = t.study_id
-        WHERE t.state = 'RUNNING' AND t.epoch = a.epoch
-        ORDER BY t.id FOR NO KEY UPDATE OF t
-    )
-    UPDATE trials t SET
-        state = CASE WHEN ({ended}) IS NULL THEN 'WAITING' ELSE 'FAIL' END,
-        reason = coalesce({ended}, CASE WHEN {at_rung} THEN 'paused_at_rung' END, 'lost'),
-        priority = CASE WHEN {at_rung} THEN -1 ELSE t.priority END,
-        error = CASE WHEN ({ended}) = 'lost' THEN format('lost with its worker in each of %s attempts', t.attempts) END,
-        verdict = 'continue', gpu_seconds = t.gpu_seconds + o.gpu_seconds,
-        not_before = CASE WHEN ({ended}) IS NOT NULL THEN NULL WHEN {at_rung} THEN {until} ELSE clock_timestamp() + :backoff * power(2, least(t.attempts, 8) - 1) * interval '1 second' END,
-        finished_at = CASE WHEN ({ended}) IS NULL THEN NULL ELSE clock_timestamp() END
-    FROM o WHERE t.id = o.id
-    RETURNING t.project, t.study_id, t.number, t.state, o.epoch, o.worker
-"""
-
-_ELIGIBLE = text(
-    f"""
-    SELECT s.id, s.state, s.limits, s.gpus,
-        (SELECT count(*) FROM trials t WHERE t.study_id = s.id AND t.state = 'RUNNING') AS running,
-        (SELECT count(*) FROM (SELECT FROM trials t WHERE t.study_id = s.id AND t.state = 'WAITING'
-            AND t.not_before IS DISTINCT FROM {HELD} LIMIT 100) w) AS waiting
-    FROM studies s
-    WHERE s.project = :project AND s.state IN ('RUNNING', 'STOPPING') AND s.spec IS NOT NULL
-        AND s.executor = ANY(:executors) AND (CAST(:gpus AS float) IS NULL OR (s.gpus <= :gpus AND s.cpus <= greatest(:cpus, 1)))
-        AND (NOT :chosen OR s.id = ANY(:ids) OR s.name = ANY(:names))
-    ORDER BY running, s.id
-    """
-)
 
 
 def _eligible(
@@ -408,7 +260,7 @@ def _eligible(
     assert isinstance(request, LeaseRequest)
     chosen = [str(item) for item in request.studies or ()]
     found = connection.execute(
-        _ELIGIBLE,
+        sql.ELIGIBLE,
         {
             "project": project,
             "executors": list(request.executors) if request.executors is not None else ["trainer", "entrypoint", "command"],
@@ -474,7 +326,7 @@ def _lease(facts: StudyFacts, row: Row[Any], limits: Mapping[str, Any]) -> Lease
 
 
 def _outcome(body: Tell, facts: StudyFacts) -> dict[str, Any]:
-    """Parameters of _TELL that say how the trial ends."""
+    """Parameters of sql.TELL that say how the trial ends."""
     outcome: dict[str, Any] = {
         "state": body.state,
         "reason": body.reason,
