@@ -318,7 +318,7 @@ def test_a_cancelled_trial_stops(
     assert finished(enqueue("square")[0]).state == TrialState.COMPLETE
 
 
-@pytest.mark.parametrize(("verdict", "reason"), [(Verdict.PRUNE, "pruned"), (Verdict.PAUSE, "paused")])
+@pytest.mark.parametrize(("verdict", "reason"), [(Verdict.PRUNE, "pruned"), (Verdict.PAUSE, "paused_at_rung")])
 def test_a_judgement_of_the_search_reaches_the_trial(
     start_agent: StartAgent,
     enqueue: Enqueue,
