@@ -134,7 +134,7 @@ def test_a_trial_that_nobody_tells(client: Client) -> None:
 
 @pytest.mark.parametrize(
     "verdict, state, reason",
-    [(Verdict.PRUNE, "PRUNED", "pruned"), (Verdict.PAUSE, "WAITING", "paused"), (Verdict.STOP, "FAIL", "cancelled")],
+    [(Verdict.PRUNE, "PRUNED", "pruned"), (Verdict.PAUSE, "WAITING", "paused_at_rung"), (Verdict.STOP, "FAIL", "cancelled")],
 )
 def test_an_untold_trial_follows_its_verdict(
     client: Client, database: Database, verdict: Verdict, state: str, reason: str
