@@ -208,7 +208,7 @@ def tell(database: Database, project: str, lease_id: str, body: Tell) -> Told:
             parameters | _outcome(body, facts),
         ).one_or_none()
         if row is None:
-            return Told(trial=_repeated_tell(connection, facts, lease_id, digest), repeated=True)
+            return Told(trial=_repeated_tell(connection, project, facts, lease_id, digest), repeated=True)
     database.wake("result", facts.id)
     if row.state == TrialState.WAITING:
         database.wake("trials", facts.id)
@@ -379,8 +379,10 @@ def _pruned_values(body: Tell, facts: StudyFacts) -> list[float] | None:
     return None
 
 
-def _repeated_tell(connection: Connection, facts: StudyFacts, lease_id: str, digest: bytes) -> Trial:
-    attempt = connection.execute(select(attempts).where(attempts.c.id == parse_id(lease_id))).one_or_none()
+def _repeated_tell(connection: Connection, project: str, facts: StudyFacts, lease_id: str, digest: bytes) -> Trial:
+    attempt = connection.execute(
+        select(attempts).where(attempts.c.id == parse_id(lease_id), attempts.c.project == project)
+    ).one_or_none()
     if attempt is None:
         raise lost(lease_id)
     trial = connection.execute(select(trials).where(trials.c.id == attempt.trial_id)).one()

@@ -369,6 +369,10 @@ def test_other_projects_see_nothing(database: Database) -> None:
     with pytest.raises(LeaseLost):
         leases.renew(database, "other", lease.id)
     assert leases.take(database, "other", LeaseRequest()) == []
+    told = Tell(state="COMPLETE", values={"score": 0.5})
+    leases.tell(database, "default", lease.id, told)
+    with pytest.raises(LeaseLost):
+        leases.tell(database, "other", lease.id, told)
 
 
 def test_reports_that_come_with_the_tell_are_stored_with_it(database: Database) -> None:
