@@ -163,12 +163,9 @@ def create(database: Database, project: str, study: str | int, body: TrialCreate
     with database.begin() as connection:
         row = studies.find(connection, project, study, lock=True)
         facts = studies.get_facts(database, connection, row.id)
-        if request_key is not None:
-            known = connection.execute(
-                select(trials).where(trials.c.study_id == row.id, trials.c.request_key == request_key)
-            ).one_or_none()
-            if known is not None:
-                return rows.trial(known, facts.name, facts.objectives)
+        known = _made_by(connection, facts, request_key)
+        if known is not None:
+            return known
         if row.spec is None:
             raise StudyNotRunning(f"study {row.name!r} was made through Optuna: enqueue with Optuna's study.enqueue_trial")
         space = SearchSpace.parse(json.loads(row.spec)["space"])
@@ -220,12 +217,9 @@ def retry(database: Database, project: str, trial_id: int, request_key: str | No
             raise Conflict(f"trial {old.number} is {old.state}: only a trial that is FAIL or PRUNED can be retried")
         row = studies.find(connection, project, old.study_id, lock=True)
         facts = studies.get_facts(database, connection, row.id)
-        if request_key is not None:
-            known = connection.execute(
-                select(trials).where(trials.c.study_id == row.id, trials.c.request_key == request_key)
-            ).one_or_none()
-            if known is not None:
-                return rows.trial(known, facts.name, facts.objectives)
+        known = _made_by(connection, facts, request_key)
+        if known is not None:
+            return known
         if row.state not in (StudyState.RUNNING, StudyState.PAUSED):
             raise StudyNotRunning(f"study {row.name!r} is {row.state}: resume it to retry trials")
         values = {
@@ -266,6 +260,15 @@ def _distribution(parameter: FloatParameter | IntParameter | CategoricalParamete
         "name": kind,
         "attributes": {"log": parameter.log, "step": parameter.step, "low": parameter.low, "high": parameter.high},
     }
+
+
+def _made_by(connection: Connection, facts: studies.StudyFacts, request_key: str | None) -> Trial | None:
+    """The trial that the same request has made before; the caller holds the study's row, so that two of them cannot miss each other."""
+    if request_key is None:
+        return None
+    query = select(trials).where(trials.c.study_id == facts.id, trials.c.request_key == request_key)
+    found = connection.execute(query).one_or_none()
+    return None if found is None else rows.trial(found, facts.name, facts.objectives)
 
 
 def _insert(connection: Connection, study: Row[Any], values: dict[str, Any]) -> Row[Any]:
