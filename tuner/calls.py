@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -31,6 +31,29 @@ _attempts = TypeAdapter(list[wire.Attempt])
 _checkpoints = TypeAdapter(list[wire.Checkpoint])
 _workers = TypeAdapter(list[wire.Worker])
 _keys = TypeAdapter(list[wire.Key])
+
+
+Item_co = TypeVar("Item_co", covariant=True)
+
+
+class Page(Protocol[Item_co]):
+    """A page of a listing, whatever its items are."""
+
+    @property
+    def items(self) -> Sequence[Item_co]: ...
+    @property
+    def next_cursor(self) -> str | None: ...
+
+
+def iterate(read: Callable[[str | None], Page[Item_co]]) -> Iterator[Item_co]:
+    """All items of a listing, whose page behind a cursor `read` gets; no page is asked for before it is needed."""
+    cursor: str | None = None
+    while True:
+        page = read(cursor)
+        yield from page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return
 
 
 class Calls:

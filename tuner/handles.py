@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tuner import wire
-from tuner.calls import Calls
+from tuner.calls import Calls, iterate
 from tuner.errors import CheckpointNotFound, InvalidValue, LeaseLost, NotFound, TunerError
 from tuner.wire import Reason, StudyState, Verdict
 
@@ -349,13 +349,7 @@ class StudyHandle:
         return self._calls.best(self.id)
 
     def trials(self, *, state: str | None = None, sort: str | None = None) -> Iterator[wire.Trial]:
-        cursor: str | None = None
-        while True:
-            page = self._calls.list_trials(self.id, state=state, sort=sort, cursor=cursor, limit=PAGE)
-            yield from page.items
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        return iterate(lambda cursor: self._calls.list_trials(self.id, state=state, sort=sort, cursor=cursor, limit=PAGE))
 
     def trials_dataframe(self) -> pd.DataFrame:
         """One row a trial: number, state, reason, times, values.<objective>, params.<name>. Needs pandas."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tuner.calls import iterate
 from tuner.cli.options import AsJson, Key, Server, StudyArgument, connect
 from tuner.cli.output import make_visible, print_facts, print_json, print_table, say, show_age, show_duration
 from tuner.client import Client
@@ -57,14 +59,8 @@ def list_(
 ) -> None:
     """List studies, the newest first."""
     with connect(server, key) as client:
-        studies: list[Study] = []
-        cursor: str | None = None
-        while len(studies) < limit:
-            page = client.list_studies(state=state, q=q, cursor=cursor, limit=min(200, limit - len(studies)))
-            studies += page.items
-            cursor = page.next_cursor
-            if cursor is None:
-                break
+        pages = iterate(lambda cursor: client.list_studies(state=state, q=q, cursor=cursor, limit=min(200, limit)))
+        studies = list(islice(pages, limit))
     if as_json:
         print_json(studies)
         return

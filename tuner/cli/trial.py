@@ -6,10 +6,12 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from itertools import islice
 from typing import Annotated
 
 import typer
 
+from tuner.calls import iterate
 from tuner.cli.options import AsJson, Key, Server, StudyArgument, TrialArgument, connect, make_body
 from tuner.cli.output import make_visible, print_facts, print_json, print_table, say, show_duration
 from tuner.client import Client
@@ -34,14 +36,8 @@ def list_(
 ) -> None:
     """List the trials of a study."""
     with connect(server, key) as client:
-        trials: list[Trial] = []
-        cursor: str | None = None
-        while len(trials) < limit:
-            page = client.list_trials(study, state=state, sort=sort, cursor=cursor, limit=min(200, limit - len(trials)))
-            trials += page.items
-            cursor = page.next_cursor
-            if cursor is None:
-                break
+        pages = iterate(lambda cursor: client.list_trials(study, state=state, sort=sort, cursor=cursor, limit=min(200, limit)))
+        trials = list(islice(pages, limit))
     if as_json:
         print_json(trials)
         return
