@@ -14,6 +14,7 @@ from sqlalchemy import (
     DateTime,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -98,6 +99,17 @@ sessions = Table(
     CheckConstraint("kind in ('code', 'session')", name="kind"),
 )
 
+# Code shipped with a study: a file among the artifacts, named by its hash.
+bundles = Table(
+    "bundles",
+    metadata,
+    _project(),
+    Column("sha256", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    _time("created_at", now=True),
+    PrimaryKeyConstraint("project", "sha256"),
+)
+
 studies = Table(
     "studies",
     metadata,
@@ -120,12 +132,15 @@ studies = Table(
     _json_text("user_attrs"),
     _json_text("system_attrs"),
     Column("created_by", Text),
+    Column("bundle", Text),
+    Column("strategy", JSONB),  # what the search decided for this study, and why
     _time("created_at", now=True),
     _time("deadline"),  # created_at + limits.timeout; paused time is given back on resume
     _time("paused_at"),
     _time("finished_at"),
     _revision(),
     UniqueConstraint("project", "name"),
+    ForeignKeyConstraint(["project", "bundle"], ["bundles.project", "bundles.sha256"], ondelete="RESTRICT"),
     CheckConstraint("state in ('RUNNING', 'PAUSED', 'STOPPING', 'COMPLETE', 'STOPPED', 'FAIL')", name="state"),
     Index("ix_studies_state", "state"),
 )
@@ -165,7 +180,7 @@ trials = Table(
     UniqueConstraint("study_id", "request_key"),
     CheckConstraint("state in ('WAITING', 'RUNNING', 'COMPLETE', 'PRUNED', 'FAIL')", name="state"),
     CheckConstraint("verdict in ('continue', 'prune', 'pause', 'stop')", name="verdict"),
-    CheckConstraint("origin in ('suggested', 'enqueued', 'added')", name="origin"),
+    CheckConstraint("origin in ('suggested', 'enqueued', 'added', 'portfolio')", name="origin"),
 )
 Index(
     "ix_trials_waiting",
@@ -198,6 +213,7 @@ attempts = Table(
     _time("ended_at"),
     Column("reason", Text),
     Column("error", Text),
+    Column("record", Text),  # JSON: everything that decided what the trial computed, so that it can be repeated
     UniqueConstraint("trial_id", "epoch"),
 )
 Index("uq_attempts_open", attempts.c.trial_id, unique=True, postgresql_where=attempts.c.ended_at.is_(None))
