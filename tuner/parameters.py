@@ -218,15 +218,15 @@ def show_all(values: Iterable[object]) -> str:
     return ", ".join(shown if len(shown) <= 20 else [*shown[:20], f"... ({len(shown)} in all)"])
 
 
-def near(name: str, known: Iterable[str]) -> str:
+def near(name: object, known: Iterable[str]) -> str:
     """Help after a wrong name: the ones that look like it, or those there are."""
     names = list(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.6)
     if close:
         return f"did you mean {' or '.join(close)}?"
     if not names:
         return "there is no other"
-    return f"allowed are {', '.join(names if len(names) <= 30 else [*names[:30], '...'])}"
+    return f"there are {', '.join(names if len(names) <= 30 else [*names[:30], '...'])}"
 
 
 def printable(name: object) -> str:

@@ -85,7 +85,7 @@ def test_the_example_of_the_contract_is_accepted() -> None:
             {"optimizer": {"name": "adam", "lr": -1}},
             "trial.trainer.optimizer.lr: must be a number above 0, not -1",
         ),
-        ({"optimizer": {"lr": True}}, "trial.trainer.optimizer.lr: must be a number above 0, not True"),
+        ({"optimizer": {"lr": True}}, "trial.trainer.optimizer.lr: must be a number above 0, not true"),
         ({"optimizer": {"lr": float("nan")}}, "trial.trainer.optimizer.lr: must be a number above 0, not nan"),
         ({"optimizer": "adam"}, "trial.trainer.optimizer: must be a mapping with a name, such as {name: gd}"),
         (

@@ -5,7 +5,7 @@ A leaf: standard library, `tuner.errors` and `tuner.space`; no torch. It validat
 `workers.training` binds a builder to each entry by name, and a test asserts that both sides agree.
 """
 
-from tuner.catalog.entries import Entry, Hyperparameter, HyperparameterType, near
+from tuner.catalog.entries import Entry, Hyperparameter, HyperparameterType
 from tuner.catalog.spaces import check_objectives, check_trainer
 from tuner.catalog.table import entries, get, kinds, names, to_json
 from tuner.catalog.trainer import SECTIONS, complete, merge
@@ -23,6 +23,5 @@ __all__ = [
     "kinds",
     "merge",
     "names",
-    "near",
     "to_json",
 ]

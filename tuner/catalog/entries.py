@@ -7,7 +7,6 @@ here and is checked where the technique is built.
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from tuner.errors import InvalidValue
+from tuner.parameters import near, show
 
 Value = None | bool | int | float | str | list[int] | list[str]
 FactsT = TypeVar("FactsT")
@@ -178,7 +178,7 @@ class Entry(Generic[FactsT]):
             if known is None:
                 problems.append((name, self.unknown(name)))
             elif not known.is_allowed(value):
-                problems.append((name, f"must be {known.allowed()}, not {_shown(value)}"))
+                problems.append((name, f"must be {known.allowed()}, not {show(value)}"))
         problems += [
             (h.name, f"{self.name} needs it: {h.allowed()}") for h in self.hyperparameters if h.required and h.name not in values
         ]
@@ -190,15 +190,6 @@ class Entry(Generic[FactsT]):
         if problems:
             raise InvalidValue("; ".join(f"{self.name}: {name}: {msg}" for name, msg in problems))
         return {h.name: h.normalize(values.get(h.name, h.default)) for h in self.hyperparameters}
-
-
-def near(name: object, known: Iterable[str]) -> str:
-    """Help after a wrong name: "did you mean rmsprop?", or all names there are."""
-    names = list(known)
-    close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.6)
-    if close:
-        return "did you mean " + " or ".join(close) + "?"
-    return "there are " + ", ".join(names)
 
 
 def number(
@@ -301,9 +292,3 @@ def _is_int(value: object) -> bool:
 def _plain(value: float) -> str:
     return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else f"{value:g}"
 
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "null"
-    shown = repr(value)
-    return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tuner.catalog.entries import Hyperparameter, HyperparameterType, near
+from tuner.catalog.entries import Hyperparameter, HyperparameterType
 from tuner.catalog.fields import FIELDS
 from tuner.catalog.table import entries, get, names
 from tuner.catalog.trainer import FITTED, SECTIONS, default_name, misfits, problems_of, task_of, unknown_name, unknown_path
 from tuner.errors import FieldError
+from tuner.parameters import near
 from tuner.space import CategoricalParameter, Condition, IntParameter, Parameter, SearchSpace
 
 

@@ -18,8 +18,9 @@ from tuner.catalog import (
     regularizers,
     schedules,
 )
-from tuner.catalog.entries import Entry, near
+from tuner.catalog.entries import Entry
 from tuner.errors import InvalidValue
+from tuner.parameters import near
 
 _KINDS: dict[str, Sequence[Entry[Any]]] = {
     "trainer": fields.ENTRIES,

@@ -11,11 +11,12 @@ import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tuner.catalog.entries import Entry, near
+from tuner.catalog.entries import Entry
 from tuner.catalog.fields import FIELDS
 from tuner.catalog.sizes import count_parameters
 from tuner.catalog.table import entries, get, names
 from tuner.errors import FieldError, InvalidValue
+from tuner.parameters import near
 
 SECTIONS: dict[str, str] = {
     "dataset": "datasets",

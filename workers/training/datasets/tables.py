@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tuner.catalog import near
 from tuner.errors import InvalidValue
+from tuner.parameters import near
 from workers.training.datasets.parts import Dataset, Numbers, make_dataset
 
 
