@@ -273,7 +273,7 @@ def test_merge_drops_what_the_chosen_component_lacks() -> None:
     [
         ({"optimizer.name": "sgd", "optimizer.beta1": 0.9}, "optimizer.beta1: sgd has no hyperparameter 'beta1'"),
         ({"optimizer.name": "sdg"}, "there is no optimizer 'sdg'; did you mean sgd"),
-        ({"optimizer.lr": 0.0}, "optimizer.lr: must be a number above 0, not 0.0"),
+        ({"optimizer.lr": 0.0}, "optimizer.lr: must be a number above 0, not 0"),
         ({"lr": 0.1}, "lr: unknown field"),
         ({"net.depth": 1}, "net.depth: is no field of the trainer"),
     ],

@@ -291,4 +291,3 @@ def _is_int(value: object) -> bool:
 
 def _plain(value: float) -> str:
     return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else f"{value:g}"
-
