@@ -23,15 +23,15 @@ _FACTS = ("number", "id", "state", "reason", "origin", "attempt", "worker", "cre
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def respond(database: Database, project: str, study: str, format: str, state: str | None) -> Response:
+def respond(database: Database, project: str, study: str, format: str, state: str | None, filter: str | None) -> Response:
     """The file as an answer. InvalidValue for a format that is not there."""
     summary = views.get_study(database, project, study)
     write = _WRITERS.get(format)
     if write is None:
         raise InvalidValue(errors=[FieldError("query.format", f"must be one of {', '.join(FORMATS)}")])
-    # Looked at here, so that a wrong state is a 422 and not a broken file.
-    views.list_trials(database, project, summary.id, state=state, limit=1)
-    content, media_type = write(summary, lambda: views.iterate_trials(database, project, summary.id, state=state))
+    # Looked at here, so that a wrong state or filter is a 422 and not a broken file.
+    views.list_trials(database, project, summary.id, state=state, limit=1, filter=filter)
+    content, media_type = write(summary, lambda: views.iterate_trials(database, project, summary.id, state=state, filter=filter))
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", summary.name).strip("-.")[:80] or "study"
     headers = {"Content-Disposition": f'attachment; filename="{name}.{format}"', "Cache-Control": "no-store"}
     return StreamingResponse(content, headers=headers, media_type=media_type)

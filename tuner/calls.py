@@ -146,8 +146,10 @@ class Calls:
         sort: str | None = None,
         cursor: str | None = None,
         limit: int | None = None,
+        filter: str | None = None,
     ) -> wire.TrialPage:
-        response = self._get(f"{_study(study)}/trials", state=state, sort=sort, cursor=cursor, limit=limit)
+        """One page. `filter` such as "state:complete lr<1e-3"; `sort` a name of that language, `-` in front for descending."""
+        response = self._get(f"{_study(study)}/trials", state=state, sort=sort, cursor=cursor, limit=limit, filter=filter)
         return wire.TrialPage.model_validate_json(response.content)
 
     def create_trial(self, study: str | int, trial: wire.TrialCreate) -> wire.Trial:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, and_, func, or_, select, text
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.types import Text
 
-from tuner import rows, trials
+from tuner import filters, rows, trials
 from tuner.db.postgres import Database
 from tuner.db.tables import attempts, checkpoints, logs, reports, studies
 from tuner.db.tables import trials as trial_table
@@ -39,7 +39,6 @@ from tuner.wire import (
     encode_numbers,
 )
 
-SORTS = ("number", "-number", "value", "-value", "state", "-state", "started_at", "-started_at", "finished_at", "-finished_at")
 MAX_PAGE = 1000
 
 
@@ -75,43 +74,39 @@ def list_trials(
     sort: str | None = None,
     cursor: str | None = None,
     limit: int = 100,
+    filter: str | None = None,
 ) -> TrialPage:
-    """Trials of a study, by default by number; `sort` is one of SORTS, `-` in front for descending, nulls last."""
+    """Trials of a study, by default by number. `filter` and the names in `sort` are of `tuner.filters`; `-` in front for descending."""
     sort = sort or "number"
-    if sort not in SORTS:
-        raise InvalidValue(errors=[FieldError("sort", f"{sort[:50]!r} is not one of {', '.join(SORTS)}")])
     descending = sort.startswith("-")
-    column = trial_table.c[sort.lstrip("-")]
-    key = (
-        column
-        if sort.lstrip("-") == "number"
-        else func.coalesce(sql_cast(column, Text), "")
-        if column.type.python_type is str
-        else column
-    )
     with database.read() as connection:
         row = find(connection, project, study)
-        query = select(trial_table, _LAST_STEP).where(trial_table.c.study_id == row.id)
+        names = filters.Names.of(_objectives(row), row.spec)
+        key = filters.sort_key(sort.removeprefix("-"), names)
+        query = select(trial_table, _LAST_STEP, key.label("sort_value")).where(trial_table.c.study_id == row.id)
         if state is not None:
             query = query.where(trial_table.c.state.in_(_states(state, TrialState)))
+        if filter:
+            query = query.where(filters.condition(filter, names))
         if cursor is not None:
             query = query.where(_after(key, _open_cursor(cursor, object, int), descending=descending))
         order = key.desc().nulls_last() if descending else key.asc().nulls_last()
         found = connection.execute(query.order_by(order, trial_table.c.number).limit(_limit(limit) + 1)).all()
-    names = _objectives(row)
-    items = [rows.trial(trial, row.name, names) for trial in found[:limit]]
+    items = [rows.trial(trial, row.name, names.objectives) for trial in found[:limit]]
     next_cursor = None
     if len(found) > limit:
         last = found[limit - 1]
-        next_cursor = _cursor(_sortable(getattr(last, sort.lstrip("-"))), last.number)
+        next_cursor = _cursor(_sortable(last.sort_value), last.number)
     return TrialPage(items=items, next_cursor=next_cursor)
 
 
-def iterate_trials(database: Database, project: str, study: str | int, state: str | None = None) -> Iterator[Trial]:
-    """All trials of a study by number, read in pages: for exports."""
+def iterate_trials(
+    database: Database, project: str, study: str | int, state: str | None = None, filter: str | None = None
+) -> Iterator[Trial]:
+    """All trials of a study that pass, by number, read in pages: for exports."""
     cursor: str | None = None
     while True:
-        page = list_trials(database, project, study, state=state, cursor=cursor, limit=MAX_PAGE)
+        page = list_trials(database, project, study, state=state, cursor=cursor, limit=MAX_PAGE, filter=filter)
         yield from page.items
         cursor = page.next_cursor
         if cursor is None:

@@ -47,6 +47,7 @@ class CurvesQuery(wire.Body):
 class ExportQuery(wire.Body):
     format: str = Field(default="csv", max_length=20, description="csv, json, jsonl or parquet")
     state: str | None = Field(default=None, max_length=200)
+    filter: str | None = Field(default=None, max_length=2000, description="only trials that pass, as in the listing of trials")
 
 
 class Curves(wire.Answer):
@@ -159,8 +160,8 @@ def get_curves(call: Call, study: str, query: CurvesQuery) -> Curves:
 
 @routes.route("GET", "/v1/studies/{study}/export", READ, answer=bytes, media_type="text/csv")
 def export(call: Call, study: str, query: ExportQuery) -> Response:
-    """All trials as csv, json, jsonl or parquet."""
-    return exports.respond(call.database, call.project, study, query.format, query.state)
+    """All trials, or those that pass a filter, as csv, json, jsonl or parquet."""
+    return exports.respond(call.database, call.project, study, query.format, query.state, query.filter)
 
 
 def _numbers(text: str) -> list[int]:

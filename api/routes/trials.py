@@ -14,7 +14,8 @@ routes = Routes("trials")
 
 class TrialQuery(wire.Body):
     state: str | None = Field(default=None, max_length=200, description="one state, or several with commas between")
-    sort: str | None = Field(default=None, max_length=50, description="a column, with - in front for descending")
+    filter: str | None = Field(default=None, max_length=2000, description="such as state:complete lr<1e-3 optimizer=adam")
+    sort: str | None = Field(default=None, max_length=200, description="a name of the filter, with - in front for descending")
     cursor: str | None = Field(default=None, max_length=2000, description="next_cursor of the page before")
     limit: int = Field(default=100, ge=1, le=1000)
 
@@ -43,7 +44,7 @@ class CheckpointList(wire.Answer):
 @routes.route("GET", "/v1/studies/{study}/trials", READ, answer=wire.TrialPage)
 def list_trials(call: Call, study: str, query: TrialQuery) -> wire.TrialPage:
     """Trials of a study, by number unless sorted otherwise."""
-    return views.list_trials(call.database, call.project, study, query.state, query.sort, query.cursor, query.limit)
+    return views.list_trials(call.database, call.project, study, query.state, query.sort, query.cursor, query.limit, query.filter)
 
 
 @routes.route("POST", "/v1/studies/{study}/trials", SUBMIT, answer=wire.Trial, status=201)

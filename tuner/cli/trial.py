@@ -26,8 +26,11 @@ POLL = 1.0
 def list_(
     study: StudyArgument,
     state: Annotated[TrialState | None, typer.Option("--state", case_sensitive=False, help="Only trials in this state.")] = None,
+    filter: Annotated[
+        str | None, typer.Option("--filter", metavar="TERMS", help="Such as 'state:complete optimizer=adam lr<1e-3'.")
+    ] = None,
     sort: Annotated[
-        str | None, typer.Option("--sort", help="number, value, state, started_at or finished_at; -value for descending.")
+        str | None, typer.Option("--sort", help="value, duration, started_at, a parameter, ...; -value for descending.")
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
     as_json: AsJson = False,
@@ -36,7 +39,9 @@ def list_(
 ) -> None:
     """List the trials of a study."""
     with connect(server, key) as client:
-        pages = iterate(lambda cursor: client.list_trials(study, state=state, sort=sort, cursor=cursor, limit=min(200, limit)))
+        pages = iterate(
+            lambda cursor: client.list_trials(study, state=state, filter=filter, sort=sort, cursor=cursor, limit=min(200, limit))
+        )
         trials = list(islice(pages, limit))
     if as_json:
         print_json(trials)
