@@ -14,6 +14,7 @@ LEAVES = (
     "tuner",
     "tuner.catalog",
     "tuner.errors",
+    "tuner.packing",
     "tuner.parameters",
     "tuner.settings",
     "tuner.space",
