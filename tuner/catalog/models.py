@@ -18,6 +18,36 @@ class ModelFacts:
     """Least height and width of images."""
 
 
+@dataclass(frozen=True)
+class ResNetKind:
+    blocks: tuple[int, ...]
+    """In each stage."""
+    channels: tuple[int, ...]
+    """Of each stage."""
+    expansion: int
+    """How many times wider a block ends than it is inside; above 1 it is a bottleneck."""
+
+
+VGG_STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+"""Convolutions in each stage, by depth."""
+VGG_CHANNELS = (64, 128, 256, 512, 512)
+RESNETS = {
+    18: ResNetKind((2, 2, 2, 2), (64, 128, 256, 512), 1),
+    34: ResNetKind((3, 4, 6, 3), (64, 128, 256, 512), 1),
+    50: ResNetKind((3, 4, 6, 3), (64, 128, 256, 512), 4),
+    20: ResNetKind((3, 3, 3), (16, 32, 64), 1),
+    32: ResNetKind((5, 5, 5), (16, 32, 64), 1),
+    44: ResNetKind((7, 7, 7), (16, 32, 64), 1),
+    56: ResNetKind((9, 9, 9), (16, 32, 64), 1),
+}
+"""By depth: those of ImageNet, and the small ones of CIFAR."""
+
+
+def scaled(width: int, factor: float) -> int:
+    """A layer's width under a factor of all widths."""
+    return max(1, round(width * factor))
+
+
 ModelEntry = Entry[ModelFacts]
 
 
@@ -130,7 +160,7 @@ ENTRIES: tuple[ModelEntry, ...] = (
         "VGG-11, 13, 16 or 19: five stages of 3x3 convolutions; one linear layer after a global mean.",
         "Images of 32 pixels and more, where depth without shortcuts is the question.",
         "Simonyan and Zisserman 2015, arXiv 1409.1556",
-        choice("depth", 11, [11, 13, 16, 19], summary="weighted layers of the paper's count"),
+        choice("depth", 11, VGG_STAGES, summary="weighted layers of the paper's count"),
         _WIDTH,
         _activation("relu"),
         _DROPOUT,
@@ -143,7 +173,7 @@ ENTRIES: tuple[ModelEntry, ...] = (
         "ResNet-18, 34, 50, or the CIFAR kind 20, 32, 44, 56: convolutions around which the input goes on.",
         "The default for images.",
         "He et al. 2016, arXiv 1512.03385",
-        choice("depth", 18, [18, 34, 50, 20, 32, 44, 56], summary="weighted layers"),
+        choice("depth", 18, RESNETS, summary="weighted layers"),
         _WIDTH,
         choice(
             "stem", "small", ["small", "large"], summary="small: 3x3; large: 7x7 with stride and pooling, for 64 pixels and more"

@@ -15,10 +15,12 @@ from PIL import Image
 from pyarrow import parquet
 
 from tests.workers.training.handles import RecordingTrial
+from tuner import catalog
+from tuner.catalog.shapes import SPECIAL_TOKENS, num_outputs, sample_shape
 from tuner.errors import InvalidValue
 from workers.training import datasets, loop
 from workers.training.config import Component
-from workers.training.datasets.texts import BOS, EOS, IGNORED, SPECIAL, UNKNOWN
+from workers.training.datasets.texts import BOS, EOS, IGNORED, UNKNOWN
 
 RANDOM = np.random.default_rng(0)
 
@@ -264,8 +266,12 @@ def test_text_as_bytes(tmp_path: Path) -> None:
 def test_text_as_words_knows_the_words_of_the_training_part_alone(tmp_path: Path) -> None:
     (tmp_path / "t").write_text("the cat and the dog " * 8 + "a bird sings now " * 3)
     data = datasets.build("text", path=str(tmp_path / "t"), tokens="words", length=3, validation=0.2, max_vocabulary=3)
-    assert data.outputs == SPECIAL + 3
-    assert data.train.inputs[0].tolist() == [SPECIAL, SPECIAL + 2, SPECIAL + 1]  # the, cat, and: by frequency, then alphabet
+    assert data.outputs == SPECIAL_TOKENS + 3
+    assert data.train.inputs[0].tolist() == [
+        SPECIAL_TOKENS,
+        SPECIAL_TOKENS + 2,
+        SPECIAL_TOKENS + 1,
+    ]  # the, cat, and: by frequency, then alphabet
     assert set(data.validation.inputs.flatten().tolist()) == {UNKNOWN}
 
 
@@ -323,3 +329,10 @@ def test_a_language_model_trains_on_a_file(tmp_path: Path) -> None:
     )
     assert values["val_perplexity"] < 2
     assert values["val_accuracy"] > 0.8
+
+
+@pytest.mark.parametrize("name", [e.name for e in catalog.entries("datasets") if not any(h.required for h in e.hyperparameters)])
+def test_the_catalogue_knows_the_shape_of_what_needs_no_file(name: str) -> None:
+    complete: dict[str, Any] = {"name": name, **catalog.get("datasets", name).complete({})}
+    data = datasets.build(**complete)
+    assert (sample_shape(complete), num_outputs(complete, data.task)) == (data.shape, data.outputs)

@@ -106,14 +106,41 @@ def test_resnets_have_the_published_number_of_weights(depth: int, stem: str, out
     assert found == count if stem == "large" else abs(found - count) < 4000
 
 
-@pytest.mark.parametrize(
-    "model", [{"name": "neuron"}, {"name": "mlp", "hidden": [5, 7], "depth": 3, "norm": "batch"}, {"name": "mlp", "depth": 0}]
-)
-def test_the_catalogue_counts_weights_as_torch_does(model: dict[str, Any]) -> None:
+COUNTED: list[tuple[tuple[int, ...], dict[str, Any]]] = [
+    ((1, 4, 3), {"name": "neuron"}),
+    ((1, 4, 3), {"name": "mlp", "hidden": [5, 7], "depth": 3, "norm": "batch"}),
+    ((7,), {"name": "mlp", "depth": 0}),
+    ((2, 9, 12), {"name": "cnn", "channels": 3, "depth": 3}),
+    ((1, 8, 8), {"name": "cnn", "norm": "none"}),
+    ((3, 13, 8), {"name": "lenet", "width": 0.3}),
+    ((1, 8, 8), {"name": "lenet", "norm": "group"}),
+    *(((3, 32, 32), {"name": "vgg", "depth": depth, "width": 0.07}) for depth in (11, 13, 16, 19)),
+    ((3, 32, 32), {"name": "vgg", "norm": "none"}),
+    *(((3, 16, 16), {"name": "resnet", "depth": depth, "width": 0.1}) for depth in (18, 34, 50, 20, 32, 44, 56)),
+    ((3, 64, 64), {"name": "resnet", "depth": 50, "stem": "large", "norm": "none"}),
+    *(((6,), {"name": name, "hidden": 5, "depth": 2, "bidirectional": True}) for name in ("rnn", "lstm", "gru")),
+    *(((4, 3), {"name": name, "hidden": 5, "depth": 3, "bidirectional": True}) for name in ("rnn", "lstm", "gru")),
+    *(((2, 4, 3), {"name": name, "hidden": 5}) for name in ("rnn", "lstm", "gru")),
+    ((3, 8, 12), {"name": "vit", "dim": 12, "depth": 3, "ratio": 1.3}),
+    ((1, 8, 8), {"name": "vit_moe", "dim": 8, "depth": 5, "experts": 3}),
+    ((9,), {"name": "transformer_lm", "dim": 8, "depth": 3}),
+    ((9, 10), {"name": "encoder_decoder", "dim": 8, "depth": 3}),
+    ((3, 16, 24), {"name": "grid_detector", "channels": 4, "depth": 2}),
+    ((3, 16, 16), {"name": "grid_detector", "norm": "none"}),
+]
+
+
+@pytest.mark.parametrize(("shape", "model"), COUNTED, ids=lambda part: part["name"] if isinstance(part, dict) else "")
+def test_the_catalogue_counts_weights_as_torch_does(shape: tuple[int, ...], model: dict[str, Any]) -> None:
     given = {key: value for key, value in model.items() if key != "name"}
-    built = models.build(model["name"], (1, 4, 3), 6, **given)
+    with torch.device("meta"):
+        built = models.build(model["name"], shape, 6, **given)
     complete = {"name": model["name"], **catalog.get("models", model["name"]).complete(given)}
-    assert count_parameters(complete, (1, 4, 3), 6) == sum(p.numel() for p in built.parameters())
+    assert count_parameters(complete, shape, 6) == sum(p.numel() for p in built.parameters())
+
+
+def test_every_model_is_counted_above() -> None:
+    assert {model["name"] for _, model in COUNTED} == set(models.names())
 
 
 def test_width_scales() -> None:
@@ -199,9 +226,11 @@ def test_experts_route_and_balance() -> None:
     [
         ("vgg", (1, 8, 8), {}, "vgg needs images of at least 32 pixels a side, not 8x8"),
         ("cnn", (5,), {}, r"cnn takes image samples, not ones of shape \[5\]"),
-        ("vit", (1, 8, 8), {"patch": 3}, "model.patch 3 must divide the images' size 8x8"),
-        ("vit", (1, 8, 8), {"dim": 10}, "model.dim 10 must be a multiple of model.heads 4"),
-        ("vit_moe", (1, 8, 8), {"chosen": 5}, "model.chosen 5 must be at most model.experts 4"),
+        ("vit", (1, 8, 8), {"patch": 3}, "model.patch: must divide the sides of images of 8x8, not 3"),
+        ("vit", (1, 8, 8), {"dim": 10}, "model.dim: must be a multiple of model.heads, 4, not 10"),
+        ("vit_moe", (1, 8, 8), {"chosen": 5}, "model.chosen: must be at most model.experts, 4, not 5"),
+        ("cnn", (1, 8, 8), {"depth": 4}, "model.depth: must be at most 3 for images of 8x8, which each layer halves, not 4"),
+        ("grid_detector", (3, 20, 20), {}, "model.depth: 3 needs images whose sides 8 divides, not 20x20"),
         ("transformer_lm", (2, 3), {}, "transformer_lm takes tokens samples"),
         ("mlp", (5,), {"dropout": 1.5}, "dropout: must be a number of at least 0 and below 1, not 1.5"),
     ],

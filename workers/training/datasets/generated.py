@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from tuner.catalog.shapes import SPECIAL_TOKENS
 from workers.training.datasets.parts import Dataset, Numbers, Part, divide, make_dataset
-from workers.training.datasets.texts import BOS, EOS, SPECIAL, language_part, translation_part
+from workers.training.datasets.texts import BOS, EOS, language_part, translation_part
 
 
 def _xor(*, repeats: int, noise: float, split_seed: int) -> Dataset:
@@ -63,7 +64,7 @@ def _cycles(*, samples: int, length: int, vocabulary: int, validation: float, te
 def _reversal(*, samples: int, length: int, vocabulary: int, validation: float, test: float, split_seed: int) -> Dataset:
     """The translation of a sequence is the sequence backwards."""
     random = np.random.default_rng(split_seed)
-    words = random.integers(SPECIAL, SPECIAL + vocabulary, (samples, length))
+    words = random.integers(SPECIAL_TOKENS, SPECIAL_TOKENS + vocabulary, (samples, length))
     lengths = random.integers(max(1, length // 2), length + 1, samples)
     pairs = [(row[:n].tolist(), row[:n][::-1].tolist()) for row, n in zip(words, lengths, strict=True)]
 
@@ -76,7 +77,7 @@ def _reversal(*, samples: int, length: int, vocabulary: int, validation: float, 
     return Dataset(
         task="translation",
         shape=(length, length + 1),
-        outputs=SPECIAL + vocabulary,
+        outputs=SPECIAL_TOKENS + vocabulary,
         train=part(trained),
         validation=part(held),
         test=part(kept) if len(kept) else None,

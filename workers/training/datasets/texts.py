@@ -14,14 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tuner.catalog.shapes import NUM_BYTES, SPECIAL_TOKENS
 from tuner.errors import InvalidValue
 from workers.training.datasets.parts import Dataset, Numbers, Part, divide
 from workers.training.datasets.tables import existing
 
 PADDING, BOS, EOS, UNKNOWN = range(4)
-SPECIAL = 4
 IGNORED = -100
-NUM_BYTES = 256
 
 
 def language_part(windows: Numbers) -> Part:
@@ -51,7 +50,7 @@ def _text(*, path: str, tokens: str, length: int, max_vocabulary: int, validatio
     pieces = [units[a:b] for a, b in pairwise(cuts)]
     if tokens == "words":
         vocabulary = _vocabulary((str(word) for word in pieces[0]), max_vocabulary)
-        size = SPECIAL + len(vocabulary)
+        size = SPECIAL_TOKENS + len(vocabulary)
         pieces = [[vocabulary.get(str(word), UNKNOWN) for word in piece] for piece in pieces]
     else:
         size = NUM_BYTES
@@ -104,7 +103,7 @@ def _parallel_text(
     return Dataset(
         task="translation",
         shape=(max_length, max_length + 1),
-        outputs=SPECIAL + len(vocabulary),
+        outputs=SPECIAL_TOKENS + len(vocabulary),
         train=part(trained),
         validation=part(held),
         test=part(kept) if len(kept) else None,
@@ -114,7 +113,7 @@ def _parallel_text(
 def _vocabulary(words: Iterable[str], size: int) -> dict[str, int]:
     """The most frequent words; among equals the first in the alphabet."""
     ranked = sorted(Counter(words).items(), key=lambda item: (-item[1], item[0]))
-    return {word: SPECIAL + i for i, (word, _) in enumerate(ranked[:size])}
+    return {word: SPECIAL_TOKENS + i for i, (word, _) in enumerate(ranked[:size])}
 
 
 def _read(file: Path, field: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from tuner.catalog.shapes import model_problem
 from tuner.errors import InvalidValue
 from workers.training.models.cnn import CNN, VGG, LeNet
 from workers.training.models.detector import GridDetector
@@ -49,11 +50,12 @@ def names() -> list[str]:
 
 
 def build(name: str, shape: tuple[int, ...], outputs: int, **hyperparameters: Any) -> nn.Module:
+    """InvalidValue for what is not legal, or not for samples of this shape."""
     facts = _REGISTRY.entry(name).facts
     if not set(facts.takes) & set(SAMPLES[len(shape)]):
         raise InvalidValue(f"model.name: {name} takes {' or '.join(facts.takes)} samples, not ones of shape {list(shape)}")
-    if len(shape) == 3 and min(shape[1:]) < facts.min_size:
-        raise InvalidValue(
-            f"model.name: {name} needs images of at least {facts.min_size} pixels a side, not {shape[1]}x{shape[2]}"
-        )
-    return _REGISTRY.build(name, shape, outputs, **hyperparameters)
+    complete = _REGISTRY.entry(name).complete(hyperparameters)
+    problem = model_problem({"name": name, **complete}, shape)
+    if problem is not None:
+        raise InvalidValue(errors=[problem])
+    return _REGISTRY.build(name, shape, outputs, **complete)

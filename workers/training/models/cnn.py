@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tuner.errors import InvalidValue
+from tuner.catalog.models import VGG_CHANNELS, VGG_STAGES, scaled
 from workers.training.models.activations import activation as make_activation
 from workers.training.models.norms import norm2d
 
@@ -23,10 +23,6 @@ class CNN(nn.Module):
     ) -> None:
         super().__init__()
         before, height, width = shape
-        if min(height, width) >> depth < 1:
-            raise InvalidValue(
-                f"model.depth {depth} halves images of {height}x{width} away; at most {min(height, width).bit_length() - 1} fits"
-            )
         layers: list[nn.Module] = []
         for i in range(depth):
             after = channels << i
@@ -50,8 +46,8 @@ class LeNet(nn.Module):
     def __init__(self, shape: tuple[int, ...], outputs: int, *, width: float, activation: str, dropout: float, norm: str) -> None:
         super().__init__()
         image_channels, height, image_width = shape
-        first, second = _wide(6, width), _wide(16, width)
-        hidden = [_wide(120, width), _wide(84, width)]
+        first, second = scaled(6, width), scaled(16, width)
+        hidden = [scaled(120, width), scaled(84, width)]
         self.layers = nn.Sequential(
             *_convolution(image_channels, first, 5, activation, norm),
             nn.AvgPool2d(2),
@@ -72,9 +68,6 @@ class LeNet(nn.Module):
         return result
 
 
-STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
-
-
 class VGG(nn.Module):
     """Five stages of 3x3 convolutions, each pooled; one linear layer after a global mean instead of the paper's three."""
 
@@ -92,10 +85,10 @@ class VGG(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         before = shape[0]
-        for count, channels in zip(STAGES[depth], (64, 128, 256, 512, 512), strict=True):
+        for count, channels in zip(VGG_STAGES[depth], VGG_CHANNELS, strict=True):
             for _ in range(count):
-                layers += _convolution(before, _wide(channels, width), 3, activation, norm)
-                before = _wide(channels, width)
+                layers += _convolution(before, scaled(channels, width), 3, activation, norm)
+                before = scaled(channels, width)
             layers.append(nn.MaxPool2d(2))
         self.layers = nn.Sequential(
             *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(before, outputs)
@@ -113,7 +106,3 @@ def _convolution(before: int, after: int, kernel: int, activation: str, norm: st
     if norm != "none":
         layers.append(norm2d(norm, after))
     return [*layers, make_activation(activation)]
-
-
-def _wide(channels: int, width: float) -> int:
-    return max(1, round(channels * width))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tuner.errors import InvalidValue
 from workers.training.models.activations import activation as make_activation
 from workers.training.models.norms import norm2d
 
@@ -14,9 +13,7 @@ class GridDetector(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], outputs: int, *, channels: int, depth: int, activation: str, norm: str) -> None:
         super().__init__()
-        before, height, width = shape
-        if height % (1 << depth) or width % (1 << depth):
-            raise InvalidValue(f"model.depth {depth} needs images whose sides {1 << depth} divides, not {height}x{width}")
+        before = shape[0]
         layers: list[nn.Module] = []
         for i in range(depth):
             after = channels << i

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from tuner.catalog.models import RESNETS, scaled
 from workers.training.models.activations import activation as make_activation
 from workers.training.models.norms import norm2d
-
-# Blocks in each stage, channels of each stage, and whether the blocks are bottlenecks.
-KINDS = {
-    18: ((2, 2, 2, 2), (64, 128, 256, 512), False),
-    34: ((3, 4, 6, 3), (64, 128, 256, 512), False),
-    50: ((3, 4, 6, 3), (64, 128, 256, 512), True),
-    20: ((3, 3, 3), (16, 32, 64), False),
-    32: ((5, 5, 5), (16, 32, 64), False),
-    44: ((7, 7, 7), (16, 32, 64), False),
-    56: ((9, 9, 9), (16, 32, 64), False),
-}
-EXPANSION = 4
 
 
 class Block(nn.Module):
     """Two 3x3 convolutions, or a bottleneck of 1x1, 3x3 and 1x1, around which the input goes on."""
 
-    def __init__(self, before: int, channels: int, stride: int, *, bottleneck: bool, activation: str, norm: str) -> None:
+    def __init__(self, before: int, channels: int, stride: int, *, expansion: int, activation: str, norm: str) -> None:
         super().__init__()
-        after = channels * EXPANSION if bottleneck else channels
+        after, bottleneck = channels * expansion, expansion > 1
         shapes = [(before, channels, 1), (channels, channels, 3), (channels, after, 1)] if bottleneck else []
         shapes = shapes or [(before, channels, 3), (channels, after, 3)]
         strided = 1 if bottleneck else 0
@@ -62,8 +51,8 @@ class ResNet(nn.Module):
         norm: str,
     ) -> None:
         super().__init__()
-        blocks, channels, bottleneck = KINDS[depth]
-        widths = [max(1, round(c * width)) for c in channels]
+        kind = RESNETS[depth]
+        widths = [scaled(channels, width) for channels in kind.channels]
         before = widths[0]
         kernel, stride = (7, 2) if stem == "large" else (3, 1)
         layers: list[nn.Module] = [
@@ -73,11 +62,11 @@ class ResNet(nn.Module):
         ]
         if stem == "large":
             layers.append(nn.MaxPool2d(3, 2, 1))
-        for stage, (count, wide) in enumerate(zip(blocks, widths, strict=True)):
+        for stage, (count, wide) in enumerate(zip(kind.blocks, widths, strict=True)):
             for i in range(count):
                 step = 2 if stage > 0 and i == 0 else 1
-                layers.append(Block(before, wide, step, bottleneck=bottleneck, activation=activation, norm=norm))
-                before = wide * EXPANSION if bottleneck else wide
+                layers.append(Block(before, wide, step, expansion=kind.expansion, activation=activation, norm=norm))
+                before = wide * kind.expansion
         self.layers = nn.Sequential(
             *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(before, outputs)
         )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tuner.errors import InvalidValue
+from tuner.catalog.models import scaled
 
 INIT_STD = 0.02
 
@@ -86,12 +86,7 @@ class Block(nn.Module):
 
 
 def _block(dim: int, heads: int, ratio: float, dropout: float, *, crossed: bool = False) -> Block:
-    return Block(dim, heads, FeedForward(dim, max(1, round(dim * ratio)), dropout), dropout, crossed=crossed)
-
-
-def _check_heads(dim: int, heads: int) -> None:
-    if dim % heads:
-        raise InvalidValue(f"model.dim {dim} must be a multiple of model.heads {heads}")
+    return Block(dim, heads, FeedForward(dim, scaled(dim, ratio), dropout), dropout, crossed=crossed)
 
 
 def _positions(count: int, dim: int) -> nn.Parameter:
@@ -105,7 +100,6 @@ class TransformerLM(nn.Module):
         self, shape: tuple[int, ...], outputs: int, *, dim: int, depth: int, heads: int, ratio: float, dropout: float
     ) -> None:
         super().__init__()
-        _check_heads(dim, heads)
         self.embedding = nn.Embedding(outputs, dim)
         nn.init.normal_(self.embedding.weight, std=INIT_STD)
         self.positions = _positions(shape[0], dim)
@@ -139,17 +133,12 @@ class ViT(nn.Module):
         balance: float = 0.0,
     ) -> None:
         super().__init__()
-        _check_heads(dim, heads)
         channels, height, width = shape
-        if height % patch or width % patch:
-            raise InvalidValue(f"model.patch {patch} must divide the images' size {height}x{width}")
-        if chosen > experts:
-            raise InvalidValue(f"model.chosen {chosen} must be at most model.experts {experts}")
         self.balance = balance
         self.patches = nn.Conv2d(channels, dim, patch, patch)
         self.positions = _positions((height // patch) * (width // patch), dim)
         self.dropout = nn.Dropout(dropout)
-        hidden = max(1, round(dim * ratio))
+        hidden = scaled(dim, ratio)
         self.blocks = nn.ModuleList(
             Block(dim, heads, Experts(dim, hidden, dropout, experts, chosen), dropout)
             if experts > 1 and i % 2 == 1
@@ -179,7 +168,6 @@ class EncoderDecoder(nn.Module):
         self, shape: tuple[int, ...], outputs: int, *, dim: int, depth: int, heads: int, ratio: float, dropout: float
     ) -> None:
         super().__init__()
-        _check_heads(dim, heads)
         self.source_length = shape[0]
         self.embedding = nn.Embedding(outputs, dim)
         nn.init.normal_(self.embedding.weight, std=INIT_STD)
