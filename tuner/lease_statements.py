@@ -73,7 +73,7 @@ STUDY_OF = text("SELECT study_id FROM attempts WHERE id = :lease AND project = :
 TELL = (
     """
     WITH a AS (
-        UPDATE attempts a SET ended_at = clock_timestamp(), error = CAST(:error AS text),
+        UPDATE attempts a SET ended_at = clock_timestamp(), error = CAST(:error AS text), record = CAST(:record AS text),
             reason = CASE WHEN {stopped} THEN coalesce(t.reason, 'cancelled') WHEN {held} THEN 'paused_at_rung'
                 ELSE coalesce(CAST(:reason AS text), lower(:state)) END
         FROM trials t

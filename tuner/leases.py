@@ -199,6 +199,7 @@ def tell(database: Database, project: str, lease_id: str, body: Tell) -> Told:
         "project": project,
         "digest": digest,
         "user_attrs": json.dumps(body.user_attrs) if body.user_attrs else None,
+        "record": None if body.record is None else json.dumps(body.record),
         **intermediate.parameters(body.reports),
     }
     with database.read() as connection:  # one statement, one transaction
@@ -320,6 +321,7 @@ def _lease(facts: StudyFacts, row: Row[Any], limits: Mapping[str, Any]) -> Lease
             config=config,
             objectives=list(facts.objectives),
             judged=facts.judged,
+            study_digest=facts.digest,
             resume=resume,
         ),
     )

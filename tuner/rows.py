@@ -71,6 +71,7 @@ def _study(row: Row[Any], counts: Row[Any]) -> Study:
         created_at=row.created_at,
         finished_at=row.finished_at,
         created_by=row.created_by,
+        digest=row.spec_digest,
     )
 
 

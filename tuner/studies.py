@@ -44,6 +44,7 @@ class StudyFacts:
     config: dict[str, Any]
     judged: bool
     seed: int
+    digest: str | None
 
     def trial_seed(self, number: int) -> int:
         """Seed of a trial, in [0, 2**31): a function of the study's seed and the trial's number alone."""
@@ -107,6 +108,7 @@ def _facts(row: Row[Any]) -> StudyFacts:
         config=spec.get("trial", {"executor": "external"}),
         judged=bool(row.pruned_by_search),
         seed=int(json.loads(row.system_attrs).get(SEED_KEY, row.id)),
+        digest=row.spec_digest,
     )
 
 

@@ -151,6 +151,7 @@ def list_attempts(database: Database, project: str, trial_id: int) -> list[Attem
                 reason=row.reason,
                 error=row.error,
                 resumed_from=row.resumed_from,
+                record=None if row.record is None else json.loads(row.record),
             )
             for row in connection.execute(query)
         ]

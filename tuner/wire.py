@@ -6,6 +6,7 @@ JSON has no NaN and no infinity: they travel as the strings "NaN", "Infinity", "
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from datetime import datetime
@@ -75,6 +76,23 @@ def check_json(value: object, depth: int = 0) -> object:
 
 Text = Annotated[str, AfterValidator(check_json)]
 UserAttrs = Annotated[dict[str, Any], Field(max_length=100), AfterValidator(check_json)]
+MAX_RECORD_CHARACTERS = 100_000
+
+
+def check_record(value: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what is no JSON object of at most MAX_RECORD_CHARACTERS."""
+    check_json(value)
+    try:
+        length = len(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"only JSON values can be recorded: {error}") from None
+    if length > MAX_RECORD_CHARACTERS:
+        raise ValueError(f"{length:,} characters of JSON; at most {MAX_RECORD_CHARACTERS:,} are kept")
+    return value
+
+
+Record = Annotated[dict[str, Any], AfterValidator(check_record)]
+"""What decided a trial. Keys of the built-in executors: `workers.record`; users' code adds its own."""
 MetricName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f]+$")]
 ShortText = Annotated[str, Field(max_length=500), AfterValidator(check_json)]
 Scalar = None | bool | int | float | Text
@@ -192,6 +210,7 @@ class Study(Answer):
     created_at: datetime
     finished_at: datetime | None = None
     created_by: str | None = None
+    digest: str | None = Field(default=None, description="SHA-256 of the spec as submitted, without the name")
 
 
 class StudyPatch(Body):
@@ -258,6 +277,7 @@ class Attempt(Answer):
     reason: str | None = None
     error: str | None = None
     resumed_from: int | None = None
+    record: dict[str, Any] | None = Field(default=None, description="what decided what it computed; null: it told nothing of that")
 
 
 class Checkpoint(Answer):
@@ -331,6 +351,7 @@ class LeasedTrial(Answer):
     config: dict[str, Any] = Field(description="the study's `trial` mapping as submitted, with defaults")
     objectives: list[str]
     judged: bool = Field(default=False, description="a pruner judges the reports of this study")
+    study_digest: str | None = Field(default=None, description="SHA-256 of the study's spec as submitted, without the name")
     resume: Resume | None = None
 
 
@@ -369,6 +390,7 @@ class Tell(Body):
     reason: str | None = Field(default=None, max_length=100, pattern=r"^[a-z][a-z0-9_]*$")
     error: Text | None = Field(default=None, max_length=20_000)
     user_attrs: UserAttrs = {}
+    record: Record | None = Field(default=None, description="what decided what this attempt computed: versions, digests, settings")
     reports: list[Report] = Field(default=[], max_length=10_000, description="last reports, stored with the outcome")
     lease_next: LeaseRequest | AskRequest | bool = Field(
         default=False, description="true: also take the next trial of the same study; or a lease request"
