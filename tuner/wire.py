@@ -277,7 +277,9 @@ class Attempt(Answer):
     reason: str | None = None
     error: str | None = None
     resumed_from: int | None = None
-    record: dict[str, Any] | None = Field(default=None, description="what decided what it computed; null: it told nothing of that")
+    record: dict[str, Any] | None = Field(
+        default=None, description="what decided what it computed; null: it told nothing of that"
+    )
 
 
 class Checkpoint(Answer):
@@ -390,7 +392,9 @@ class Tell(Body):
     reason: str | None = Field(default=None, max_length=100, pattern=r"^[a-z][a-z0-9_]*$")
     error: Text | None = Field(default=None, max_length=20_000)
     user_attrs: UserAttrs = {}
-    record: Record | None = Field(default=None, description="what decided what this attempt computed: versions, digests, settings")
+    record: Record | None = Field(
+        default=None, description="what decided what this attempt computed: versions, digests, settings"
+    )
     reports: list[Report] = Field(default=[], max_length=10_000, description="last reports, stored with the outcome")
     lease_next: LeaseRequest | AskRequest | bool = Field(
         default=False, description="true: also take the next trial of the same study; or a lease request"
