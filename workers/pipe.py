@@ -28,7 +28,10 @@ PREEMPT = "preempt"
 
 
 class Assignment(BaseModel):
-    """One trial as its process receives it. `scratch` is the trial's own folder, removed by the agent afterwards."""
+    """One trial as its process receives it. `scratch` is the trial's own folder, removed by the agent afterwards.
+
+    `bundle` is the folder in which the code that came with the study lies unpacked; None without one, or where that is not allowed.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,6 +43,12 @@ class Assignment(BaseModel):
     allow: tuple[str, ...] = ()
     resume_path: Path | None = None
     start_step: int = 0
+    bundle: Path | None = None
+
+    @property
+    def imports_from(self) -> Path | None:
+        """The folder whose modules the trial's process will have imported; None for what is installed on this host."""
+        return self.bundle if self.trial.executor == "entrypoint" else None
 
 
 class LineBuffer:

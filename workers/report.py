@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from tuner.errors import InvalidValue
 from tuner.wire import Reason, Report, Scalar, Tell, Verdict
+from workers import record
 from workers.pipe import PREEMPT, Assignment, Receive
 
 if TYPE_CHECKING:
@@ -46,8 +47,10 @@ class Refused(Exception):
 class Trial:
     """One attempt of one trial, seen from inside its process.
 
-    `device` is "cpu" or "cuda:0"; `start_step` is the first step not covered by the checkpoint in `resume_path` (0 without one).
-    What is put into `user_attrs` is stored with the trial.
+    `device` is "cpu" or "cuda:0"; `start_step` is the first step not covered by the checkpoint in `resume_path` (0 without one);
+    `bundle` is the folder of the code that came with the study (None without one), which all trials share: write to `scratch`.
+    What is put into `user_attrs` is stored with the trial; what is put into `record`, such as a digest of the data, with this attempt, and a
+    repetition of the trial is held against it.
     """
 
     def __init__(self, assignment: Assignment, send: Receive) -> None:
@@ -62,8 +65,12 @@ class Trial:
         self.device: str = assignment.device
         self.resume_path: Path | None = assignment.resume_path
         self.start_step: int = assignment.start_step
+        self.bundle: Path | None = assignment.bundle
         self.user_attrs: dict[str, Any] = {}
+        self.record: dict[str, Any] = {}
         self.on_verdict: Callable[[Verdict], None] | None = None
+        self._begun = record.begin(assignment)
+        self._until = assignment.until
         self._scratch = assignment.scratch
         self._send = send
         self._verdict = str(Verdict.CONTINUE)
@@ -87,6 +94,8 @@ class Trial:
         except (TypeError, ValueError) as error:
             raise InvalidValue(f"report: every value must be a number: {error}") from None
         self._send({"kind": "report", "step": report.step, "values": report.values})
+        if self._until is not None and report.step >= self._until:
+            self.deliver(Verdict.PRUNE)
         verdict = self._verdict
         if verdict == self._told:
             self._reports_since_told += 1
@@ -135,6 +144,16 @@ class Trial:
         self._num_checkpoints += 1
         return self._scratch / f"checkpoint-{step}-{self._num_checkpoints}"
 
+    def recorded(self) -> dict[str, Any]:
+        """The record of this attempt as far as it is known now. InvalidValue for what users' code has put there and cannot be kept."""
+        try:
+            complete = json.loads(json.dumps(record.complete(self._begun, self.record, self.device)))
+            return Tell(state="FAIL", record=complete).record or {}
+        except ValidationError as error:
+            raise InvalidValue(f"record: {error.errors(include_url=False, include_input=False)[0]['msg']}") from None
+        except (TypeError, ValueError) as error:
+            raise InvalidValue(f"record: only JSON values can be recorded: {error}") from None
+
     def deliver(self, verdict: str) -> None:
         """Called by the pipe's reader thread when a verdict arrives."""
         self._verdict = verdict
@@ -165,7 +184,7 @@ class Trial:
         for name, value in values.items():
             if math.isnan(value):
                 return self._tell_failed(Reason.NAN, f"The objective {name!r} is NaN.")
-        return Tell(state="COMPLETE", values=values, user_attrs=self._checked_attrs())
+        return Tell(state="COMPLETE", values=values, user_attrs=self._checked_attrs(), record=self.recorded())
 
     def conclude_failed(self, error: BaseException) -> Tell:
         """How the attempt ends when the code raised `error`; exceptions may carry their own `reason`."""
@@ -181,14 +200,18 @@ class Trial:
 
     def _tell_verdict(self, verdict: str) -> Tell:
         state, reason = _OUTCOMES[verdict]
-        return Tell(state=state, reason=reason, user_attrs=self._checked_attrs())
+        return Tell(state=state, reason=reason, user_attrs=self._checked_attrs(), record=self.recorded())
 
     def _tell_failed(self, reason: str, error: str) -> Tell:
         try:
             attrs = self._checked_attrs()
         except InvalidValue:
             attrs = {}
-        return Tell(state="FAIL", reason=reason, error=shorten(error), user_attrs=attrs)
+        try:
+            recorded = self.recorded()
+        except InvalidValue:
+            recorded = record.complete(self._begun, {}, self.device)
+        return Tell(state="FAIL", reason=reason, error=shorten(error), user_attrs=attrs, record=recorded)
 
     def _checked_attrs(self) -> dict[str, Any]:
         try:

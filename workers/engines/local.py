@@ -1,7 +1,7 @@
 """The local engine: one persistent trial process a slot, in its own process group, watched from outside.
 
 A process that dies (segfault, os._exit, killed for memory) ends the trial it was running and nothing else; the next trial gets a
-new one. Output is read line by line while the process runs and handed on before the trial's end is, so no line is missing.
+new one, and so does a trial whose modules come from another bundle than those the process has imported. Output is read line by line while the process runs and handed on before the trial's end is, so no line is missing.
 Weakness: trials run as the agent's user, so code the operator has allowed can find the agent's key in /proc or in files.
 """
 
@@ -38,24 +38,25 @@ class LocalPlace:
         self._environment = trial_environment(slot, os.environ if environment is None else environment)
         self._lock = threading.Lock()
         self._process: _Process | None = None
+        self._imports_from: Path | None = None
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None else None
 
     def warm(self) -> None:
-        self._alive().send({"kind": "warm"})
+        self._alive(None).send({"kind": "warm"})
 
     def assign(self, assignment: Assignment, receive: Receive) -> None:
         """As in `Place`. A process that turns out to have died before the trial began is replaced once, unnoticed."""
 
         def receive_or_replace(message: Message) -> None:
             if message["kind"] == "exit" and not message["began"]:
-                self._alive().assign(assignment, receive)
+                self._alive(assignment.imports_from).assign(assignment, receive)
             else:
                 receive(message)
 
-        self._alive().assign(assignment, receive_or_replace)
+        self._alive(assignment.imports_from).assign(assignment, receive_or_replace)
 
     def send(self, message: Message) -> None:
         if self._process is not None:
@@ -70,12 +71,16 @@ class LocalPlace:
             self._process.kill()
             self._process.join()
 
-    def _alive(self) -> _Process:
+    def _alive(self, imports_from: Path | None) -> _Process:
+        """A process that has imported nothing from another folder than this one; None: from no bundle."""
         with self._lock:
-            if self._process is None or not self._process.is_alive:
-                if self._process is not None:
-                    self._process.join()
+            if self._process is not None and (not self._process.is_alive or self._imports_from != imports_from):
+                self._process.kill()
+                self._process.join()
+                self._process = None
+            if self._process is None:
                 self._process = _Process(self._environment)
+                self._imports_from = imports_from
             return self._process
 
 

@@ -1,16 +1,8 @@
 """Executor `command`: a program in any language, started from an argument list, never through a shell.
 
-The protocol, complete:
-* `{name}` in an argument is replaced by the parameter of that name, {number} and {seed} by the trial's; `{{` and `}}` are braces.
-* environment: TUNER_PARAMS (JSON object), TUNER_PARAM_<NAME> for each (dots become underscores, capitals), TUNER_TRIAL (number),
-  TUNER_SEED, TUNER_DEVICE, TUNER_START_STEP, TUNER_SCRATCH, TUNER_RESUME_PATH (folder; only when there is a checkpoint).
-* the program writes JSON lines to the file descriptor TUNER_REPORT_FD:
-  {"report": {"step": 3, "values": {"val_loss": 0.2}}}, {"checkpoint": {"step": 3, "path": "folder"}},
-  {"tell": {"val_loss": 0.2}} (the final values; the last one counts).
-* a verdict other than "continue" arrives as one line (prune, pause or stop) on TUNER_VERDICT_FD. The program then saves a
-  checkpoint if it can and exits with 0. One that has not exited GRACE seconds later is sent SIGTERM.
-  (Weakness: a process the program leaves behind with TUNER_REPORT_FD open keeps the trial running until its timeout.)
-* exit code 0 with a tell: COMPLETE; 0 without, after a verdict: that verdict; any other exit: FAIL with the last lines of stderr.
+The protocol, complete, with examples: docs/command.md. Here are its two ends: what the program is told (its arguments, its
+environment, a verdict) and what it writes (JSON lines). A trial ends when the program does; what the program left running is not waited
+for. Weakness: a report gets no answer of its own, so a program that runs faster than the network hears of its pruning late.
 """
 
 from __future__ import annotations
@@ -18,42 +10,65 @@ from __future__ import annotations
 import json
 import os
 import re
+import selectors
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import deque
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from tuner.errors import InvalidValue
-from tuner.wire import Scalar, Verdict
+from tuner.wire import Reason, Scalar, Verdict
+from workers.engines.local import count_oom_kills
 from workers.executors import allows_command
-from workers.pipe import Assignment
+from workers.pipe import Assignment, LineBuffer
 from workers.report import Refused, Trial
 
 GRACE = 10.0
+"""Seconds a program has to end after a verdict, before it is sent SIGTERM."""
+TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
+MAX_LINE = 1_000_000
+PIPE_CAPACITY = 1 << 20
 PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
+FAILURES = (Reason.EXCEPTION, Reason.NAN, Reason.OOM_CUDA, Reason.OOM_HOST)
+"""Reasons that a program may fail with."""
+MESSAGES = (
+    '{"report": {"step", "values"}}, {"checkpoint": {"step", "path"}}, {"user_attrs": {...}}, {"tell": {...}}, '
+    '{"fail": {"reason", "error"}}'
+)
 
 
 class CommandFailed(Exception):
-    """The program exited with another code than 0, or wrote what is not the protocol."""
+    """The program said that it failed, exited with another code than 0, or wrote what is not the protocol."""
+
+    def __init__(self, message: str, reason: str = Reason.EXCEPTION) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def check_allowed(config: Mapping[str, Any], allow: Iterable[str]) -> None:
+    """Refused unless the operator of this worker has allowed the program."""
+    template = config.get("command") or []
+    if not template or not all(isinstance(item, str) for item in template):
+        raise Refused("command: a list of texts is needed, the program first.")
+    if not allows_command(template[0], allow):
+        raise Refused(
+            f"This worker may not run the command {template[0]!r}; its operator can allow it with --allow 'command:{template[0]}'."
+        )
 
 
 def execute(assignment: Assignment, trial: Trial) -> object:
-    template = assignment.trial.config.get("command") or []
-    if not template or not all(isinstance(item, str) for item in template):
-        raise Refused("command: a list of texts is needed, the program first.")
-    program = template[0]
-    if not allows_command(program, assignment.allow):
-        raise Refused(
-            f"This worker may not run the command {program!r}; its operator can allow it with --allow 'command:{program}'."
-        )
+    program, *rest = assignment.trial.config["command"]
     params = {"number": trial.number, "seed": trial.seed, **trial.params}
-    arguments = [program, *(fill(item, params) for item in template[1:])]
-    return Command(arguments, assignment, trial).run()
+    return Command([program, *(fill(item, params) for item in rest)], assignment, trial).run()
 
 
 def fill(argument: str, params: Mapping[str, Scalar]) -> str:
@@ -72,105 +87,167 @@ def fill(argument: str, params: Mapping[str, Scalar]) -> str:
 
 
 class Command:
-    """One run of the program: its three streams and its end."""
+    """One run of the program: what it is told, what it says, its end."""
 
     def __init__(self, arguments: list[str], assignment: Assignment, trial: Trial) -> None:
         self._arguments = arguments
         self._assignment = assignment
         self._trial = trial
+        # Paths are the program's, and so relative to its folder.
+        self._cwd = Path.cwd() if assignment.bundle is None else assignment.bundle
+        self._folder = Path(tempfile.mkdtemp(prefix="command-", dir=assignment.scratch)).resolve()
         self._stderr: deque[str] = deque(maxlen=30)
-        self._told: dict[str, float] | None = None
+        self._told: float | dict[str, float] | None = None
+        self._failed: CommandFailed | None = None
         self._verdict = str(Verdict.CONTINUE)
         self._forwarding = threading.Lock()
         self._closed = False
 
     def run(self) -> object:
-        report_read, report_write = os.pipe()
-        verdict_read, verdict_write = os.pipe()
-        environment = os.environ | self._environment(report_write, verdict_read)
-        try:
-            try:
-                process = subprocess.Popen(
-                    self._arguments,
-                    env=environment,
-                    pass_fds=(report_write, verdict_read),
-                    stdin=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
-                )
-            except OSError as error:
-                os.close(report_read)
-                raise CommandFailed(f"{self._arguments[0]}: {error.strerror or error}") from error
-            finally:
-                os.close(report_write)
-                os.close(verdict_read)
+        report_file, verdict_file = self._folder / "report", self._folder / "verdict"
+        os.mkfifo(report_file, 0o600)
+        oom_kills = count_oom_kills()
+        with ExitStack() as descriptors:
+
+            def opened(descriptor: int) -> int:
+                descriptors.callback(os.close, descriptor)
+                return descriptor
+
+            # Held open here, the reports have no end before the program's; it may open the file as often as it likes.
+            report_read = opened(os.open(report_file, os.O_RDONLY | os.O_NONBLOCK))
+            report_write = opened(os.open(report_file, os.O_WRONLY))
+            verdict_read, verdict_write = map(opened, os.pipe())
+            environment = self._environment() | {
+                "TUNER_REPORT_FD": str(report_write),
+                "TUNER_REPORT_FILE": str(report_file),
+                "TUNER_VERDICT_FD": str(verdict_read),
+                "TUNER_VERDICT_FILE": str(verdict_file),
+            }
+            process = self._start(environment, (report_write, verdict_read))
             echo = threading.Thread(target=self._echo, args=(process,), daemon=True)
             echo.start()
-            self._trial.on_verdict = lambda verdict: self._forward(verdict, verdict_write, process)
+            self._trial.on_verdict = lambda verdict: self._forward(verdict, verdict_write, verdict_file, process)
             if self._trial.verdict != Verdict.CONTINUE:
-                self._forward(self._trial.verdict, verdict_write, process)
+                self._forward(self._trial.verdict, verdict_write, verdict_file, process)
             try:
-                with open(report_read, encoding="utf-8", errors="replace") as lines:
-                    for line in lines:
-                        self._take(line)
+                self._listen(report_read, process)
             except BaseException:
-                process.kill()
+                _signal_tree(process, signal.SIGKILL)
                 raise
             finally:
                 code = process.wait()
+                self._trial.on_verdict = None
+                with self._forwarding:
+                    self._closed = True
                 echo.join(timeout=1.0)  # a grandchild may hold stderr open for ever
-        finally:
-            self._trial.on_verdict = None
-            with self._forwarding:
-                self._closed = True
-                os.close(verdict_write)
-        return self._conclude(code)
+        return self._conclude(code, oom=code == -signal.SIGKILL and count_oom_kills() > oom_kills)
 
-    def _conclude(self, code: int) -> object:
+    def _start(self, environment: Mapping[str, str], descriptors: tuple[int, ...]) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                self._arguments,
+                cwd=self._cwd,
+                env=environment,
+                pass_fds=descriptors,
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            )
+        except OSError as error:
+            raise CommandFailed(f"{self._arguments[0]}: {error.strerror or error}") from error
+
+    def _conclude(self, code: int, *, oom: bool) -> object:
+        if self._failed is not None:
+            raise self._failed
         heeded = self._verdict != Verdict.CONTINUE and self._trial.should_stop
-        if heeded and code in (0, -signal.SIGTERM):
-            return None if self._told is None else self._told
+        if heeded and code in (0, *TERMINATED):
+            return self._told
         if code != 0:
             how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
-            raise CommandFailed("\n".join([f"The command {how}.", *self._stderr]))
+            how += ": the host's memory was not enough" if oom else ""
+            raise CommandFailed("\n".join([f"The command {how}.", *self._stderr]), Reason.OOM_HOST if oom else Reason.EXCEPTION)
         if self._told is None:
             raise CommandFailed('The command exited with code 0 but wrote no {"tell": {...}} line to TUNER_REPORT_FD.')
         return self._told
 
-    def _take(self, line: str) -> None:
-        if not line.strip():
+    # --- what the program says ------------------------------------------------------------------------------------------------
+
+    def _listen(self, reports: int, process: subprocess.Popen[bytes]) -> None:
+        """Take lines until the program has ended and what it wrote has been read."""
+        ended, ending = os.pipe()
+
+        def wait() -> None:
+            process.wait()
+            os.close(ending)
+
+        threading.Thread(target=wait, name="command", daemon=True).start()
+        lines = LineBuffer(MAX_LINE, strict=True)
+        with open(ended, "rb"), selectors.DefaultSelector() as selector:
+            selector.register(reports, selectors.EVENT_READ)
+            selector.register(ended, selectors.EVENT_READ)
+            while ended not in {key.fd for key, _ in selector.select()}:
+                self._read(reports, lines)
+        # No more than a pipe holds: what the program has left running may go on writing.
+        for _ in range(PIPE_CAPACITY // 65536):
+            if not self._read(reports, lines):
+                break
+        for line in lines.flush():
+            self._take(line)
+
+    def _read(self, reports: int, lines: LineBuffer) -> bool:
+        try:
+            data = os.read(reports, 65536)
+        except BlockingIOError:
+            return False
+        try:
+            complete = lines.feed(data)
+        except ValueError as error:
+            raise CommandFailed(f"The command wrote {error} to TUNER_REPORT_FD.") from None
+        for line in complete:
+            self._take(line)
+        return bool(data)
+
+    def _take(self, raw: bytes) -> None:
+        line = raw.decode("utf-8", "replace").strip()
+        if not line:
             return
         try:
-            message = json.loads(line)
-            if "report" in message:
-                self._trial.report(message["report"]["step"], message["report"]["values"])
-            elif "tell" in message:
-                self._told = {str(name): float(value) for name, value in message["tell"].items()}
-            elif "checkpoint" in message:
-                self._checkpoint(Path(message["checkpoint"]["path"]), int(message["checkpoint"]["step"]))
+            ((kind, content),) = json.loads(line).items()
+            if kind == "report":
+                self._trial.report(content["step"], content["values"])
+            elif kind == "checkpoint":
+                self._checkpoint(self._cwd / str(content["path"]), int(content["step"]))
+            elif kind == "user_attrs":
+                self._trial.user_attrs |= dict(content)
+            elif kind == "tell":
+                self._told = _values(content)
+            elif kind == "fail":
+                self._failed = _failure(content)
             else:
                 raise ValueError("unknown kind")
+        except InvalidValue as error:
+            raise CommandFailed(str(error)) from None
         except (ValueError, TypeError, KeyError, AttributeError):
-            raise CommandFailed(
-                'A line on TUNER_REPORT_FD is none of {"report": {"step", "values"}}, {"checkpoint": {"step", "path"}}, '
-                f'{{"tell": {{...}}}}: {line.strip()[:200]}'
-            ) from None
+            raise CommandFailed(f"A line on TUNER_REPORT_FD is none of {MESSAGES}: {line[:200]}") from None
 
     def _checkpoint(self, path: Path, step: int) -> None:
-        """The program goes on writing where it likes, so the agent gets a copy."""
-        copy = self._trial.checkpoint_folder(step)
-        shutil.copytree(path, copy)
-        self._trial.send_checkpoint(copy, step)
-
-    def _forward(self, verdict: Verdict, descriptor: int, process: subprocess.Popen[bytes]) -> None:
-        with self._forwarding:
-            if self._closed or self._verdict != Verdict.CONTINUE:
-                return
-            self._verdict = verdict
-            with suppress(OSError):  # the program may have closed its end; SIGTERM still reaches it
-                os.write(descriptor, f"{verdict}\n".encode())
-        timer = threading.Timer(GRACE, process.terminate)
-        timer.daemon = True
-        timer.start()
+        """Hand the program's folder or file on. What lies in the trial's scratch folder is taken from there, in one move."""
+        path, scratch = path.resolve(), self._assignment.scratch.resolve()
+        if scratch.is_relative_to(path) or self._folder.is_relative_to(path):
+            raise CommandFailed(f"checkpoint: {path} holds more than the checkpoint; give it a folder or file of its own.")
+        target = self._trial.checkpoint_folder(step)
+        try:
+            is_folder = path.is_dir()
+            if not is_folder:
+                target.mkdir()
+            if path.is_relative_to(scratch):
+                path.rename(target if is_folder else target / path.name)
+            elif is_folder:
+                shutil.copytree(path, target)
+            else:
+                shutil.copy2(path, target)
+        except (OSError, shutil.Error) as error:
+            raise CommandFailed(f"checkpoint: {path} cannot be taken: {getattr(error, 'strerror', None) or error}") from error
+        self._trial.send_checkpoint(target, step)
 
     def _echo(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stderr is not None
@@ -179,21 +256,67 @@ class Command:
             self._stderr.append(line[:500])
             sys.stderr.write(line + "\n")
 
-    def _environment(self, report_descriptor: int, verdict_descriptor: int) -> dict[str, str]:
-        trial = self._trial
-        environment = {
+    # --- what the program is told ---------------------------------------------------------------------------------------------
+
+    def _forward(self, verdict: Verdict, descriptor: int, file: Path, process: subprocess.Popen[bytes]) -> None:
+        with self._forwarding:
+            if self._closed or self._verdict != Verdict.CONTINUE:
+                return
+            self._verdict = verdict
+            with suppress(OSError):  # the disk may be full; SIGTERM still reaches the program
+                partial = file.with_suffix(".part")
+                partial.write_text(f"{verdict}\n")
+                partial.rename(file)
+            os.write(descriptor, f"{verdict}\n".encode())
+        timer = threading.Timer(GRACE, _signal_tree, (process, signal.SIGTERM))
+        timer.daemon = True
+        timer.start()
+
+    def _environment(self) -> dict[str, str]:
+        trial, assignment = self._trial, self._assignment
+        environment = dict(os.environ) | {
+            # A command's python is the worker's, with its packages.
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+            "PYTHONUNBUFFERED": "1",  # what it prints is seen while it runs
             "TUNER_PARAMS": json.dumps(trial.params),
+            "TUNER_STUDY": trial.study,
             "TUNER_TRIAL": str(trial.number),
+            "TUNER_ATTEMPT": str(trial.attempt),
             "TUNER_SEED": str(trial.seed),
             "TUNER_DEVICE": trial.device,
             "TUNER_START_STEP": str(trial.start_step),
-            "TUNER_SCRATCH": str(self._assignment.scratch),
-            "TUNER_REPORT_FD": str(report_descriptor),
-            "TUNER_VERDICT_FD": str(verdict_descriptor),
+            "TUNER_SCRATCH": str(assignment.scratch),
         }
         for name, value in trial.params.items():
             key = "TUNER_PARAM_" + re.sub(r"\W", "_", name, flags=re.ASCII).upper()
             environment[key] = value if isinstance(value, str) else json.dumps(value)
         if trial.resume_path is not None:
             environment["TUNER_RESUME_PATH"] = str(trial.resume_path)
+        if assignment.bundle is not None:
+            # Its folder is shared and stays as it is.
+            environment |= {"TUNER_BUNDLE": str(assignment.bundle), "PYTHONDONTWRITEBYTECODE": "1"}
         return environment
+
+
+def _values(content: Any) -> float | dict[str, float]:
+    if isinstance(content, Mapping):
+        return {str(name): float(value) for name, value in content.items()}
+    return float(content)
+
+
+def _failure(content: Any) -> CommandFailed:
+    reason = str(content.get("reason", Reason.EXCEPTION))
+    if reason not in FAILURES:
+        raise CommandFailed(f"fail: the reason {reason!r} is not one of {', '.join(FAILURES)}.")
+    return CommandFailed(str(content.get("error") or "The command said that it failed."), reason)
+
+
+def _signal_tree(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """To the program and to all that it has started: a shell passes no signal on."""
+    if process.poll() is not None:
+        return
+    with suppress(psutil.Error):
+        program = psutil.Process(process.pid)
+        for each in (program, *program.children(recursive=True)):
+            with suppress(psutil.Error):
+                each.send_signal(number)
