@@ -18,6 +18,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "limits": {"max_trials": 50},
         "tags": ["example"],
     },
+    "check_spec": {"text": "objectives: [{name: score, direction: maximize}]\nspace: {x: {type: float, low: 0, high: 1}}\n"},
     "update_study": {"limits": {"max_trials": 100}, "tags": ["example", "longer"], "notes": "twice as many"},
     "create_trial": {"params": {"lr": 0.01, "optimizer": "adam"}},
     "ask": {"count": 1, "wait": 10, "ttl": 60},

@@ -91,6 +91,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/")
 @router.get("/login")
+@router.get("/new")
 @router.get("/workers")
 @router.get("/studies")
 @router.get("/studies/{study}")

@@ -26,6 +26,7 @@ READ, SUBMIT, LEASE, HOLD = {A, S, V}, {A, S}, {A, W}, {A, S, W}
 
 # Every route and who may call it; None: anybody. Written out here rather than read from the code it checks.
 TABLE: dict[str, set[Scope] | None] = {
+    "POST /v1/specs/check": SUBMIT,
     "POST /v1/studies": SUBMIT,
     "GET /v1/studies": READ,
     "GET /v1/studies/{study}": READ,
@@ -80,6 +81,7 @@ TABLE: dict[str, set[Scope] | None] = {
     # the dashboard's shell and files: public, without data
     "GET /": None,
     "GET /login": None,
+    "GET /new": None,
     "GET /workers": None,
     "GET /studies": None,
     "GET /studies/{study}": None,

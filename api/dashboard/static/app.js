@@ -9,14 +9,15 @@ import { Empty } from "./notices.js";
 import { Link, useRoute } from "./router.js";
 import { logOut, useCaller } from "./session.js";
 import { Login } from "./views/login.js";
+import { NewStudy } from "./views/new_study.js";
 import { Studies } from "./views/studies.js";
 import { Study } from "./views/study.js";
 import { Trial } from "./views/trial.js";
 import { Workers } from "./views/workers.js";
 
-const VIEWS = { studies: Studies, study: Study, trial: Trial, workers: Workers };
+const VIEWS = { studies: Studies, study: Study, trial: Trial, workers: Workers, new: NewStudy };
 const SECTIONS = [
-  ["/studies", "Studies", ["studies", "study", "trial"]],
+  ["/studies", "Studies", ["studies", "study", "trial", "new"]],
   ["/workers", "Workers", ["workers"]],
 ];
 const WORDS = { live: "Live", connecting: "Connecting", reconnecting: "Reconnecting", paused: "Paused" };

@@ -7,6 +7,7 @@ import { Ago, Command, Select } from "../controls.js";
 import { decodeNumber, formatCount, formatNumber } from "../format.js";
 import { Empty, Failure, Loading } from "../notices.js";
 import { Link, navigate, studyAddress, useQuery } from "../router.js";
+import { mayWrite, useCaller } from "../session.js";
 import { Progress, State, STUDY_STATES } from "../states.js";
 import { follow } from "../stream.js";
 
@@ -109,6 +110,7 @@ function Row({ study }) {
 export function Studies() {
   const [query, setQuery] = useQuery("q");
   const [state, setState] = useQuery("state");
+  const caller = useCaller();
   const search = useRef(null);
   const { items, cursor, error, more } = useStudies(query, state);
   const delayed = useMemo(() => {
@@ -153,6 +155,7 @@ export function Studies() {
         <input ref=${search} type="search" placeholder="Search names and tags   /" aria-label="Search names and tags" value=${query}
           onInput=${(event) => delayed(event.currentTarget.value)} />
         <${Select} label="State" value=${state} onChange=${setState} options=${STATE_OPTIONS} />
+        ${mayWrite(caller) && html`<${Link} class="button primary" href="/new">New study<//>`}
       </div>
     </div>
     ${content}`;

@@ -1,0 +1,200 @@
+// A new study: answers on the left make the file on the right; or the file is written or pasted. The server checks it while one types.
+
+import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
+import { get, post } from "../api.js";
+import { setConnection } from "../connection.js";
+import { Choice } from "../controls.js";
+import { Banner, Failure, Loading } from "../notices.js";
+import { Link, navigate, studyAddress } from "../router.js";
+import { mayWrite, useCaller } from "../session.js";
+import { fitting, INITIAL, toSpec } from "../spec_form.js";
+import { toYaml } from "../yaml.js";
+
+const PAUSE = 300; // milliseconds without a keystroke before the text is checked
+const KINDS = [
+  ["trainer", "Built-in trainer"],
+  ["entrypoint", "Python function"],
+  ["command", "Command"],
+  ["external", "My own loop"],
+];
+const ABOUT = {
+  trainer: "A model of the catalogue on a data set of the catalogue, trained by your workers.",
+  entrypoint: "A function of your own code, called with the trial. The worker's operator must allow it.",
+  command: "A program in any language, started by your workers. The worker's operator must allow it.",
+  external: "Workers stay out of it: your code asks for trials and tells their values.",
+};
+const SAMPLERS = ["auto", "random", "grid", "tpe", "gp", "cmaes", "qmc"];
+const PRUNERS = ["auto", "none", "median", "successive_halving", "hyperband", "promotion"];
+
+function Field({ label, hint, children }) {
+  return html`<label class="field"><span>${label}</span>${children}${hint && html`<small class="muted">${hint}</small>`}</label>`;
+}
+
+function Options({ names, value, onChange }) {
+  return html`<select value=${value} onChange=${(event) => onChange(event.currentTarget.value)}>
+    ${names.map((name) => html`<option value=${name} selected=${name === value}>${name}</option>`)}</select>`;
+}
+
+function TrainerFields({ answers, set, catalog }) {
+  const models = fitting(catalog, answers.dataset).map((model) => model.name);
+  const model = catalog.models.find((found) => found.name === answers.model);
+  const toggle = (name) =>
+    set({
+      optimizers: catalog.optimizers
+        .map((found) => found.name)
+        .filter((known) => (known === name) !== answers.optimizers.includes(known)),
+    });
+  return html`
+    <div class="fields">
+      <${Field} label="Data set"><${Options} names=${catalog.datasets.map((found) => found.name)} value=${answers.dataset}
+        onChange=${(dataset) => {
+          const left = fitting(catalog, dataset).map((found) => found.name);
+          set({ dataset, model: left.includes(answers.model) ? answers.model : left[0] });
+        }} /><//>
+      <${Field} label="Model" hint=${model?.summary}><${Options} names=${models} value=${answers.model} onChange=${(value) => set({ model: value })} /><//>
+    </div>
+    <fieldset class="field"><legend>Optimizers to compare</legend>
+      <div class="checks">${catalog.optimizers.map(
+        ({ name, summary }) => html`
+        <label class="check" title=${summary}><input type="checkbox" checked=${answers.optimizers.includes(name)} onChange=${() => toggle(name)} />${name}</label>`,
+      )}</div>
+    </fieldset>
+    <div class="fields">
+      <${Field} label="Learning rate from"><input value=${answers.lrLow} onInput=${(event) => set({ lrLow: event.currentTarget.value })} /><//>
+      <${Field} label="to"><input value=${answers.lrHigh} onInput=${(event) => set({ lrHigh: event.currentTarget.value })} /><//>
+      <${Field} label="Batch sizes"><input value=${answers.batchSizes} onInput=${(event) => set({ batchSizes: event.currentTarget.value })} /><//>
+      <${Field} label="Epochs"><input inputmode="numeric" value=${answers.epochs} onInput=${(event) => set({ epochs: event.currentTarget.value })} /><//>
+    </div>`;
+}
+
+function OwnFields({ answers, set }) {
+  return html`
+    ${
+      answers.kind === "entrypoint" &&
+      html`<${Field} label="Function" hint="package.module:function, importable where the worker runs">
+        <input class="mono" value=${answers.entrypoint} onInput=${(event) => set({ entrypoint: event.currentTarget.value })} /><//>`
+    }
+    ${
+      answers.kind === "command" &&
+      html`<${Field} label="Command" hint="the program and its arguments, with commas between; {lr} is the parameter lr">
+        <input class="mono" value=${answers.command} onInput=${(event) => set({ command: event.currentTarget.value })} /><//>`
+    }
+    <div class="fields">
+      <${Field} label="Objective" hint="the value your code reports"><input value=${answers.objective} onInput=${(event) => set({ objective: event.currentTarget.value })} /><//>
+      <${Field} label="Direction"><${Options} names=${["minimize", "maximize"]} value=${answers.direction} onChange=${(direction) => set({ direction })} /><//>
+    </div>
+    <p class="muted">The search space is an example: write your parameters in the file.</p>`;
+}
+
+function Form({ answers, set, catalog }) {
+  return html`
+    <section class="card pad" aria-label="Form">
+      <${Choice} label="How a trial is run" options=${KINDS} value=${answers.kind} onChange=${(kind) => set({ kind })} />
+      <p class="muted about">${ABOUT[answers.kind]}</p>
+      <${Field} label="Name" hint="free to choose; made up where absent">
+        <input value=${answers.name} maxlength="200" onInput=${(event) => set({ name: event.currentTarget.value })} /><//>
+      ${answers.kind === "trainer" ? html`<${TrainerFields} answers=${answers} set=${set} catalog=${catalog} />` : html`<${OwnFields} answers=${answers} set=${set} />`}
+      <div class="fields">
+        <${Field} label="Trials"><input inputmode="numeric" value=${answers.trials} onInput=${(event) => set({ trials: event.currentTarget.value })} /><//>
+        <${Field} label="At once, at most"><input inputmode="numeric" value=${answers.concurrent} onInput=${(event) => set({ concurrent: event.currentTarget.value })} /><//>
+        <${Field} label="Sampler"><${Options} names=${SAMPLERS} value=${answers.sampler} onChange=${(sampler) => set({ sampler })} /><//>
+        <${Field} label="Pruner"><${Options} names=${PRUNERS} value=${answers.pruner} onChange=${(pruner) => set({ pruner })} /><//>
+      </div>
+    </section>`;
+}
+
+// The server's judgement of a text, asked for once typing pauses; null while it is under way.
+function useCheck(text) {
+  const [check, setCheck] = useState({ text: null, answer: null, error: null });
+  useEffect(() => {
+    const abort = new AbortController();
+    const timer = setTimeout(async () => {
+      try {
+        const answer = await post("/v1/specs/check", { text }, { signal: abort.signal });
+        setConnection("live");
+        setCheck({ text, answer, error: null });
+      } catch (error) {
+        if (error.name !== "AbortError") setCheck({ text, answer: null, error });
+      }
+    }, PAUSE);
+    return () => {
+      clearTimeout(timer);
+      abort.abort();
+    };
+  }, [text]);
+  return check.text === text ? check : { answer: null, error: null };
+}
+
+function Verdict({ answer, error, onLine }) {
+  if (error) return html`<p class="bad" role="alert">The text could not be checked: ${error.message}</p>`;
+  if (!answer) return html`<p class="muted" role="status">Checking …</p>`;
+  if (answer.valid) {
+    const count = Object.keys(answer.spec.space).length;
+    return html`<p class="good" role="status">Valid: ${count} ${count === 1 ? "parameter" : "parameters"}, ${answer.spec.limits.max_trials ?? "unlimited"} trials.</p>`;
+  }
+  return html`<ul class="problems" role="status" aria-label="Problems">${answer.problems.map(
+    ({ loc, msg, line }) => html`
+    <li>${line !== null && html`<button class="quiet small" onClick=${() => onLine(line)}>line ${line}</button>`}<b class="mono">${loc}</b> ${msg}</li>`,
+  )}</ul>`;
+}
+
+function selectLine(area, line) {
+  const lines = area.value.split("\n");
+  const start = lines.slice(0, line - 1).reduce((sum, text) => sum + text.length + 1, 0);
+  area.focus();
+  area.setSelectionRange(start, start + lines[line - 1].length);
+}
+
+export function NewStudy() {
+  const caller = useCaller();
+  const [catalog, setCatalog] = useState(null);
+  const [error, setError] = useState(null);
+  const [answers, setAnswers] = useState(INITIAL);
+  const [written, write] = useState(null); // the text once it is edited by hand; null while the form makes it
+  const [failure, setFailure] = useState(null);
+  const [busy, setBusy] = useState(false);
+  const area = useRef(null);
+  useEffect(() => {
+    document.title = "New study · Tuner";
+    get("/v1/catalog").then(setCatalog, setError);
+  }, []);
+  const text = written ?? toYaml(toSpec(answers, catalog));
+  const check = useCheck(text);
+  if (error) return html`<${Failure} error=${error} what="catalogue" />`;
+  if (!catalog || !caller) return html`<${Loading} />`;
+  if (!mayWrite(caller)) return html`<${Failure} error=${{ status: 403, message: `The key ${caller.name} may look and not change anything.` }} what="form" />`;
+
+  const create = async () => {
+    setBusy(true);
+    setFailure(null);
+    try {
+      const study = await post("/v1/studies", check.answer.spec);
+      navigate(studyAddress(study.id));
+      scrollTo(0, 0);
+    } catch (problem) {
+      setFailure(`The study was not created: ${problem.message}`);
+      setBusy(false);
+    }
+  };
+  return html`
+    <nav class="crumbs" aria-label="Breadcrumb"><${Link} href="/studies">Studies<//></nav>
+    <div class="page-head"><h1>New study</h1></div>
+    ${failure && html`<${Banner} onClose=${() => setFailure(null)}>${failure}<//>`}
+    <div class="columns even">
+      ${
+        written === null
+          ? html`<${Form} answers=${answers} set=${(changes) => setAnswers((old) => ({ ...old, ...changes }))} catalog=${catalog} />`
+          : html`<section class="card pad"><h2>The file is yours now</h2>
+            <p class="muted about">It was edited by hand, so the form does not touch it any more.</p>
+            <button onClick=${() => write(null)}>Back to the form, dropping the edits</button></section>`
+      }
+      <section class="card pad" aria-label="File">
+        <div class="chart-head"><h2>Study file</h2><span class="muted">YAML or JSON: edit it, or paste your own</span></div>
+        <textarea ref=${area} class="code editor" aria-label="Study file" spellcheck=${false} rows="26" value=${text}
+          onInput=${(event) => write(event.currentTarget.value)}></textarea>
+        <${Verdict} ...${check} onLine=${(line) => selectLine(area.current, line)} />
+        <div class="actions"><button class="primary" disabled=${busy || !check.answer?.valid} onClick=${create}>Create study</button>
+          <${Link} class="button" href="/studies">Back<//></div>
+      </section>
+    </div>`;
+}
