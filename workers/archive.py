@@ -42,7 +42,7 @@ class _Reader:
 def pack(folder: Path, target: BinaryIO) -> str:
     """Write the folder's files (no links, no special files) to `target` and return the SHA-256 of what was written."""
     stream = HashingWriter(target)
-    with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+    with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
         for path in sorted(folder.rglob("*")):
             if path.is_symlink() or not path.is_file():
                 continue
