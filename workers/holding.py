@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tuner.wire import Lease, LogText, Reason, Report, Tell, Verdict
 from workers.engines import Place
@@ -81,6 +82,7 @@ class HeldTrial:
         self._lost: str | None = None
         self._killed = False
         self._forced: Tell | None = None
+        self._record: dict[str, Any] | None = None
         self._outcome: Tell | None = None
         # Why, when to kill the trial, and as what it then ends.
         self._ends: dict[str, tuple[float, Tell]] = {}
@@ -106,6 +108,7 @@ class HeldTrial:
         kind = message["kind"]
         with self._changed:
             if kind == "begin":
+                self._record = message["record"]
                 self._ends["timeout"] = (self._clock() + self._timeout, self._timed_out())
                 if self._verdict != Verdict.CONTINUE:
                     self._pass_on(self._verdict)
@@ -122,7 +125,8 @@ class HeldTrial:
                 self._outcome = Tell.model_validate_json(message["tell"])
                 self._over = True
             elif kind == "exit":
-                self._outcome = self._forced or _crashed(message)
+                # Its process can say no more, but it has said how it began.
+                self._outcome = (self._forced or crashed(message)).model_copy(update={"record": self._record})
                 self._over = True
             self._changed.notify_all()
 
@@ -282,7 +286,8 @@ class Holdings:
         return min(candidates, key=lambda held: held.renew_at, default=None)
 
 
-def _crashed(message: Message) -> Tell:
+def crashed(message: Message) -> Tell:
+    """How a trial ended whose process did, from the engine's message of its exit."""
     code = int(message["code"])
     if message["oom"]:
         reason, how = Reason.OOM_HOST, "was killed by the kernel because the host ran out of memory"

@@ -1,7 +1,7 @@
 """What an agent and its trial processes say to each other: JSON lines over a socket pair, never pickles.
 
 Agent to process: {"kind": "warm"}, {"kind": "assign", ...Assignment}, {"kind": "verdict", "lease", "verdict"}.
-Process to agent: {"kind": "begin"}, {"kind": "report", "step", "values"}, {"kind": "checkpoint", "step", "folder"}, {"kind": "end", "tell"}.
+Process to agent: {"kind": "begin", "record"}, {"kind": "report", "step", "values"}, {"kind": "checkpoint", "step", "folder"}, {"kind": "end", "tell"}.
 The engine adds what it sees from outside: {"kind": "log", "stream", "text"} and {"kind": "exit", "code", "oom", "stderr"}.
 Both ends are of one version and one host, so nothing here is negotiated.
 """
@@ -43,6 +43,8 @@ class Assignment(BaseModel):
     allow: tuple[str, ...] = ()
     resume_path: Path | None = None
     start_step: int = 0
+    until: int | None = None
+    """Last step of a repetition: its report, or that of a later step, is answered with prune."""
     bundle: Path | None = None
 
     @property

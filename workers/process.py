@@ -50,7 +50,7 @@ class TrialProcess:
         trial = Trial(assignment, self._link.send)
         with self._lock:
             self._assignment, self._trial = assignment, trial
-        self._link.send({"kind": "begin", "lease": assignment.lease})
+        self._link.send({"kind": "begin", "lease": assignment.lease, "record": trial.recorded()})
         try:
             return trial.conclude(executors.execute(assignment, trial))
         except BaseException as error:  # SystemExit and KeyboardInterrupt too: a trial may not end its process's loop

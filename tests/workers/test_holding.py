@@ -108,7 +108,7 @@ def test_renewals_come_well_within_the_lease_and_out_of_step() -> None:
 
 def test_a_trial_over_its_time_is_killed_as_timeout() -> None:
     held, place, clock = make(timeout=10)
-    held.receive({"kind": "begin"})
+    held.receive({"kind": "begin", "record": {"seed": 5}})
     clock.now += 9.9
     held.watch()
     assert place.kills == 0
@@ -136,7 +136,7 @@ def test_preemption_waits_for_the_checkpoint_only_so_long() -> None:
 def test_a_verdict_that_came_before_the_trial_began_is_repeated() -> None:
     held, place, _ = make()
     held.preempt(2_000.0)
-    held.receive({"kind": "begin"})
+    held.receive({"kind": "begin", "record": {"seed": 5}})
     assert place.sent == ["preempt", "preempt"]
 
 
