@@ -2,6 +2,7 @@
 
     TunerError
       NotFound          ask for something else          StudyNotFound TrialNotFound WorkerNotFound CheckpointNotFound KeyNotFound
+                                                        BundleNotFound
       Conflict          look again, then decide         StudyExists StudyNotRunning TrialFinished LeaseLost IdempotencyConflict
       Invalid           correct the input               InvalidSpec InvalidSpace InvalidValue
       Denied            get other credentials           Unauthenticated Forbidden
@@ -58,6 +59,10 @@ class WorkerNotFound(NotFound):
 
 class CheckpointNotFound(NotFound):
     code = "checkpoint_not_found"
+
+
+class BundleNotFound(NotFound):
+    code = "bundle_not_found"
 
 
 class KeyNotFound(NotFound):

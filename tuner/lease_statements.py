@@ -153,7 +153,7 @@ ELIGIBLE = text(
             AND t.not_before IS DISTINCT FROM {HELD} LIMIT 100) w) AS waiting
     FROM studies s
     WHERE s.project = :project AND s.state IN ('RUNNING', 'STOPPING') AND s.spec IS NOT NULL
-        AND s.executor = ANY(:executors) AND (CAST(:gpus AS float) IS NULL OR (s.gpus <= :gpus AND s.cpus <= greatest(:cpus, 1)))
+        AND s.executor = ANY(:executors) AND (s.bundle IS NULL OR :bundles) AND (CAST(:gpus AS float) IS NULL OR (s.gpus <= :gpus AND s.cpus <= greatest(:cpus, 1)))
         AND (NOT :chosen OR s.id = ANY(:ids) OR s.name = ANY(:names))
     ORDER BY running, s.id
     """

@@ -265,6 +265,7 @@ def _eligible(
         {
             "project": project,
             "executors": list(request.executors) if request.executors is not None else ["trainer", "entrypoint", "command"],
+            "bundles": request.bundles,
             "gpus": None if request.resources is None else request.resources.gpus,
             "cpus": None if request.resources is None else request.resources.cpus,
             "chosen": request.studies is not None,

@@ -101,6 +101,10 @@ class Executor(StrEnum):
     EXTERNAL = "external"
 
 
+BUNDLED = (Executor.ENTRYPOINT, Executor.COMMAND)
+"""Executors whose code can come with the study."""
+
+
 class Objective(Model):
     name: str = Field(
         min_length=1,
@@ -193,7 +197,10 @@ class Resources(Model):
 
 
 class TrialSpec(Model):
-    """What a worker does with a trial. `trainer`, `entrypoint` and `args`, `command` each belong to one executor."""
+    """What a worker does with a trial. `trainer`, `entrypoint` and `args`, `command` each belong to one executor.
+
+    `bundle` names the code that comes with the study, for an entrypoint or a command; it must have been uploaded before.
+    """
 
     executor: Executor = Field(default=Executor.EXTERNAL, description="trainer, entrypoint, command or external")
     trainer: dict[str, Any] | None = Field(
@@ -206,6 +213,11 @@ class TrialSpec(Model):
         min_length=1,
         max_length=1000,
         description='a list of texts, the program first, such as [python, train.py, "--lr={lr}"]',
+    )
+    bundle: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="the SHA-256 of an uploaded bundle, 64 lower-case hex digits, as `tuner study submit --context` sets it",
     )
     resources: Resources = Field(default_factory=Resources, description="a mapping such as {gpus: 1, cpus: 4}")
 
@@ -230,6 +242,8 @@ class TrialSpec(Model):
         for part, owner in owners.items():
             if getattr(self, part) is not None and self.executor != owner:
                 problems.append(FieldError(part, f"is only allowed with executor: {owner}, not with {self.executor}"))
+        if self.bundle is not None and self.executor not in BUNDLED:
+            problems.append(FieldError("bundle", f"is only allowed with executor: {' or '.join(BUNDLED)}, not with {self.executor}"))
         own = self.executor.value
         if own != "external" and getattr(self, own) is None:
             problems.append(FieldError(own, f"is missing: {TrialSpec.model_fields[own].description}"))

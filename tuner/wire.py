@@ -327,6 +327,7 @@ class LeaseRequest(Body):
     executors: list[Literal["trainer", "entrypoint", "command"]] | None = Field(
         default=None, description="executors this worker offers; null: all but external"
     )
+    bundles: bool = Field(default=False, description="this worker also runs code that comes with a study")
 
 
 class AskRequest(Body):

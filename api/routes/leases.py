@@ -95,7 +95,8 @@ class Seeker:
         """Equal for requests that could take the same trials."""
         if isinstance(self.request, wire.AskRequest):
             return (self.call.project, str(self.study))
-        return (self.call.project, str(self.study), repr((self.request.studies, self.request.resources, self.request.executors)))
+        wanted = (self.request.studies, self.request.resources, self.request.executors, self.request.bundles)
+        return (self.call.project, str(self.study), repr(wanted))
 
 
 @routes.route("POST", "/v1/leases/{lease}/reports", HOLD, answer=wire.VerdictAnswer, ledger=False)
