@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Row, func, insert, select, text, update
 
 from tuner import events, rows
 from tuner.db.postgres import Database
-from tuner.db.tables import studies
+from tuner.db.tables import bundles, studies
 from tuner.errors import FieldError, InvalidSpec, StudyExists, StudyNotFound, StudyNotRunning
 from tuner.spec import Limits, StudySpec
 from tuner.wire import Study, StudyPatch, StudyState
@@ -139,6 +139,7 @@ def create(database: Database, project: str, spec: StudySpec, created_by: str | 
         "spec_digest": spec.digest(),
         "objectives": [{"name": objective.name, "direction": objective.direction} for objective in spec.objectives],
         "executor": stored["trial"]["executor"],
+        "bundle": spec.trial.bundle,
         "gpus": stored["trial"]["resources"]["gpus"],
         "cpus": stored["trial"]["resources"]["cpus"],
         "limits": limits,
@@ -154,6 +155,8 @@ def create(database: Database, project: str, spec: StudySpec, created_by: str | 
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": f"study {project} {name}"})
         row = connection.execute(select(studies).where(studies.c.project == project, studies.c.name == name)).one_or_none()
         if row is None:
+            if spec.trial.bundle is not None:
+                _require_bundle(connection, project, spec.trial.bundle)
             row = connection.execute(insert(studies).values(**values).returning(studies)).one()
             events.record(connection, project, row.id, "created", by=created_by)
             created = True
@@ -165,6 +168,16 @@ def create(database: Database, project: str, spec: StudySpec, created_by: str | 
     if created:
         database.wake("result", study.id)
     return study, created
+
+
+def _require_bundle(connection: Connection, project: str, sha256: str) -> None:
+    """InvalidSpec unless the bundle is there; then it stays there until the transaction ends."""
+    query = (
+        select(bundles).where(bundles.c.project == project, bundles.c.sha256 == sha256).with_for_update(key_share=True, read=True)
+    )
+    if connection.execute(query).one_or_none() is None:
+        msg = f"no bundle {sha256[:12]}... has been uploaded to this project; `tuner study submit FILE --context DIR` uploads one"
+        raise InvalidSpec(errors=[FieldError("trial.bundle", msg)])
 
 
 def update_study(database: Database, project: str, study: str | int, patch: StudyPatch) -> Study:
