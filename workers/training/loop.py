@@ -32,6 +32,7 @@ from workers.training import (
     metrics,
     models,
     optimizers,
+    record,
     regularizers,
     schedules,
 )
@@ -60,6 +61,8 @@ class Trial(Protocol):
     def resume_path(self) -> str | Path | None: ...
     @property
     def user_attrs(self) -> dict[str, Any]: ...
+    @property
+    def record(self) -> dict[str, Any]: ...
     def report(self, step: int, values: Mapping[str, float]) -> str: ...
     def save_checkpoint(self, state: dict[str, Any], step: int) -> None: ...
 
@@ -124,6 +127,7 @@ def train(config: Mapping[str, Any], trial: Trial) -> dict[str, float]:
     """
     with named():
         run = start(TrainerConfig.parse(config, trial.params, trial.seed), torch.device(trial.device))
+        trial.record.update(record.describe(run.config, run.data))
         if trial.resume_path is not None:
             run.restore(checkpoint.load(Path(trial.resume_path)))
         values: dict[str, float] = {}
@@ -140,6 +144,7 @@ def train(config: Mapping[str, Any], trial: Trial) -> dict[str, float]:
             if verdict in ("pause", "stop") or (epoch + 1) % run.config.checkpoint_every == 0:
                 trial.save_checkpoint(run.state(epoch), step=epoch)
             if verdict != "continue" or is_last:
+                trial.record["weights"] = record.describe_weights(run.model, epoch)
                 break
         return values
 

@@ -62,7 +62,7 @@ def digest_tensors(tensors: Iterable[tuple[str, Any]]) -> str:
         if isinstance(tensor, Tensor):
             digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
             # NumPy lacks some of torch's types; all have bytes.
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -32,6 +32,7 @@ class RecordingTrial:
         self.reports: list[tuple[int, dict[str, float]]] = []
         self.saved: list[int] = []
         self.user_attrs: dict[str, Any] = {}
+        self.record: dict[str, Any] = {}
 
     def report(self, step: int, values: Mapping[str, float]) -> str:
         self.reports.append((step, {name: v for name, v in values.items() if name not in TIMED}))
