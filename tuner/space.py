@@ -87,6 +87,11 @@ class SearchSpace:
             for ancestor, conditions in self._required[name].items()
         )
 
+    def stand_ins(self, name: str) -> list[Value]:
+        """Values of a parameter that stand for all others which no condition can tell from them."""
+        conditions = [c for parameter in self.parameters.values() for c in parameter.when or () if c.parent == name]
+        return [value for value, _ in _segments(self.parameters[name], conditions)]
+
     def check(self, params: Mapping[str, Any]) -> dict[str, Value]:
         """The configuration in order and canonical form. InvalidValue with all its problems, each as `params.NAME`."""
         problems = {

@@ -5,7 +5,7 @@ A data set's shape is known here where its configuration decides it; what only a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tuner.catalog.table import get
@@ -50,25 +50,27 @@ def num_outputs(dataset: Mapping[str, Any], task: str) -> int | None:
     return known
 
 
-def model_problem(model: Mapping[str, Any], shape: tuple[int, ...] | None) -> FieldError | None:
-    """Why a complete model configuration cannot be built for samples of this shape; None also where that is not known."""
+def model_problems(model: Mapping[str, Any], shape: tuple[int, ...] | None) -> list[FieldError]:
+    """Why a complete model configuration cannot be built for samples of this shape, as far as that is known."""
+    problems = []
     if model.get("heads") is not None and model["dim"] % model["heads"]:
-        return FieldError("model.dim", f"must be a multiple of model.heads, {model['heads']}, not {model['dim']}")
+        problems.append(FieldError("model.dim", f"must be a multiple of model.heads, {model['heads']}, not {model['dim']}"))
     if model.get("experts") is not None and model["chosen"] > model["experts"]:
-        return FieldError("model.chosen", f"must be at most model.experts, {model['experts']}, not {model['chosen']}")
-    return None if shape is None or len(shape) < 3 else _image_problem(model, shape[1], shape[2])
+        problems.append(FieldError("model.chosen", f"must be at most model.experts, {model['experts']}, not {model['chosen']}"))
+    if shape is not None and len(shape) == 3:
+        problems += _image_problems(model, shape[1], shape[2])
+    return problems
 
 
-def _image_problem(model: Mapping[str, Any], height: int, width: int) -> FieldError | None:
-    name, depth, size = model["name"], model.get("depth"), f"{height}x{width}"
+def _image_problems(model: Mapping[str, Any], height: int, width: int) -> Iterator[FieldError]:
+    name, depth, size = model["name"], int(model.get("depth") or 0), f"{height}x{width}"
     least = get("models", name).facts.min_size
     if min(height, width) < least:
-        return FieldError("model.name", f"{name} needs images of at least {least} pixels a side, not {size}")
+        yield FieldError("model.name", f"{name} needs images of at least {least} pixels a side, not {size}")
     if name == "cnn" and min(height, width) >> depth < 1:
         most = min(height, width).bit_length() - 1
-        return FieldError("model.depth", f"must be at most {most} for images of {size}, which each layer halves, not {depth}")
+        yield FieldError("model.depth", f"must be at most {most} for images of {size}, which each layer halves, not {depth}")
     if name == "grid_detector" and (height % (1 << depth) or width % (1 << depth)):
-        return FieldError("model.depth", f"{depth} needs images whose sides {1 << depth} divides, not {size}")
+        yield FieldError("model.depth", f"{depth} needs images whose sides {1 << depth} divides, not {size}")
     if "patch" in model and (height % model["patch"] or width % model["patch"]):
-        return FieldError("model.patch", f"must divide the sides of images of {size}, not {model['patch']}")
-    return None
+        yield FieldError("model.patch", f"must divide the sides of images of {size}, not {model['patch']}")

@@ -94,26 +94,29 @@ def _recurrent(model: Model, shape: Shape, outputs: int) -> int:
     features = hidden if is_tokens else shape[-1] * (shape[0] if len(shape) == 3 else 1)
     inputs = [features, *[hidden * ways] * (model["depth"] - 1)]
     # Each gate has weights of the input and of the state, and two biases.
-    layers = sum(ways * GATES[model["name"]] * hidden * (before + hidden + 2) for before in inputs)
-    return layers + _linear(hidden * ways, outputs) + (outputs * hidden if is_tokens else 0)
+    layers: int = sum(ways * GATES[model["name"]] * hidden * (before + hidden + 2) for before in inputs)
+    embedding: int = outputs * hidden if is_tokens else 0
+    return layers + _linear(hidden * ways, outputs) + embedding
 
 
 def _feed_forward(model: Model) -> int:
-    dim = model["dim"]
+    dim: int = model["dim"]
     hidden = scaled(dim, model["ratio"])
     return _linear(dim, hidden) + _linear(hidden, dim)
 
 
 def _block(model: Model, *, crossed: bool = False) -> int:
     """Attention (two where it also looks at the source), feed-forward, and a norm for each."""
-    dim, attentions = model["dim"], 2 if crossed else 1
+    dim: int = model["dim"]
+    attentions = 2 if crossed else 1
     return attentions * 4 * _linear(dim, dim) + _feed_forward(model) + (attentions + 1) * 2 * dim
 
 
 def _vit(model: Model, shape: Shape, outputs: int) -> int:
-    dim, patch = model["dim"], model["patch"]
+    dim: int = model["dim"]
+    patch: int = model["patch"]
     patches = _linear(shape[0] * patch**2, dim) + (shape[1] // patch) * (shape[2] // patch) * dim
-    blocks = model["depth"] * _block(model)
+    blocks: int = model["depth"] * _block(model)
     experts = model.get("experts", 1)
     if experts > 1:
         blocks += model["depth"] // 2 * ((experts - 1) * _feed_forward(model) + dim * experts)
@@ -121,12 +124,15 @@ def _vit(model: Model, shape: Shape, outputs: int) -> int:
 
 
 def _transformer_lm(model: Model, shape: Shape, outputs: int) -> int:
-    return (outputs + shape[0] + 2) * model["dim"] + model["depth"] * _block(model)
+    dim: int = model["dim"]
+    depth: int = model["depth"]
+    return (outputs + shape[0] + 2) * dim + depth * _block(model)
 
 
 def _encoder_decoder(model: Model, shape: Shape, outputs: int) -> int:
-    blocks = model["depth"] * (_block(model) + _block(model, crossed=True))
-    return (outputs + max(shape) + 4) * model["dim"] + blocks
+    dim: int = model["dim"]
+    depth: int = model["depth"]
+    return (outputs + max(shape) + 4) * dim + depth * (_block(model) + _block(model, crossed=True))
 
 
 def _grid_detector(model: Model, shape: Shape, outputs: int) -> int:

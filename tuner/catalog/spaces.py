@@ -1,6 +1,7 @@
 """A study's search space against its trainer configuration: paths, choices and bounds that some trial would be refused for.
 
-Which names a component may have is read from the conditions of the space; where two varied components meet is left to the trial.
+Which names a component may have is read from the conditions of the space; what goes wrong between components that vary together
+is found by `tuner.catalog.combinations`.
 """
 
 from __future__ import annotations
@@ -8,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tuner.catalog.combinations import combination_problems
 from tuner.catalog.entries import Hyperparameter, HyperparameterType
 from tuner.catalog.fields import FIELDS
+from tuner.catalog.fit import FITTED, task_of
 from tuner.catalog.table import entries, get, names
-from tuner.catalog.trainer import FITTED, SECTIONS, default_name, misfits, problems_of, task_of, unknown_name, unknown_path
+from tuner.catalog.trainer import SECTIONS, default_name, problems_of, unknown_name, unknown_path
 from tuner.errors import FieldError
 from tuner.parameters import near
 from tuner.space import CategoricalParameter, Condition, IntParameter, Parameter, SearchSpace
@@ -21,19 +24,22 @@ def check_trainer(trainer: Mapping[str, Any], space: SearchSpace | None = None) 
     """Everything wrong with a study's base configuration (`trial.trainer...`) and with the paths, choices and bounds of its
     search space (`space...`); an empty list when all trials of the space would be accepted."""
     supplied = set() if space is None else {name for name, parameter in space.parameters.items() if not parameter.when}
-    problems = [FieldError(f"trial.trainer.{error.loc}".rstrip("."), error.msg) for error in problems_of(trainer, supplied)]
+    varied = space is not None and any(path.partition(".")[0] in FITTED for path in space.parameters)
+    found = problems_of(trainer, supplied, varies_components=varied)
+    problems = [FieldError(f"trial.trainer.{error.loc}".rstrip("."), error.msg) for error in found]
     if space is not None:
         for name, parameter in space.parameters.items():
             problems += _parameter_problems(name, parameter, trainer, space)
         # With an illegal base it is not known what the choices of the space meet.
-        problems += [] if problems else _switch_problems(trainer, space)
+        problems += [] if problems else combination_problems(trainer, space)
     return problems
 
 
 def check_objectives(trainer: Mapping[str, Any], space: SearchSpace | None, objectives: Iterable[str]) -> list[FieldError]:
     """Objectives the trainer does not report for this task, each located as `objectives.N.name`."""
     possible = _possible_names("dataset", trainer, space)
-    tasks = {task_of(trainer, name) for name in possible}
+    given = trainer.get("dataset")
+    tasks = {task_of({**(given if isinstance(given, Mapping) else {}), "name": name}) for name in possible}
     known = [get("datasets", name).facts.classes for name in possible]
     num_classes = min((count for count in known if count is not None), default=2**31)
     problems = []
@@ -98,35 +104,6 @@ def _value_problems(loc: str, known: Hyperparameter, parameter: Parameter, lead:
         for end, value in (("low", parameter.low), ("high", parameter.high))
         if not known.is_within(value)
     ]
-
-
-def _switch_problems(trainer: Mapping[str, Any], space: SearchSpace) -> list[FieldError]:
-    """What goes wrong only once a trial has chosen another component than the base names."""
-    problems: list[FieldError] = []
-    varied = [section for section in SECTIONS if f"{section}.name" in space.parameters]
-    for section in varied:
-        kind = SECTIONS[section]
-        base, base_name = trainer.get(section), default_name(section, trainer)
-        for name in _possible_names(section, trainer, space):
-            if isinstance(base, Mapping) and name != base_name:
-                entry = get(kind, name)
-                kept = {key: value for key, value in base.items() if key in entry.by_name}
-                problems += [
-                    FieldError(f"trial.trainer.{section}.{key}", f"with {section}.name {name}: {msg}")
-                    for key, msg in entry.check(kept)
-                    if f"{section}.{key}" not in space.parameters
-                ]
-    # Which of two varied components meet depends on the conditions of the space; the trial itself finds out.
-    fixed = {s: default_name(s, trainer) for s in FITTED}
-    pair = [section for section in varied if section in fixed]
-    if len(pair) == 1:
-        section = pair[0]
-        for name in _possible_names(section, trainer, space):
-            # Without a loss of its own a configuration takes the one its data set suggests.
-            suggested = {"loss": None} if section == "dataset" and "loss" not in trainer else {}
-            found = misfits(trainer, {**fixed, section: name, **suggested})
-            problems += [FieldError(f"space.{section}.name.choices", error.msg) for error in found]
-    return problems
 
 
 def _unknown_field(kind: str, possible: Sequence[str], field: str) -> str:

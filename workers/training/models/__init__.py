@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from tuner.catalog.shapes import model_problem
+from tuner.catalog.shapes import model_problems
 from tuner.errors import InvalidValue
 from workers.training.models.cnn import CNN, VGG, LeNet
 from workers.training.models.detector import GridDetector
@@ -55,7 +55,7 @@ def build(name: str, shape: tuple[int, ...], outputs: int, **hyperparameters: An
     if not set(facts.takes) & set(SAMPLES[len(shape)]):
         raise InvalidValue(f"model.name: {name} takes {' or '.join(facts.takes)} samples, not ones of shape {list(shape)}")
     complete = _REGISTRY.entry(name).complete(hyperparameters)
-    problem = model_problem({"name": name, **complete}, shape)
-    if problem is not None:
-        raise InvalidValue(errors=[problem])
+    problems = model_problems({"name": name, **complete}, shape)
+    if problems:
+        raise InvalidValue(errors=problems)
     return _REGISTRY.build(name, shape, outputs, **complete)
