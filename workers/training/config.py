@@ -36,14 +36,17 @@ class TrainerConfig:
     augmentation: Component
     epochs: int
     batch_size: int
+    accumulate: int
     seed: int
     clip_norm: float | None
     clip_value: float | None
+    ema: float | None
     decay_biases_and_norms: bool
     early_stopping: int | None
     checkpoint_every: int
     layer_gradients: bool
     precision: str
+    compile: bool
     deterministic: bool | None
     threads: int
     parallel: None

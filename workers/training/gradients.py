@@ -6,6 +6,7 @@ The rules for the two flags are rough: they point at a layer to look at and end 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,17 +20,18 @@ EXPLODING = 1e4
 MAX_LAYERS = 100
 
 
-def total_norm(model: nn.Module) -> Tensor:
-    return nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+def total_norm(weights: Sequence[Tensor]) -> Tensor:
+    return nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
 
 
-def clip(model: nn.Module, *, norm: float | None, value: float | None) -> Tensor:
+def clip(weights: Sequence[Tensor], *, norm: float | None, value: float | None) -> Tensor:
     """Clip each entry to `value`, then the whole to `norm`, where given; returns the norm before."""
-    before = total_norm(model)
+    before = after = total_norm(weights)
     if value is not None:
-        nn.utils.clip_grad_value_(model.parameters(), value)
+        nn.utils.clip_grad_value_(weights, value)
+        after = before if norm is None else total_norm(weights)
     if norm is not None:
-        nn.utils.clip_grad_norm_(model.parameters(), norm)
+        nn.utils.clip_grads_with_norm_(weights, norm, after)
     return before
 
 
