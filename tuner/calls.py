@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, TypeVar
@@ -18,7 +19,8 @@ from pydantic import TypeAdapter
 
 from tuner import wire
 from tuner.connection import Connection
-from tuner.errors import InvalidValue
+from tuner.errors import InvalidValue, NotFound
+from tuner.packing import MAX_PACKED
 
 if TYPE_CHECKING:
     from tuner.spec import StudySpec
@@ -211,21 +213,14 @@ class Calls:
 
     def upload_checkpoint(self, lease: str, step: int, stream: BinaryIO, *, sha256: str | None = None) -> wire.Checkpoint:
         """Upload the rest of a seekable stream; the digest is computed (reading it once more) unless given."""
-        start = stream.tell()
         if sha256 is None:
+            start = stream.tell()
             digest = hashlib.sha256()
             for chunk in _chunks(stream):
                 digest.update(chunk)
             sha256 = digest.hexdigest()
-        size = stream.seek(0, 2) - start
-
-        def content() -> Iterator[bytes]:
             stream.seek(start)
-            return _chunks(stream)
-
-        headers = {"Content-Type": "application/octet-stream", "X-Content-SHA256": sha256, "Content-Length": str(size)}
-        path = f"/v1/leases/{lease}/checkpoints/{step}"
-        response = self._connection.request("PUT", path, patience=self._patience, content=content, headers=headers, wait=120)
+        response = self._upload(f"/v1/leases/{lease}/checkpoints/{step}", stream, sha256)
         return wire.Checkpoint.model_validate_json(response.content)
 
     def download_checkpoint(self, path: str, target: BinaryIO) -> int:
@@ -239,6 +234,22 @@ class Calls:
         if digest != sent:
             raise InvalidValue(f"the checkpoint {path} arrived damaged: its SHA-256 is {digest}, not {sent}")
         return int(headers["X-Checkpoint-Step"])
+
+    def upload_bundle(self, sha256: str, stream: BinaryIO) -> bool:
+        """Upload the rest of a seekable stream, an archive of this SHA-256; False when the server has it already."""
+        path = f"/v1/bundles/{sha256}"
+        try:
+            self._connection.request("HEAD", path, patience=self._patience)
+        except NotFound:
+            self._upload(path, stream, sha256)
+            return True
+        return False
+
+    def download_bundle(self, sha256: str, target: BinaryIO) -> None:
+        """Write a bundle to `target`. InvalidValue when what came is not what its name says, or more than a bundle may be."""
+        digest, _ = self._download(f"/v1/bundles/{sha256}", target, max_bytes=MAX_PACKED)
+        if digest != sha256:
+            raise InvalidValue(f"the bundle {sha256} arrived damaged: its SHA-256 is {digest}")
 
     def append_logs(self, lease: str, lines: Sequence[wire.LogText]) -> None:
         self._send("POST", f"/v1/leases/{lease}/logs", _body(wire.LogLines(lines=list(lines))))
@@ -285,14 +296,31 @@ class Calls:
     def _move(self, study: str | int, verb: str) -> wire.Study:
         return wire.Study.model_validate_json(self._send("POST", f"{_study(study)}/{verb}").content)
 
-    def _download(self, path: str, target: BinaryIO, **params: Any) -> tuple[str, httpx.Headers]:
-        """Write the answer to `target` and return its SHA-256 and its headers."""
+    def _upload(self, path: str, stream: BinaryIO, sha256: str) -> httpx.Response:
+        """PUT the rest of a seekable stream, from there anew at each try."""
+        start = stream.tell()
+        size = stream.seek(0, 2) - start
+
+        def content() -> Iterator[bytes]:
+            stream.seek(start)
+            return _chunks(stream)
+
+        headers = {"Content-Type": "application/octet-stream", "X-Content-SHA256": sha256, "Content-Length": str(size)}
+        return self._connection.request("PUT", path, patience=self._patience, content=content, headers=headers, wait=120)
+
+    def _download(self, path: str, target: BinaryIO, *, max_bytes: float = math.inf, **params: Any) -> tuple[str, httpx.Headers]:
+        """Write the answer to `target` and return its SHA-256 and its headers. InvalidValue beyond `max_bytes`."""
         digest = hashlib.sha256()
+        size = 0
         headers = httpx.Headers()
 
         def receive(response: httpx.Response) -> None:
             headers.update(response.headers)
+            nonlocal size
             for chunk in response.iter_bytes(CHUNK):
+                size += len(chunk)
+                if size > max_bytes:
+                    raise InvalidValue(f"{path}: more than {max_bytes:,} bytes came")
                 digest.update(chunk)
                 target.write(chunk)
 

@@ -6,14 +6,16 @@ It is also every single call of the REST API (`tuner.calls`). The objects it han
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from tuner import wire
 from tuner.calls import Calls
 from tuner.connection import Connection, find_server
-from tuner.errors import StudyNotRunning
+from tuner.errors import InvalidValue, StudyNotRunning
 from tuner.handles import AskedTrial, Renewer, StudyHandle
 
 if TYPE_CHECKING:
@@ -33,8 +35,11 @@ class Client(Calls):
         self._renewer.stop()
         super().close()
 
-    def create_study(self, spec: Mapping[str, Any] | StudySpec | str | Path) -> StudyHandle:
-        """Create a study from a spec or a file of one; the same spec under the same name gives the study that is there."""
+    def create_study(self, spec: Mapping[str, Any] | StudySpec | str | Path, *, context: str | Path | None = None) -> StudyHandle:
+        """Create a study from a spec or a file of one; the same spec under the same name gives the study that is there.
+
+        `context` is a folder of code that goes with it to the workers.
+        """
         # Imported here: the spec brings the trainer's catalogue with it, which no worker needs.
         from tuner.spec import StudySpec
 
@@ -42,8 +47,36 @@ class Client(Calls):
             spec = StudySpec.from_file(Path(spec))
         elif isinstance(spec, Mapping):
             spec = StudySpec.parse(spec)
-        study, _ = self.submit_study(spec)
+        study, _ = self.submit_study(spec if context is None else self.ship(spec, context))
         return StudyHandle(self, study)
+
+    def ship(self, spec: StudySpec, context: str | Path) -> StudySpec:
+        """The spec with the code of a folder: packed, uploaded unless the server has it, and named by the spec.
+
+        InvalidValue when the folder cannot be packed or does not hold the spec's entrypoint.
+        """
+        from tuner.packing import pack
+        from tuner.spec import BUNDLED, StudySpec
+
+        trial = spec.trial
+        if trial.executor not in BUNDLED:
+            raise InvalidValue(
+                f"context: only an {' or a '.join(BUNDLED)} has code of its own; the study's executor is {trial.executor}"
+            )
+        if trial.bundle is not None:
+            raise InvalidValue("context: the study names a bundle already; take out trial.bundle, or leave the context out")
+        with TemporaryFile() as archive:
+            packed = pack(context, archive)
+            if trial.entrypoint is not None:
+                top = re.split(r"[.:]", trial.entrypoint)[0]
+                if not any(file == f"{top}.py" or file.startswith(f"{top}/") for file in packed.files):
+                    raise InvalidValue(
+                        f"context: {context} has neither {top}.py nor a folder {top}, where {trial.entrypoint} would be"
+                    )
+            archive.seek(0)
+            self.upload_bundle(packed.sha256, archive)
+        stored = spec.to_json()
+        return StudySpec.parse(stored | {"trial": stored["trial"] | {"bundle": packed.sha256}})
 
     def study(self, study: str | int) -> StudyHandle:
         """The study of this name or id; StudyNotFound."""

@@ -290,6 +290,14 @@ class Checkpoint(Answer):
     created_at: datetime
 
 
+class Bundle(Answer):
+    """Code that comes with studies."""
+
+    sha256: str
+    size: int
+    created_at: datetime
+
+
 class LogLine(Answer):
     id: int
     epoch: int

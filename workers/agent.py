@@ -26,9 +26,11 @@ import tuner
 from tuner.client import Client
 from tuner.errors import Conflict, Denied, Invalid, NotFound, TunerError
 from tuner.wire import WorkerRegistration
+from workers.bundles import BundleCache
 from workers.engines import Place
 from workers.engines.local import LocalPlace
 from workers.holding import Holdings
+from workers.roots import DataRoots
 from workers.runner import RunnerOptions, SlotRunner
 from workers.slots import Host, find_host, make_slots
 
@@ -45,7 +47,11 @@ DRAIN_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 @dataclass(frozen=True, kw_only=True)
 class AgentOptions:
-    """What an operator decides about a worker. `gpus`: all, none or indices; `ttl`: seconds a lease lives, None: the server's."""
+    """What an operator decides about a worker. `gpus`: all, none or indices; `ttl`: seconds a lease lives, None: the server's.
+
+    `allow` are patterns of entrypoints and commands, `allow_bundles` whether their code may come with a study. Data sets are read below
+    `data_roots` (none: no files), but for `closed_folders`.
+    """
 
     server: str | None = None
     key: str | None = None
@@ -54,6 +60,9 @@ class AgentOptions:
     slots: int | None = None
     cpus: float | None = None
     allow: tuple[str, ...] = ()
+    allow_bundles: bool = False
+    data_roots: tuple[Path, ...] = ()
+    closed_folders: tuple[Path, ...] = ()
     scratch: Path | None = None
     ttl: float | None = None
     warm: bool = True
@@ -100,13 +109,24 @@ class Agent:
     def run(self) -> int:
         if self._options.scratch is not None:
             self._options.scratch.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix="tuner-worker-", dir=self._options.scratch))
+        # Absolute: code that comes with a study runs in a folder of its own.
+        scratch = Path(tempfile.mkdtemp(prefix="tuner-worker-", dir=self._options.scratch)).absolute()
+        bundles = BundleCache(scratch / "bundles") if self._options.allow_bundles else None
         places: list[Place] = []
         try:
             if not self._register():
                 return 0
             options = RunnerOptions(
-                worker=self._name, allow=self._options.allow, scratch=scratch, ttl=self._options.ttl, warm=self._options.warm
+                worker=self._name,
+                allow=self._options.allow,
+                bundles=bundles,
+                data=DataRoots(
+                    folders=tuple(folder.absolute() for folder in self._options.data_roots),
+                    closed=tuple(folder.absolute() for folder in self._options.closed_folders),
+                ),
+                scratch=scratch,
+                ttl=self._options.ttl,
+                warm=self._options.warm,
             )
             runners: list[SlotRunner] = []
             for slot in self._slots:
@@ -128,6 +148,8 @@ class Agent:
             self._holdings.close()
             for place in places:
                 place.close()
+            if bundles is not None:
+                bundles.close()
             shutil.rmtree(scratch, ignore_errors=True)
             self._client.close()
 

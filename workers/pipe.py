@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from tuner.wire import LeasedTrial
+from workers.roots import DataRoots
 
 Message = dict[str, Any]
 Receive = Callable[[Message], None]
@@ -31,6 +32,7 @@ class Assignment(BaseModel):
     """One trial as its process receives it. `scratch` is the trial's own folder, removed by the agent afterwards.
 
     `bundle` is the folder in which the code that came with the study lies unpacked; None without one, or where that is not allowed.
+    `data` says what the built-in trainer may read.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,6 +48,7 @@ class Assignment(BaseModel):
     until: int | None = None
     """Last step of a repetition: its report, or that of a later step, is answered with prune."""
     bundle: Path | None = None
+    data: DataRoots = DataRoots()
 
     @property
     def imports_from(self) -> Path | None:

@@ -38,12 +38,6 @@ _OUTCOMES: dict[str, tuple[Literal["PRUNED", "WAITING", "FAIL"], Reason]] = {
 }
 
 
-class Refused(Exception):
-    """This worker's operator has not allowed what the study asks to run."""
-
-    reason = Reason.REFUSED
-
-
 class Trial:
     """One attempt of one trial, seen from inside its process.
 

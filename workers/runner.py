@@ -14,21 +14,24 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from tuner.client import Client
 from tuner.errors import Conflict, Denied, IdempotencyConflict, Invalid, InvalidValue, NotFound, TunerError
 from tuner.wire import Lease, LeaseRequest, LogText, Reason, Report, Resources, Tell
 from workers import archive
+from workers.bundles import BundleCache
 from workers.engines import Place
-from workers.executors import offered
+from workers.errors import Refused
+from workers.executors import check_allowed, offered
 from workers.holding import HAND_BACK, Batch, HeldTrial, Holdings, PendingCheckpoint, renewal_delay
 from workers.pipe import Assignment
 from workers.report import shorten
+from workers.roots import DataRoots
 from workers.slots import Slot
 
 log = logging.getLogger("tuner.worker")
@@ -50,6 +53,9 @@ class RunnerOptions:
 
     worker: str
     allow: tuple[str, ...]
+    bundles: BundleCache | None
+    """None: this host runs no code that comes with a study."""
+    data: DataRoots
     scratch: Path
     ttl: float | None
     warm: bool
@@ -123,6 +129,7 @@ class SlotRunner:
             ttl=self._options.ttl,
             resources=Resources(gpus=self._slot.gpu_share, cpus=self._slot.cpus),
             executors=offered(self._options.allow),
+            bundles=self._options.bundles is not None,
         )
 
     def _hold(self, lease: Lease, asked_at: float) -> HeldTrial:
@@ -163,6 +170,15 @@ class SlotRunner:
             return None
         if self._draining.is_set():
             return HAND_BACK
+        try:
+            with self._bundle(held) as bundle:
+                return None if held.is_lost else self._run_code(held, scratch, bundle, resume_path, start_step)
+        except Invalid as error:
+            return Tell(state="FAIL", reason=Reason.REFUSED, error=f"This worker does not run the study's code: {error}")
+
+    def _run_code(
+        self, held: HeldTrial, scratch: Path, bundle: Path | None, resume_path: Path | None, start_step: int
+    ) -> Tell | None:
         assignment = Assignment(
             lease=held.lease.id,
             trial=held.lease.trial,
@@ -170,6 +186,8 @@ class SlotRunner:
             device=self._slot.device,
             scratch=scratch,
             allow=self._options.allow,
+            bundle=bundle,
+            data=self._options.data,
             resume_path=resume_path,
             start_step=start_step,
         )
@@ -255,6 +273,33 @@ class SlotRunner:
             log.warning("%s: starts anew, its checkpoint is of no use: %s", held.name, error)
             return None, 0
         return folder, step + 1
+
+    def _bundle(self, held: HeldTrial) -> AbstractContextManager[Path | None]:
+        """The code that came with the study, for a block; None without any, where it would be refused, or when the trial was lost.
+
+        Invalid where what the server sends is no bundle of that name.
+        """
+        sha256 = held.lease.trial.config.get("bundle")
+        if not isinstance(sha256, str) or self._options.bundles is None:
+            return nullcontext()
+        try:
+            check_allowed(held.lease.trial, self._options.allow)
+        except Refused:
+            return nullcontext()  # its process will say why
+
+        def download(target: BinaryIO) -> bool:
+            def download_once() -> bool:
+                target.seek(0)
+                target.truncate()
+                try:
+                    self._client.download_bundle(sha256, target)
+                except NotFound as error:
+                    raise InvalidValue(str(error)) from error
+                return True
+
+            return self._insist(held, download_once) or False
+
+        return self._options.bundles.hold(sha256, download)
 
     # --- telling --------------------------------------------------------------------------------------------------------------
 

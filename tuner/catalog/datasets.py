@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tuner.catalog.entries import Entry, Hyperparameter, choice, integer, number, text
+from tuner.catalog.entries import Entry, Hyperparameter, HyperparameterType, choice, integer, number, text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,8 @@ class DatasetFacts:
     """Shape of one sample, where it is known beforehand."""
     classes: int | None = None
     samples: int | None = None
+    columns: tuple[str, ...] = ()
+    """Hyperparameters that name a column of the file; any other text is the path of a file or folder on the worker."""
 
 
 DatasetEntry = Entry[DatasetFacts]
@@ -26,7 +28,14 @@ TEST = number("test", 0.0, 0, 1, high_open=True, per_lane=False, summary="share 
 SPLIT_SEED = integer("split_seed", 0, 0, 2**32 - 1, summary="of the shuffle before the split")
 SPLIT = (VALIDATION, TEST, SPLIT_SEED)
 
-_PATH = text("path", required=True, summary="where the workers find it")
+
+def files(entry: DatasetEntry) -> tuple[str, ...]:
+    """Hyperparameters that are paths on the worker, which may refuse to follow them."""
+    texts = (h.name for h in entry.hyperparameters if h.type is HyperparameterType.TEXT)
+    return tuple(name for name in texts if name not in entry.facts.columns)
+
+
+_PATH = text("path", required=True, summary="where the workers find it, below a folder of their --data-root")
 _TARGET = text("target", required=True, summary="column to predict")
 _TASK = choice("task", "classification", ["classification", "regression"])
 
@@ -135,7 +144,7 @@ ENTRIES: tuple[DatasetEntry, ...] = (
         _PATH,
         _TARGET,
         _TASK,
-        facts=DatasetFacts(task="classification", sample="vector"),
+        facts=DatasetFacts(task="classification", sample="vector", columns=("target",)),
     ),
     _entry(
         "parquet",
@@ -145,7 +154,7 @@ ENTRIES: tuple[DatasetEntry, ...] = (
         _PATH,
         _TARGET,
         _TASK,
-        facts=DatasetFacts(task="classification", sample="vector"),
+        facts=DatasetFacts(task="classification", sample="vector", columns=("target",)),
     ),
     _entry(
         "npz",

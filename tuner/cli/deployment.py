@@ -38,13 +38,24 @@ MAX_EARLY_ENDS = 3
 class Deployment:
     """Start, then stop, from one thread; parts are watched by another."""
 
-    def __init__(self, settings: Settings, *, slots: int | None, allow: tuple[str, ...] = (), say: Callable[[str], None]) -> None:
-        """`slots`: trials at once on this machine, 0 for no worker, None for what fits it."""
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        slots: int | None,
+        allow: tuple[str, ...] = (),
+        allow_bundles: bool = False,
+        data_roots: tuple[Path, ...] = (),
+        say: Callable[[str], None],
+    ) -> None:
+        """`slots`: trials at once on this machine, 0 for no worker, None for what fits it; the rest as for `tuner worker`."""
         self._data = settings.data.expanduser().absolute()
         self.settings = settings.model_copy(update={"data": self._data})
         self.hurried = threading.Event()
         self._slots = slots
         self._allow = allow
+        self._allow_bundles = allow_bundles
+        self._data_roots = data_roots
         self._say = say
         self._lock: IO[str] | None = None
         self._database_url: str | None = None
@@ -220,6 +231,9 @@ class Deployment:
             arguments += [] if slots is None else ["--slots", str(slots)]
             for pattern in self._allow:
                 arguments += ["--allow", pattern]
+            arguments += ["--allow-bundles"] if self._allow_bundles else []
+            for folder in self._data_roots:
+                arguments += ["--data-root", str(folder)]
             self._parts.append(
                 Part("worker", arguments, environment=environment | {"TUNER_KEY": worker_key}, log=self.logs / "worker.log")
             )

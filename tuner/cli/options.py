@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -9,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from tuner.client import Client
 from tuner.errors import FieldError, InvalidValue
+from tuner.wire import Trial
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -23,10 +26,35 @@ Key = Annotated[str | None, typer.Option("--key", metavar="KEY", help="API key; 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="Name or id of the study.")]
 TrialArgument = Annotated[str, typer.Argument(metavar="TRIAL", help="Id of the trial, or STUDY/NUMBER.")]
+AllowBundles = Annotated[
+    bool,
+    typer.Option(
+        "--allow-bundles", help="Also run code that comes with a study (`study submit --context`), where --allow fits it."
+    ),
+]
+DataRoot = Annotated[
+    list[Path] | None,
+    typer.Option("--data-root", metavar="DIR", help="Folder below which files of data sets may be read; may be repeated."),
+]
+
+
+def find_trial(client: Client, reference: str) -> Trial:
+    """The trial of an id, or of STUDY/NUMBER; no study's name has a slash in it."""
+    study, slash, number = reference.rpartition("/")
+    if not number.isdecimal() or not number.isascii() or (slash and not study):
+        raise InvalidValue(f"TRIAL: {reference!r} is not allowed; give a trial's id, or STUDY/NUMBER")
+    return client.get_trial_by_number(study, int(number)) if slash else client.get_trial(int(number))
 
 
 def connect(server: str | None, key: str | None) -> Client:
     return Client(server, key, patience=PATIENCE)
+
+
+def check_folders(data_roots: Iterable[Path]) -> None:
+    """InvalidValue for a data root that is no folder: every trial would be refused its files."""
+    for folder in data_roots:
+        if not folder.is_dir():
+            raise InvalidValue(f"--data-root: there is no folder {folder}")
 
 
 def make_body(model: type[Model], **values: Any) -> Model:

@@ -26,6 +26,9 @@ def submit(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Study file, YAML or JSON; - reads standard input.")],
     watch: Annotated[bool, typer.Option("--watch", help="Stay and show its progress.")] = False,
     name: Annotated[str | None, typer.Option("--name", help="Name to use instead of the file's.")] = None,
+    context: Annotated[
+        Path | None, typer.Option("--context", metavar="DIR", help="Folder of code to ship to the workers with the study.")
+    ] = None,
     as_json: AsJson = False,
     server: Server = None,
     key: Key = None,
@@ -37,7 +40,7 @@ def submit(
     if name is not None:
         spec = StudySpec.parse(spec.to_json() | {"name": name})
     with connect(server, key) as client:
-        study, created = client.submit_study(spec)
+        study, created = client.submit_study(spec if context is None else client.ship(spec, context))
         if as_json and not watch:
             print_json(study)
             return

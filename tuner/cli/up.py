@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from tuner.cli.deployment import Deployment
+from tuner.cli.options import AllowBundles, DataRoot, check_folders
 from tuner.cli.output import say
 from tuner.errors import InvalidValue
 from tuner.settings import Settings
@@ -30,10 +31,20 @@ def up(
     data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Folder of database, checkpoints and logs.")] = None,
     host: Annotated[str | None, typer.Option("--host", help="Address to bind; else TUNER_HOST, else 127.0.0.1.")] = None,
     allow: Allow = None,
+    allow_bundles: AllowBundles = False,
+    data_root: DataRoot = None,
 ) -> None:
     """Start the database, the server, the search and a worker for this machine; Ctrl-C or SIGTERM stops all."""
     settings = Settings.from_environment(port=port, data=data, host=host)
-    deployment = Deployment(settings, slots=parse_slots(workers), allow=tuple(allow or ()), say=say)
+    check_folders(data_root or ())
+    deployment = Deployment(
+        settings,
+        slots=parse_slots(workers),
+        allow=tuple(allow or ()),
+        allow_bundles=allow_bundles,
+        data_roots=tuple(data_root or find_data_roots(Path.cwd())),
+        say=say,
+    )
     stop = stop_on_signals(deployment)
     try:
         if deployment.start(stop):
@@ -43,6 +54,11 @@ def up(
     finally:
         deployment.stop()
     say("stopped")
+
+
+def find_data_roots(folder: Path) -> list[Path]:
+    """Where a machine of one's own reads data sets when it is not told: where one works, unless that is everywhere."""
+    return [] if folder == Path(folder.anchor) else [folder]
 
 
 def parse_slots(workers: str) -> int | None:

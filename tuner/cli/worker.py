@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from tuner.cli.options import Key, Server, connect
+from tuner.cli.options import AllowBundles, DataRoot, Key, Server, check_folders, connect
 from tuner.connection import find_server
 from tuner.errors import InvalidValue
+from tuner.settings import Settings
 
 
 def worker(
@@ -32,6 +33,8 @@ def worker(
             "--allow", metavar="PATTERN", help="Entrypoints ('package.module:*') and commands ('command:python') it may run."
         ),
     ] = None,
+    allow_bundles: AllowBundles = False,
+    data_root: DataRoot = None,
     scratch: Annotated[
         Path | None, typer.Option("--scratch", metavar="DIR", help="Folder for trials' files; else a temporary one.")
     ] = None,
@@ -50,6 +53,7 @@ def worker(
             owner = client.whoami()["project"]
         if owner != project:
             raise InvalidValue(f"--project: the key belongs to project {owner!r}, not {project!r}; give a key of that project")
+    check_folders(data_root or ())
     options = AgentOptions(
         server=server,
         key=key,
@@ -58,6 +62,10 @@ def worker(
         slots=slots,
         cpus=cpus,
         allow=tuple(allow or ()),
+        allow_bundles=allow_bundles,
+        data_roots=tuple(data_root or ()),
+        # Keys lie in the data folder of a deployment: what is below it is no data set.
+        closed_folders=(Settings.from_environment().data,),
         scratch=scratch,
         drain_timeout=DRAIN_TIMEOUT if drain_timeout is None else drain_timeout,
     )

@@ -13,8 +13,9 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from tuner.wire import LeasedTrial
+from workers.errors import Refused
 from workers.pipe import Assignment
-from workers.report import Refused, Trial
+from workers.report import Trial
 
 Executor = Literal["trainer", "entrypoint", "command"]
 EXECUTORS: tuple[Executor, ...] = ("trainer", "entrypoint", "command")

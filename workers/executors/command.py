@@ -28,9 +28,10 @@ import psutil
 from tuner.errors import InvalidValue
 from tuner.wire import Reason, Scalar, Verdict
 from workers.engines.local import count_oom_kills
+from workers.errors import Refused
 from workers.executors import allows_command
 from workers.pipe import Assignment, LineBuffer
-from workers.report import Refused, Trial
+from workers.report import Trial
 
 GRACE = 10.0
 """Seconds a program has to end after a verdict, before it is sent SIGTERM."""

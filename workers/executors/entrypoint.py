@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import InvalidValue
+from workers.errors import Refused
 from workers.executors import allows_entrypoint
 from workers.pipe import Assignment
-from workers.report import Refused, Trial
+from workers.report import Trial
 
 ENTRYPOINT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*", re.ASCII)
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from tuner.errors import InvalidValue
+from tuner.packing import is_safe
 from workers.training.boxes import NO_CLASS
 from workers.training.datasets.parts import Dataset, Numbers, Part, divide
 from workers.training.datasets.tables import existing
@@ -35,7 +36,9 @@ def _coco(*, path: str, images: str, size: int, max_boxes: int, validation: floa
     targets = np.full((len(pixels), max_boxes, 5), 0.0)
     targets[..., 0] = NO_CLASS
     for i, described in enumerate(record["images"]):
-        file = existing(str(folder / described["file_name"]), "images")
+        if not is_safe(name := str(described["file_name"])):
+            raise InvalidValue(f"dataset.path: {path} names an image outside of the folder of images: {name[:200]!r}")
+        file = existing(str(folder / name), "images")
         try:
             with Image.open(file) as image:
                 width, height = image.size
