@@ -100,6 +100,15 @@ def list_trials(
     return TrialPage(items=items, next_cursor=next_cursor)
 
 
+def numbers(database: Database, project: str, study: str | int, filter: str) -> list[int]:
+    """Numbers of the trials that pass a filter, ascending: for who has the columns and wants to know which rows to show."""
+    with database.read() as connection:
+        row = find(connection, project, study)
+        names = filters.Names.of(_objectives(row), row.spec)
+        query = select(trial_table.c.number).where(trial_table.c.study_id == row.id, filters.condition(filter, names))
+        return list(connection.execute(query.order_by(trial_table.c.number)).scalars())
+
+
 def iterate_trials(
     database: Database, project: str, study: str | int, state: str | None = None, filter: str | None = None
 ) -> Iterator[Trial]:

@@ -44,6 +44,14 @@ class CurvesQuery(wire.Body):
     metric: str | None = Field(default=None, max_length=128, description="only this metric")
 
 
+class NumbersQuery(wire.Body):
+    filter: str = Field(default="", max_length=2000, description="such as state:complete lr<1e-3 optimizer=adam")
+
+
+class Numbers(wire.Answer):
+    numbers: list[int]
+
+
 class ExportQuery(wire.Body):
     format: str = Field(default="csv", max_length=20, description="csv, json, jsonl or parquet")
     state: str | None = Field(default=None, max_length=200)
@@ -146,6 +154,12 @@ def get_importance(call: Call, study: str, query: ImportanceQuery) -> Importance
 def get_columns(call: Call, study: str, query: ColumnsQuery) -> dict[str, Any]:
     """Trials as parallel arrays, those changed since a revision: {revision, total, ids, numbers, state, values, params, ...}."""
     return views.columns(call.database, call.project, study, query.since)
+
+
+@routes.route("GET", "/v1/studies/{study}/numbers", READ, answer=Numbers)
+def get_numbers(call: Call, study: str, query: NumbersQuery) -> Numbers:
+    """Numbers of the trials that pass a filter: which rows of the columns to show."""
+    return Numbers.model_construct(numbers=views.numbers(call.database, call.project, study, query.filter))
 
 
 @routes.route("GET", "/v1/studies/{study}/curves", READ, answer=Curves)

@@ -41,6 +41,7 @@ TABLE: dict[str, set[Scope] | None] = {
     "GET /v1/studies/{study}/importance": READ,
     "GET /v1/studies/{study}/columns": READ,
     "GET /v1/studies/{study}/curves": READ,
+    "GET /v1/studies/{study}/numbers": READ,
     "GET /v1/studies/{study}/export": READ,
     "GET /v1/studies/{study}/trials": READ,
     "POST /v1/studies/{study}/trials": SUBMIT,

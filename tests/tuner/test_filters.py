@@ -92,6 +92,7 @@ def test_finds_what_it_says(
 ) -> None:
     wanted = [number for number, params in enumerate(TRIALS) if holds(number, params, score_of(number))]
     assert find(database, filter) == wanted
+    assert views.numbers(database, "default", "s", filter) == wanted
 
 
 def test_sorts_by_parameter_and_pages(database: Database, study: str) -> None:

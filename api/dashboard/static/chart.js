@@ -116,11 +116,22 @@ class PacedChart {
   }
 }
 
-function Canvas({ build, label, height, onPoint }) {
+// A brush along the horizontal axis is always at hand where ranges are wanted; it is taken away once it has said its range.
+function takeRanges(library, latest) {
+  const arm = () => library.dispatchAction({ type: "takeGlobalCursor", key: "brush", brushOption: { brushType: "lineX", brushMode: "single" } });
+  library.on("brushEnd", ({ areas }) => {
+    const range = areas[0]?.coordRange;
+    library.dispatchAction({ type: "brush", areas: [] });
+    if (range && range[1] > range[0]) latest.current.onRange(range);
+  });
+  arm();
+}
+
+function Canvas({ build, label, height, onPoint, onRange }) {
   const box = useRef(null);
   const chart = useRef(null);
   const latest = useRef({});
-  latest.current = { build, onPoint };
+  latest.current = { build, onPoint, onRange };
   const [failed, fail] = useState(false);
   useEffect(() => {
     let gone = false;
@@ -134,6 +145,7 @@ function Canvas({ build, label, height, onPoint }) {
         observer = new ResizeObserver(() => chart.current.library.resize());
         observer.observe(box.current);
         chart.current.redraw();
+        if (onRange) takeRanges(chart.current.library, latest);
       })
       .catch(() => gone || fail(true));
     const redraw = () => chart.current?.redraw();
@@ -164,7 +176,7 @@ function DataTable({ columns, rows }) {
 }
 
 // `table()` gives {columns, rows}; `empty` is the reason why there is nothing to draw, if so.
-export function Chart({ title, summary, build, table, controls, empty, height = 280, onPoint, wide = false }) {
+export function Chart({ title, summary, build, table, controls, empty, height = 280, onPoint, onRange, wide = false }) {
   const [asTable, setAsTable] = useState(false);
   return html`
     <figure class=${wide ? "chart wide" : "chart"}>
@@ -180,7 +192,7 @@ export function Chart({ title, summary, build, table, controls, empty, height = 
           ? html`<p class="chart-note" style=${{ height: `${height}px` }}>${empty}</p>`
           : asTable
             ? html`<${DataTable} ...${table()} />`
-            : html`<${Canvas} build=${build} label=${`${title}. ${summary}`} height=${height} onPoint=${onPoint} />`
+            : html`<${Canvas} build=${build} label=${`${title}. ${summary}`} height=${height} onPoint=${onPoint} onRange=${onRange} />`
       }
       <figcaption>${!empty && summary}</figcaption>
     </figure>`;

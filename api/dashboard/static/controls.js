@@ -1,4 +1,4 @@
-// Small controls: theme switch, copy button, segmented choice, confirmation, relative time.
+// Small controls: theme switch, copy button, segmented choice, menu, confirmation, relative time.
 
 import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { formatAgo } from "./format.js";
@@ -59,6 +59,27 @@ export function Select({ label, options, value, onChange }) {
         ${options.map(([key, text]) => html`<option value=${key} selected=${key === value}>${text}</option>`)}
       </select>
     </label>`;
+}
+
+// A button that opens a small panel below it; closed by Escape, or by a click elsewhere.
+export function Menu({ label, children }) {
+  const details = useRef(null);
+  useEffect(() => {
+    const close = (event) => {
+      const open = details.current?.open;
+      if (open && (event.type === "pointerdown" ? !details.current.contains(event.target) : event.key === "Escape")) {
+        details.current.open = false;
+        if (event.type === "keydown") details.current.querySelector("summary").focus();
+      }
+    };
+    addEventListener("pointerdown", close);
+    addEventListener("keydown", close);
+    return () => {
+      removeEventListener("pointerdown", close);
+      removeEventListener("keydown", close);
+    };
+  }, []);
+  return html`<details class="menu" ref=${details}><summary class="button small">${label}</summary><div class="menu-panel">${children}</div></details>`;
 }
 
 // A modal question; focus goes back to where it was (the dialog element does that).

@@ -1,4 +1,4 @@
-// A table of any length: only the rows in sight are in the document. Arrow keys (or j and k) move, Enter opens the row.
+// A table of any length: only the rows in sight are in the document. Arrow keys (or j and k) move, Enter opens the row, x selects it.
 
 import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 
@@ -6,7 +6,7 @@ const ROW = 32;
 const MARGIN = 8;
 
 // `columns`: [{key, label, width, align, cell(index), sortable, title}]; the first stays in sight. `sort` is {key, descending}.
-export function Grid({ label, columns, length, sort, onSort, onOpen, height, rowKey }) {
+export function Grid({ label, columns, length, sort, onSort, onOpen, onToggle, height, rowKey }) {
   const box = useRef(null);
   const [top, setTop] = useState(0);
   const [active, setActive] = useState(-1);
@@ -34,6 +34,7 @@ export function Grid({ label, columns, length, sort, onSort, onOpen, height, row
     const moves = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1, PageDown: page, PageUp: -page, Home: -length, End: length };
     if (event.key in moves && length) move(active + moves[event.key]);
     else if (event.key === "Enter" && active >= 0) onOpen(active);
+    else if (event.key === "x" && active >= 0 && onToggle) onToggle(active);
     else return;
     event.preventDefault();
   };
@@ -48,7 +49,7 @@ export function Grid({ label, columns, length, sort, onSort, onOpen, height, row
   for (let index = first; index < last; index += 1) {
     rows.push(html`
       <div key=${rowKey(index)} id=${`row-${index}`} role="row" aria-rowindex=${index + 2} class=${index === active ? "row active" : "row"}
-           style=${{ ...template, top: `${index * ROW}px` }} onClick=${(event) => event.target.closest("a, button") || onOpen(index)}>
+           style=${{ ...template, top: `${index * ROW}px` }} onClick=${(event) => event.target.closest("a, button, label") || onOpen(index)}>
         ${columns.map((column) => html`<div role="gridcell" class=${column.align === "right" ? "cell right" : "cell"}>${column.cell(index)}</div>`)}
       </div>`);
   }

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -55,7 +56,7 @@ class Visitor:
     def log_in(self, path: str = "/", scope: Scope = Scope.ADMIN) -> None:
         with self.server.http(self.server.make_key(scope)) as http:
             code = http.post("/v1/sessions/codes").raise_for_status().json()["code"]
-        self.open(f"/login?next={path}#code={code}")
+        self.open(f"/login?next={quote(path)}#code={code}")
         self.page.wait_for_url(self.server.url + path)
 
     def unexpected(self) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 
 from api.dashboard import pages
 from tests.api.dashboard.conftest import Visitor
+from tuner.spec_file import read_spec_text
 
 pytestmark = pytest.mark.browser
 
@@ -129,3 +130,42 @@ def test_login_leads_only_into_this_site(call: Any) -> None:
     ]
     expected = ["/studies/3?tab=trials", "/", "/", "/", "/", "/"]
     assert call("views/login.js", f"{json.dumps(searches)}.map((search) => m.destination(search))") == expected
+
+
+def test_filter_terms_are_put_together(call: Any) -> None:
+    assert call("filter.js", 'm.term("optimizer", "=", "a b")') == 'optimizer="a b"'
+    assert call("filter.js", """m.term("x", "=", 'say "hi"')""") == r'x="say \"hi\""'
+    assert call("filter.js", 'm.withRange("state:complete lr>=1 lr<=2", "lr", [1e-5, 0.123456789])') == (
+        "state:complete lr>=0.00001 lr<=0.123457"
+    )
+    assert call("filter.js", 'm.withValue(\'a="x y" b=1\', "b", true)') == 'a="x y" b=true'
+
+
+def test_cells_keep_their_best(call: Any) -> None:
+    linear = "{ categorical: false, log: false }"
+    edges = call("charts/plane.js", f"m.edges({linear}, [0, 16])")
+    assert edges == list(range(17))
+    assert call("charts/plane.js", "m.edges({ categorical: true, choices: [1, 2] }, [])") == [-0.5, 0.5, 1.5]
+    # Best first: trial 7 leads its cell of two, trial 9 has one of its own at the upper edge.
+    points = "[[0.5, 0.5, 7], [0.6, 0.4, 8], [16, 16, 9]]"
+    assert call("charts/plane.js", f"m.cells({points}, {edges}, {edges})") == [[0, 0, 1, 7, 2], [15, 15, 0, 9, 1]]
+
+
+def test_distribution_counts_from_the_best(call: Any) -> None:
+    assert call("charts/distribution.js", "m.distribution([3, 1, 2, 4], false)") == [[1, 0.25], [2, 0.5], [3, 0.75], [4, 1]]
+    assert call("charts/distribution.js", "m.distribution([3, 1], true)") == [[3, 0.5], [1, 1]]
+    many = call("charts/distribution.js", "m.distribution(Array.from({ length: 5000 }, (_, i) => i), false)")
+    assert len(many) <= 401
+    assert many[-1] == [4999, 1]
+
+
+def test_yaml_is_what_a_study_file_looks_like(call: Any) -> None:
+    data = {
+        "name": "yes",
+        "objectives": [{"name": "a", "direction": "maximize"}],
+        "space": {"optimizer.lr": {"type": "float", "low": 1e-5, "high": 1, "when": {"b": ["x", "it's"]}}},
+        "trial": {"trainer": {"dataset": {"name": "digits"}, "epochs": 20, "x": None, "deep": {"er": {"est": [1]}}}},
+    }
+    text = call("yaml.js", f"m.toYaml({json.dumps(data)})")
+    assert read_spec_text(text) == data
+    assert "  optimizer.lr:" in text

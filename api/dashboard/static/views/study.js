@@ -4,6 +4,7 @@ import { html, useEffect, useState } from "../vendor/htm-preact.js";
 import { post } from "../api.js";
 import { Confirm, useClock } from "../controls.js";
 import { useStudyFeed } from "../feed.js";
+import { FilterBar, filteredFeed, useFilter } from "../filter.js";
 import { decodeNumber, formatCount, formatDuration, formatNumber } from "../format.js";
 import { Banner, Failure, Loading } from "../notices.js";
 import { Link, trialAddress, useQuery } from "../router.js";
@@ -11,6 +12,7 @@ import { mayWrite, useCaller } from "../session.js";
 import { Progress, State, STUDY_STATES } from "../states.js";
 import { front } from "../charts/pareto.js";
 import { Configuration } from "./configuration.js";
+import { Explore } from "./explore.js";
 import { Overview } from "./overview.js";
 import { TrialsTable } from "./trials.js";
 
@@ -141,12 +143,14 @@ function Strip({ feed }) {
 const TABS = [
   ["overview", "Overview"],
   ["trials", "Trials"],
+  ["explore", "Explore"],
   ["configuration", "Configuration"],
 ];
 
 export function Study({ params }) {
   const { feed, version } = useStudyFeed(params.study);
   const [tab, setTab] = useQuery("tab", "overview");
+  const filter = useFilter(feed, version);
   const caller = useCaller();
   const name = feed?.study?.name;
   useEffect(() => {
@@ -155,7 +159,8 @@ export function Study({ params }) {
   if (feed?.error && !feed.loaded) return html`<${Failure} error=${feed.error} what="study" />`;
   if (!feed?.loaded) return html`<${Loading} />`;
   const { study } = feed;
-  const Panel = { trials: TrialsTable, configuration: Configuration }[tab] ?? Overview;
+  const Panel = { trials: TrialsTable, explore: Explore, configuration: Configuration }[tab] ?? Overview;
+  const total = Object.values(study.counts).reduce((sum, count) => sum + count, 0);
   return html`
     <nav class="crumbs" aria-label="Breadcrumb"><${Link} href="/studies">Studies<//></nav>
     <div class="page-head">
@@ -169,10 +174,11 @@ export function Study({ params }) {
           key,
           label,
         ]) => html`<button role="tab" id=${`tab-${key}`} aria-selected=${key === tab} aria-controls="panel" onClick=${() => setTab(key)}>${label}
-        ${key === "trials" && html`<span class="count">${formatCount(Object.values(study.counts).reduce((sum, count) => sum + count, 0))}</span>`}</button>`,
+        ${key === "trials" && html`<span class="count">${formatCount(total)}</span>`}</button>`,
       )}
     </div>
     <div id="panel" role="tabpanel" aria-labelledby=${`tab-${tab}`}>
-      <${Panel} key=${tab} feed=${feed} study=${study} version=${version} />
+      ${tab !== "configuration" && total > 0 && html`<${FilterBar} filter=${filter} total=${total} />`}
+      <${Panel} key=${tab} feed=${filteredFeed(feed, filter.numbers)} study=${study} version=${version} filter=${filter} />
     </div>`;
 }

@@ -1,0 +1,65 @@
+// How much each parameter matters for the objective, as the server estimates it from the complete trials of the whole study.
+
+import { html, useEffect, useState } from "../vendor/htm-preact.js";
+import { get } from "../api.js";
+import { Choice } from "../controls.js";
+import { formatNumber } from "../format.js";
+
+const MIN_TRIALS = 10;
+const INTERVAL = 15_000; // an estimate reads all trials
+
+// {shares, error}: asked for when the method changes and, while trials complete, now and then.
+export function useImportance(feed, objective, method) {
+  const [answer, setAnswer] = useState({ shares: null, error: null });
+  const complete = feed.study.counts.complete;
+  const [asked, ask] = useState(complete);
+  useEffect(() => {
+    const timer = setTimeout(() => ask(complete), asked < MIN_TRIALS ? 500 : INTERVAL);
+    return () => clearTimeout(timer);
+  }, [complete]);
+  useEffect(() => {
+    if (complete < MIN_TRIALS) return undefined;
+    let gone = false;
+    get(`${feed.path}/importance?method=${method}&objective=${encodeURIComponent(objective.name)}`)
+      .then(({ importance }) => gone || setAnswer({ shares: importance, error: null }))
+      .catch((error) => gone || setAnswer({ shares: null, error }));
+    return () => {
+      gone = true;
+    };
+  }, [feed.path, objective.name, method, asked]);
+  return answer;
+}
+
+export function Importance({ feed, objective, answer, method, setMethod }) {
+  const { shares, error } = answer;
+  const complete = feed.study.counts.complete;
+  const entries = Object.entries(shares ?? {});
+  const most = Math.max(...entries.map(([, share]) => share), 1e-9);
+  const empty =
+    complete < MIN_TRIALS
+      ? `Needs ${MIN_TRIALS} complete trials; there ${complete === 1 ? "is" : "are"} ${complete}.`
+      : error
+        ? error.message
+        : entries.length
+          ? null
+          : "Being estimated …";
+  return html`
+    <figure class="chart">
+      <div class="chart-head"><h2>Importance for ${objective.name}</h2>
+        <${Choice} label="Method" value=${method} onChange=${setMethod} options=${[
+          ["ped_anova", "PED-ANOVA"],
+          ["fanova", "fANOVA"],
+        ]} /></div>
+      ${
+        empty
+          ? html`<p class="chart-note">${empty}</p>`
+          : html`<table class="bars"><tbody>${entries.map(
+              ([name, share]) => html`
+              <tr><th scope="row" class="mono" title=${name}>${name}</th>
+                <td><svg role="img" aria-label=${`${Math.round(100 * share)} percent`} viewBox="0 0 100 10" preserveAspectRatio="none"><rect width=${(100 * share) / most} height="10" /></svg></td>
+                <td class="right figure">${formatNumber(share, 2)}</td></tr>`,
+            )}</tbody></table>`
+      }
+      <figcaption>${!empty && `Of all complete trials of the study. ${method === "fanova" ? "Share of the variance (Hutter et al. 2014)." : "What tells the best tenth of the trials from the rest (Watanabe et al. 2023)."}`}</figcaption>
+    </figure>`;
+}

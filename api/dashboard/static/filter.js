@@ -1,0 +1,114 @@
+// The one selection of a study's page: a filter text in the address. Table and charts show the trials that pass; the server decides which.
+
+import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
+import { get } from "./api.js";
+import { formatCount, formatNumber } from "./format.js";
+import { useQuery } from "./router.js";
+
+const PAUSE = 250; // milliseconds without a keystroke before the filter is applied
+const INTERVAL = 1_000; // of a changing study
+
+// A term of the filter language; texts with blanks, commas or quotes in double quotes.
+export function term(name, operator, value) {
+  const text = typeof value === "number" ? formatExact(value) : String(value);
+  return `${name}${operator}${/[\s,"*]/.test(text) || text === "" ? `"${text.replace(/(["\\])/g, "\\$1")}"` : text}`;
+}
+
+const formatExact = (value) => String(Number(value.toPrecision(6)));
+
+// The filter with the terms that bound a parameter replaced by a range; null: without them.
+export function withRange(text, name, range) {
+  const others = text.split(/\s+(?=(?:[^"]*"[^"]*")*[^"]*$)/).filter((old) => old && !old.startsWith(`${name}>=`) && !old.startsWith(`${name}<=`));
+  return [...others, ...(range ? [term(name, ">=", range[0]), term(name, "<=", range[1])] : [])].join(" ");
+}
+
+export function withValue(text, name, value) {
+  const others = text.split(/\s+(?=(?:[^"]*"[^"]*")*[^"]*$)/).filter((old) => old && !old.startsWith(`${name}=`));
+  return [...others, term(name, "=", value)].join(" ");
+}
+
+// {text, set, numbers, error}: `numbers` is the Set that passes, null without a filter or before the first answer.
+export function useFilter(feed, version) {
+  const [text, set] = useQuery("filter");
+  const [answer, setAnswer] = useState({ text: "", numbers: null, error: null });
+  const asked = useRef(0);
+  useEffect(() => {
+    if (!feed?.loaded || !text) return undefined;
+    let gone = false;
+    const timer = setTimeout(
+      async () => {
+        asked.current = performance.now();
+        try {
+          const { numbers } = await get(`${feed.path}/numbers?filter=${encodeURIComponent(text)}`);
+          if (!gone) setAnswer({ text, numbers: new Set(numbers), error: null });
+        } catch (error) {
+          // What was found before stays: a half-typed filter should not empty the page.
+          if (!gone) setAnswer((old) => ({ text, numbers: old.numbers, error: error.message }));
+        }
+      },
+      Math.max(answer.text === text ? 0 : 50, asked.current + (answer.text === text ? INTERVAL : 0) - performance.now()),
+    );
+    return () => {
+      gone = true;
+      clearTimeout(timer);
+    };
+  }, [feed, feed?.loaded, version, text]);
+  return text ? { text, set, numbers: answer.numbers, error: answer.text === text ? answer.error : null } : { text, set, numbers: null, error: null };
+}
+
+// The feed as a filter shows it: the same study, only the trials that pass.
+export function filteredFeed(feed, numbers) {
+  if (!numbers) return feed;
+  const trials = Object.create(feed.trials);
+  trials.numbers = function* shown() {
+    for (const number of feed.trials.numbers()) if (numbers.has(number)) yield number;
+  };
+  return {
+    study: feed.study,
+    path: feed.path,
+    objectives: feed.objectives,
+    limits: feed.limits,
+    curves: feed.curves,
+    loaded: feed.loaded,
+    trials,
+    wantCurves: (wanted) => feed.wantCurves(wanted),
+    mergeTrial: (trial) => feed.mergeTrial(trial),
+    replaceStudy: (study) => feed.replaceStudy(study),
+  };
+}
+
+export function FilterBar({ filter, total }) {
+  const [typed, type] = useState(filter.text);
+  const input = useRef(null);
+  useEffect(() => type(filter.text), [filter.text]);
+  const apply = useMemo(() => {
+    let timer;
+    return (text) => {
+      clearTimeout(timer);
+      timer = setTimeout(() => filter.set(text.trim()), PAUSE);
+    };
+  }, []);
+  useEffect(() => {
+    const onKey = (event) => {
+      if (event.key !== "/" || /^(input|textarea|select)$/i.test(event.target.tagName)) return;
+      event.preventDefault();
+      input.current?.focus();
+    };
+    addEventListener("keydown", onKey);
+    return () => removeEventListener("keydown", onKey);
+  }, []);
+  const found = filter.numbers ? `${formatCount(filter.numbers.size)} of ${formatCount(total)} trials` : "";
+  return html`
+    <div class="filter-bar">
+      <input ref=${input} type="search" class="mono" aria-label="Filter of trials" aria-invalid=${Boolean(filter.error)} aria-describedby="filter-answer"
+        placeholder="Filter: state:complete optimizer=adam lr<1e-3   /" value=${typed}
+        onKeyDown=${(event) => event.key === "Escape" && filter.set("")}
+        onInput=${(event) => {
+          type(event.currentTarget.value);
+          apply(event.currentTarget.value);
+        }} />
+      <span id="filter-answer" role="status" class=${filter.error ? "bad" : "muted"}>${filter.error ?? found}</span>
+    </div>`;
+}
+
+export const showRange = ([low, high]) => `${formatNumber(low)} to ${formatNumber(high)}`;
