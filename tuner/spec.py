@@ -32,6 +32,7 @@ from pydantic import (
     model_validator,
 )
 
+from tuner import levels
 from tuner.errors import FieldError, InvalidSpace, InvalidSpec
 from tuner.parameters import is_finite, near, show
 from tuner.space import FloatParameter, IntParameter, SearchSpace
@@ -71,6 +72,15 @@ def _check_name(name: str) -> str:
     return name
 
 
+def _read_warm_start(raw: Any) -> bool | tuple[str, ...] | None:
+    if raw is None or isinstance(raw, bool):
+        return raw
+    named = raw.get("studies") if isinstance(raw, Mapping) and set(raw) == {"studies"} else None
+    if not isinstance(named, list | tuple) or not 1 <= len(named) <= 50 or not all(isinstance(name, str) for name in named):
+        raise ValueError(f"must be true, false, or a mapping such as {{studies: [first, second]}} of 1 to 50 names, not {show(raw)}")
+    return tuple(named)
+
+
 Whole = Annotated[int, BeforeValidator(_whole)]
 Number = Annotated[float, BeforeValidator(_number)]
 Space = Annotated[
@@ -78,6 +88,13 @@ Space = Annotated[
     PlainValidator(_read_space),
     PlainSerializer(SearchSpace.to_json, return_type=dict[str, Any]),
     WithJsonSchema({"type": "object", "additionalProperties": {"type": "object"}}),
+]
+
+WarmStart = Annotated[
+    bool | tuple[str, ...] | None,
+    PlainValidator(_read_warm_start),
+    PlainSerializer(lambda read: {"studies": list(read)} if isinstance(read, tuple) else read),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "object", "properties": {"studies": {"type": "array"}}}]}),
 ]
 
 
@@ -291,6 +308,15 @@ class Limits(Model):
             raise InvalidSpec(errors=explain(cls, error, ("limits",))) from None
 
 
+class CompareSpec(Model):
+    """Every level of a parameter gets the same number of trials and the same seeds; see `tuner.levels`."""
+
+    by: str = Field(description="the name of a categorical parameter of the space")
+    seeds: Whole | None = Field(
+        default=None, ge=1, le=10**6, description="an integer from 1 to 1000000, or null: each trial of a level has its own seed"
+    )
+
+
 class StudySpec(Model):
     name: Annotated[str, AfterValidator(_check_name)] | None = Field(
         default=None,
@@ -306,6 +332,14 @@ class StudySpec(Model):
     pruner: PrunerSpec = Field(default_factory=PrunerSpec, description="a mapping such as {name: auto}")
     trial: TrialSpec = Field(default_factory=TrialSpec, description="a mapping such as {executor: external}")
     limits: Limits = Field(default_factory=Limits, description="a mapping such as {max_trials: 100}")
+    compare: CompareSpec | None = Field(
+        default=None, exclude_if=lambda compare: compare is None, description="a mapping such as {by: optimizer.name}"
+    )
+    warm_start: WarmStart = Field(
+        default=None,
+        exclude_if=lambda asked: asked is None,
+        description="true, false, or a mapping such as {studies: [first, second]}",
+    )
     tags: tuple[Annotated[str, Field(min_length=1, max_length=500)], ...] = Field(
         default=(), max_length=50, description="a list of at most 50 texts of 1 to 500 characters"
     )
@@ -343,6 +377,8 @@ class StudySpec(Model):
             *self._promotion_problems(),
             *self._command_problems(),
         ]
+        if self.compare is not None:
+            problems += levels.check(self.compare.by, self.space, self.sampler.name, self.limits.max_trials)
         if self.trial.trainer is not None:
             from tuner.catalog import check_objectives, check_trainer
 
@@ -366,6 +402,8 @@ class StudySpec(Model):
             )
         if not PRUNERS[self.pruner.name].is_multi_objective:
             yield FieldError("pruner.name", f"{self.pruner.name} judges by a single objective; with several use auto or none")
+        if self.warm_start:
+            yield FieldError("warm_start", "needs a single objective; with several leave it out")
         if self.limits.target is not None:
             yield FieldError("limits.target", "needs a single objective; with several leave it out")
 
@@ -389,7 +427,7 @@ class StudySpec(Model):
 
     @property
     def max_resource(self) -> int | None:
-        """Reports of a whole training under promotion: as given, else the trainer's epochs; None where neither says."""
+        """Reports of a whole training, by which promotion and auto go: as given, else the trainer's epochs; None where neither says."""
         given: int | None = self.pruner.options.get("max_resource")
         if given is not None or self.trial.trainer is None or "epochs" in self.space.parameters:
             return given
