@@ -6,7 +6,8 @@
       Conflict          look again, then decide         StudyExists StudyNotRunning TrialFinished LeaseLost IdempotencyConflict
       Invalid           correct the input               InvalidSpec InvalidSpace InvalidValue
       Denied            get other credentials           Unauthenticated Forbidden
-      Unavailable       try again later                 DatabaseUnavailable StorageFull ServerUnreachable
+      Unavailable       try again later                 DatabaseUnavailable ArtifactsUnavailable StorageFull
+                                                        ServerUnreachable
 
 The domain knows no HTTP: `api/errors.py` maps class to status, `tuner.client` maps the code back to the same class, so local and
 remote callers write the same `except`. A failed trial is data (`state=FAIL`, `reason`), never an exception of the service.
@@ -137,6 +138,12 @@ class Unavailable(TunerError):
 
 class DatabaseUnavailable(Unavailable):
     code = "database_unavailable"
+
+
+class ArtifactsUnavailable(Unavailable):
+    """The folder or bucket of checkpoints and bundles fails; nothing of an upload was kept."""
+
+    code = "artifacts_unavailable"
 
 
 class StorageFull(Unavailable):
