@@ -34,6 +34,7 @@ MAX_FILES = 200
 MAX_FILE_BYTES = 256_000_000
 _INSTALLED = ("site-packages", "dist-packages")
 _OURS = ("__main__", "tuner", "workers")
+_TAKEN = frozenset({"format", "study", "executor", "params", "seed", "attempt", "resumed_from"})
 
 
 def begin(assignment: Assignment) -> dict[str, Any]:
@@ -56,11 +57,19 @@ def begin(assignment: Assignment) -> dict[str, Any]:
 
 
 def complete(begun: Mapping[str, Any], told: Mapping[str, Any], device: str) -> dict[str, Any]:
-    """The record as it stands now; `told`, by the trainer or by the user's code, goes before what is collected here."""
+    """The record as it stands now; `told`, by the trainer or by the user's code, goes before what is collected here.
+
+    ValueError for a name that is not theirs to tell.
+    """
     record = {**begun, "versions": versions(), "device": describe_device(device), **_torch_modes()}
     if begun["executor"] == "entrypoint" and begun["code"] is None:
         record["code"] = _imported_code(begun)
-    record.update(encode_numbers(told))
+    taken = sorted(_TAKEN & told.keys())
+    if taken:
+        raise ValueError(f"{taken[0]!r} is recorded anyway; choose another name")
+    for name, value in encode_numbers(told).items():
+        ours = record.get(name)
+        record[name] = {**ours, **value} if isinstance(ours, Mapping) and isinstance(value, Mapping) else value
     return {name: value for name, value in record.items() if value is not None}
 
 

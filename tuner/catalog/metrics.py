@@ -14,6 +14,8 @@ class MetricFacts:
     direction: Literal["maximize", "minimize"]
     min_classes: int = 0
     """Reported only for data sets of at least so many classes."""
+    measured: bool = False
+    """Taken from a clock or a meter: another run of the same trial has another value."""
 
 
 MetricEntry = Entry[MetricFacts]
@@ -30,6 +32,7 @@ def _entry(
     tasks: tuple[str, ...] = ALL_TASKS,
     when_to_use: str = "As an objective or to watch.",
     min_classes: int = 0,
+    measured: bool = False,
 ) -> MetricEntry:
     return Entry(
         kind="metrics",
@@ -37,7 +40,7 @@ def _entry(
         summary=summary,
         when_to_use=when_to_use,
         source=source,
-        facts=MetricFacts(tasks=tasks, direction=direction, min_classes=min_classes),
+        facts=MetricFacts(tasks=tasks, direction=direction, min_classes=min_classes, measured=measured),
     )
 
 
@@ -78,6 +81,7 @@ ENTRIES: tuple[MetricEntry, ...] = (
         "wall clock",
         "maximize",
         when_to_use="As an objective where speed counts.",
+        measured=True,
     ),
     _entry("val_map", "Mean average precision over overlaps from 0.5 to 0.95.", "COCO; pycocotools", "maximize", ("detection",)),
     _entry("val_map50", "Mean average precision at overlap 0.5.", "COCO; pycocotools", "maximize", ("detection",)),

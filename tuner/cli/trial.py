@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tuner.calls import iterate
-from tuner.cli.options import AsJson, Key, Server, StudyArgument, TrialArgument, connect, make_body
+from tuner.cli import rerun
+from tuner.cli.options import AsJson, Key, Server, StudyArgument, TrialArgument, connect, find_trial, make_body
 from tuner.cli.output import make_visible, print_facts, print_json, print_table, say, show_duration
 from tuner.client import Client
 from tuner.errors import InvalidValue
 from tuner.wire import Answer, LogLine, Trial, TrialCreate, TrialState
 
-app = typer.Typer(help="Trials: list, show, enqueue, retry, cancel.", no_args_is_help=True)
+app = typer.Typer(help="Trials: list, show, logs, enqueue, retry, cancel, rerun.", no_args_is_help=True)
+app.command("rerun")(rerun.rerun)
 POLL = 1.0
 
 
@@ -71,7 +74,7 @@ def list_(
 def show_(trial: TrialArgument, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
     """Show one trial with its attempts, reports and checkpoints."""
     with connect(server, key) as client:
-        found = _find(client, trial)
+        found = find_trial(client, trial)
         attempts, reports = client.list_attempts(found.id), client.list_reports(found.id)
         checkpoints = client.list_checkpoints(found.id)
     if as_json:
@@ -81,6 +84,7 @@ def show_(trial: TrialArgument, as_json: AsJson = False, server: Server = None, 
             | {name: [item.model_dump(mode="json") for item in items] for name, items in parts.items()}
         )
         return
+    record = next((attempt.record for attempt in reversed(attempts) if attempt.record is not None), {})
     print_facts(
         {
             "trial": f"{found.number} of study {found.study} (id {found.id})",
@@ -94,6 +98,8 @@ def show_(trial: TrialArgument, as_json: AsJson = False, server: Server = None, 
             "started": found.started_at,
             "finished": found.finished_at,
             "time": show_duration(found.duration),
+            "record": _summarize(record),
+            "repeat": f"tuner trial rerun {shlex.quote(f'{found.study}/{found.number}')} --verify" if "seed" in record else None,
         }
     )
     if attempts:
@@ -123,7 +129,7 @@ def logs(
 ) -> None:
     """Print what a trial wrote."""
     with connect(server, key) as client:
-        trial_id = _find(client, trial).id
+        trial_id = find_trial(client, trial).id
         cursor: str | None = None
         while True:
             ended = client.get_trial(trial_id).state.is_finished
@@ -155,28 +161,36 @@ def enqueue(
 def retry(trial: TrialArgument, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
     """Try the parameters of a finished trial again, as a new trial."""
     with connect(server, key) as client:
-        _print_one(client.retry_trial(_find(client, trial).id), "is enqueued", as_json)
+        _print_one(client.retry_trial(find_trial(client, trial).id), "is enqueued", as_json)
 
 
 @app.command("cancel")
 def cancel(trial: TrialArgument, as_json: AsJson = False, server: Server = None, key: Key = None) -> None:
     """End a waiting or running trial."""
     with connect(server, key) as client:
-        _print_one(client.cancel_trial(_find(client, trial).id), "is told to stop", as_json)
+        _print_one(client.cancel_trial(find_trial(client, trial).id), "is told to stop", as_json)
+
+
+def _summarize(record: Mapping[str, Any]) -> dict[str, object] | None:
+    """Of a record, what a person looks at first; all of it is in the JSON."""
+    versions, device, weights = (
+        value if isinstance(value := record.get(name), dict) else {} for name in ("versions", "device", "weights")
+    )
+    facts = {
+        "tuner": versions.get("tuner"),
+        "torch": versions.get("torch"),
+        "device": device.get("name") or device.get("kind"),
+        "threads": record.get("threads"),
+        "data": record.get("data"),
+        "weights": weights.get("sha256"),
+    }
+    return {name: str(value)[:12] if name in ("data", "weights") else value for name, value in facts.items() if value} or None
 
 
 def _last_line(error: str | None) -> str | None:
     """Of a traceback, the line that says what happened; the whole is printed below."""
     lines = (error or "").strip().splitlines()
     return lines[-1] if lines else None
-
-
-def _find(client: Client, reference: str) -> Trial:
-    """The trial of an id, or of STUDY/NUMBER; no study's name has a slash in it."""
-    study, slash, number = reference.rpartition("/")
-    if not number.isdecimal() or not number.isascii() or (slash and not study):
-        raise InvalidValue(f"TRIAL: {reference!r} is not allowed; give a trial's id, or STUDY/NUMBER")
-    return client.get_trial_by_number(study, int(number)) if slash else client.get_trial(int(number))
 
 
 def _print_logs(client: Client, trial: int, cursor: str | None, as_json: bool) -> str | None:

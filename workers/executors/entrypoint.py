@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import InvalidValue
+from workers import record
 from workers.errors import Refused
 from workers.executors import allows_entrypoint
 from workers.pipe import Assignment
@@ -43,7 +44,9 @@ def execute(assignment: Assignment, trial: Trial) -> object:
     if assignment.bundle is not None:
         enter(assignment.bundle, module_name)
     try:
-        function = attrgetter(path)(importlib.import_module(module_name))
+        module = importlib.import_module(module_name)
+        record.digest_modules(module)  # now, while its files are what was imported
+        function = attrgetter(path)(module)
     except AttributeError as error:
         raise InvalidValue(f"entrypoint: {name!r}: {error}") from error
     result: object = function(trial, **(config.get("args") or {}))

@@ -69,7 +69,7 @@ def train(config: Mapping[str, Any], trial: Trial) -> dict[str, float]:
                 if verdict in ("pause", "stop") or (epoch + 1) % run.config.checkpoint_every == 0:
                     trial.save_checkpoint(run.state(epoch), step=epoch)
                 if verdict != "continue" or is_last:
-                    trial.record["weights"] = record.describe_weights(run.model, epoch)
+                    trial.record["weights"] = record.describe_weights(run.evaluated, epoch)
                     break
         finally:
             trial.user_attrs.update(run.usage.read())
