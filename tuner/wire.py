@@ -451,6 +451,21 @@ class Worker(Answer):
     seen_at: datetime
 
 
+class LaneAttempt(Answer):
+    """One attempt on the time line of a worker."""
+
+    worker: str
+    study_id: int
+    study: str
+    number: int
+    epoch: int
+    started_at: datetime
+    ended_at: datetime | None
+    reason: str | None
+    gpus: float
+    resumed_from: int | None
+
+
 class KeyCreate(Body):
     name: str = Field(min_length=1, max_length=200)
     scope: Scope

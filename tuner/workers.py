@@ -10,7 +10,9 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from tuner.db.postgres import Database
 from tuner.db.tables import attempts, workers
 from tuner.errors import WorkerNotFound
-from tuner.wire import Worker, WorkerRegistration
+from tuner.wire import LaneAttempt, Worker, WorkerRegistration
+
+MAX_LANES = 5_000
 
 _RUNNING = (
     select(func.count())
@@ -26,6 +28,20 @@ _SEEN = func.greatest(
     .scalar_subquery(),
 ).label("seen_at")
 _COLUMNS = [column for column in workers.c if column.name != "seen_at"]
+
+
+# An attempt that began more than a day ago and has ended is not worth reading all of them for.
+_LANES = text(
+    """
+    SELECT a.worker, s.id AS study_id, s.name AS study, t.number, a.epoch, a.started_at, a.ended_at, a.reason, a.gpus, a.resumed_from
+    FROM attempts a JOIN trials t ON t.id = a.trial_id JOIN studies s ON s.id = a.study_id
+    WHERE a.project = :project AND a.worker IS NOT NULL AND (
+        a.ended_at IS NULL
+        OR (a.started_at > clock_timestamp() - interval '1 day' AND a.ended_at > clock_timestamp() - :seconds * interval '1 second')
+    )
+    ORDER BY a.started_at DESC LIMIT :limit
+    """
+)
 
 
 def register(database: Database, project: str, body: WorkerRegistration) -> Worker:
@@ -65,6 +81,13 @@ def list_(database: Database, project: str) -> list[Worker]:
     )
     with database.read() as connection:
         return [_worker(row) for row in connection.execute(query)]
+
+
+def list_lanes(database: Database, project: str, seconds: float) -> list[LaneAttempt]:
+    """Attempts of the project that ran within the last `seconds`, by start; at most MAX_LANES, the latest."""
+    query = _LANES.bindparams(project=project, seconds=seconds, limit=MAX_LANES)
+    with database.read() as connection:
+        return [LaneAttempt.model_validate(dict(row)) for row in reversed(connection.execute(query).mappings().all())]
 
 
 def get(database: Database, project: str, worker_id: int) -> Worker:

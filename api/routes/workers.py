@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from api.auth import LEASE, READ
 from api.routing import Call, Routes
 from tuner import wire, workers
@@ -11,6 +13,14 @@ routes = Routes("workers")
 
 class WorkerList(wire.Answer):
     items: list[wire.Worker]
+
+
+class LaneQuery(wire.Body):
+    seconds: float = Field(default=3600, gt=0, le=86_400, description="how far back")
+
+
+class LaneList(wire.Answer):
+    items: list[wire.LaneAttempt]
 
 
 @routes.route("POST", "/v1/workers", LEASE, answer=wire.Worker)
@@ -23,6 +33,12 @@ def register_worker(call: Call, body: wire.WorkerRegistration) -> wire.Worker:
 def list_workers(call: Call) -> WorkerList:
     """Workers heard of within a week, the latest first."""
     return WorkerList.model_construct(items=workers.list_(call.database, call.project))
+
+
+@routes.route("GET", "/v1/workers/lanes", READ, answer=LaneList)
+def list_lanes(call: Call, query: LaneQuery) -> LaneList:
+    """What ran on the workers lately: the attempts of the last minutes, running ones included."""
+    return LaneList.model_construct(items=workers.list_lanes(call.database, call.project, query.seconds))
 
 
 @routes.route("GET", "/v1/workers/{worker}", READ, answer=wire.Worker)

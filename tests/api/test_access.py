@@ -63,6 +63,7 @@ TABLE: dict[str, set[Scope] | None] = {
     "PUT /v1/leases/{lease}/checkpoints/{step}": HOLD,
     "POST /v1/workers": LEASE,
     "GET /v1/workers": READ,
+    "GET /v1/workers/lanes": READ,
     "GET /v1/workers/{worker}": READ,
     "GET /v1/events": READ,
     "POST /v1/keys": {A},

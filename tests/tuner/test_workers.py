@@ -9,7 +9,7 @@ from tests.tuner.specs import external
 from tuner import leases, studies, trials, workers
 from tuner.db.postgres import Database
 from tuner.errors import WorkerNotFound
-from tuner.wire import AskRequest, TrialCreate, WorkerRegistration
+from tuner.wire import AskRequest, Tell, TrialCreate, WorkerRegistration
 
 
 def test_registration_renews_what_is_known(database: Database) -> None:
@@ -33,3 +33,27 @@ def test_a_worker_that_only_renews_is_seen(database: Database) -> None:
     seen = workers.get(database, "default", worker.id)
     assert seen.running == 1
     assert seen.seen_at >= worker.seen_at
+
+
+def test_lanes_are_the_attempts_of_the_window(database: Database) -> None:
+    studies.create(database, "default", external())
+    for number in range(4):
+        trials.create(database, "default", "s", TrialCreate(params={"x": number / 4}))
+    held = leases.take(database, "default", AskRequest(worker="w", wait=0, count=3), study="s")
+    leases.take(database, "default", AskRequest(wait=0), study="s")  # by a client without a name: no lane
+    for lease in held[:2]:
+        leases.tell(database, "default", lease.id, Tell(state="FAIL", reason="nan"))
+    with database.begin() as connection:  # the first one began and ended long ago
+        connection.execute(
+            text(
+                "UPDATE attempts SET started_at = started_at - interval '3 hours', ended_at = ended_at - interval '2 hours' WHERE id = :id"
+            ),
+            {"id": held[0].id},
+        )
+    found = workers.list_lanes(database, "default", 3600)
+    assert [(lane.worker, lane.number, lane.reason, lane.ended_at is None) for lane in found] == [
+        ("w", 1, "nan", False),
+        ("w", 2, None, True),
+    ]
+    assert len(workers.list_lanes(database, "default", 4 * 3600)) == 3
+    assert workers.list_lanes(database, "other", 3600) == []

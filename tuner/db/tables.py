@@ -194,7 +194,7 @@ Index("ix_trials_state", trials.c.study_id, trials.c.state)
 Index("ix_trials_value", trials.c.study_id, trials.c.value, postgresql_where=trials.c.state == "COMPLETE")
 Index("ix_trials_revision", trials.c.study_id, trials.c.revision)
 
-# One row a lease; its id is the lease's id.
+# One row a lease; its id is the lease's id. Rows lie in the order of their start, so a BRIN index finds the latest and costs nothing to keep.
 attempts = Table(
     "attempts",
     metadata,
@@ -217,6 +217,7 @@ attempts = Table(
     UniqueConstraint("trial_id", "epoch"),
 )
 Index("uq_attempts_open", attempts.c.trial_id, unique=True, postgresql_where=attempts.c.ended_at.is_(None))
+Index("ix_attempts_started_at", attempts.c.started_at, postgresql_using="brin")
 Index("ix_attempts_expiry", attempts.c.expires_at, postgresql_where=attempts.c.ended_at.is_(None))
 
 reports = Table(

@@ -3,12 +3,15 @@
 import { html, useEffect, useState } from "../vendor/htm-preact.js";
 import { get } from "../api.js";
 import { setConnection } from "../connection.js";
-import { Ago, Command, useClock } from "../controls.js";
+import { Ago, Choice, Command, useClock } from "../controls.js";
 import { formatBytes, formatCount, formatNumber } from "../format.js";
+import { Lanes, WINDOWS } from "../lanes.js";
 import { Empty, Failure, Loading } from "../notices.js";
+import { useQuery } from "../router.js";
 import { Icon } from "../states.js";
 
 const POLL = 2_000;
+const LANES_POLL = 5_000;
 const SILENT_AFTER = 90_000; // longer than the default lease, within which a living worker is heard at least once
 
 function liveness(worker, now) {
@@ -28,6 +31,42 @@ export function formatGpus(gpus) {
   const counts = new Map();
   for (const name of gpus) counts.set(name, (counts.get(name) ?? 0) + 1);
   return [...counts].map(([name, count]) => (count > 1 ? `${count} × ${name}` : name)).join(", ");
+}
+
+// Attempts of the last `seconds`, asked for every few of them; null before the first answer.
+function useLanes(seconds) {
+  const [attempts, set] = useState(null);
+  useEffect(() => {
+    let gone = false;
+    let timer;
+    const read = async () => {
+      if (!document.hidden) {
+        try {
+          const { items } = await get(`/v1/workers/lanes?seconds=${seconds}`);
+          if (!gone) set(items);
+        } catch {
+          /* the list of workers above tells that the server is away */
+        }
+      }
+      if (!gone) timer = setTimeout(read, LANES_POLL);
+    };
+    read();
+    return () => {
+      gone = true;
+      clearTimeout(timer);
+    };
+  }, [seconds]);
+  return attempts;
+}
+
+function Timeline({ workers, now }) {
+  const [seconds, setSeconds] = useQuery("window", "3600");
+  const attempts = useLanes(seconds);
+  return html`
+    <section class="card pad" aria-label="What ran when">
+      <div class="chart-head"><h2>What ran when</h2><${Choice} label="Time shown" options=${WINDOWS} value=${seconds} onChange=${setSeconds} /></div>
+      ${attempts && html`<${Lanes} workers=${workers} attempts=${attempts} seconds=${Number(seconds)} now=${now} />`}
+    </section>`;
 }
 
 export function Workers() {
@@ -95,5 +134,6 @@ export function Workers() {
           <td class="wrap">${formatGpus(worker.gpus) || html`<span class="muted">none</span>`}</td>
             <td class="right">${formatNumber(worker.cpus)}</td><td class="right">${worker.memory ? formatBytes(worker.memory) : "–"}</td>
           <td class="muted">${worker.version}</td><td class="muted"><${Ago} at=${worker.seen_at} /></td></tr>`;
-        })}</tbody></table></div></div>`;
+        })}</tbody></table></div></div>
+    <${Timeline} workers=${workers} now=${now} />`;
 }

@@ -1,0 +1,80 @@
+// Attempts as bars on lanes of time, one group of lanes a worker: who ran what, when, and how it ended. Plain elements, so that every bar is a link.
+
+import { html } from "./vendor/htm-preact.js";
+import { formatDuration, formatReason } from "./format.js";
+import { Link, trialAddress } from "./router.js";
+
+export const WINDOWS = [
+  ["900", "15 min"],
+  ["3600", "1 h"],
+  ["21600", "6 h"],
+  ["86400", "1 day"],
+];
+const TONES = { complete: "complete", pruned: "pruned", paused: "pruned", paused_at_rung: "pruned", preempted: "waiting", null: "complete" };
+const tone = (attempt) => (attempt.ended_at ? (TONES[attempt.reason] ?? "failed") : "running");
+const LEGEND = [
+  ["running", "running"],
+  ["complete", "complete"],
+  ["pruned", "pruned or paused"],
+  ["waiting", "handed back"],
+  ["failed", "failed or lost"],
+];
+
+// Attempts in lanes, none overlapping another on its lane: each takes the first lane that is free when it begins.
+export function pack(attempts, now) {
+  const lanes = [];
+  for (const attempt of [...attempts].sort((a, b) => Date.parse(a.started_at) - Date.parse(b.started_at))) {
+    const from = Date.parse(attempt.started_at);
+    const to = attempt.ended_at ? Date.parse(attempt.ended_at) : now;
+    const lane = lanes.find((found) => found.end <= from);
+    if (lane) {
+      lane.items.push({ ...attempt, from, to });
+      lane.end = to;
+    } else lanes.push({ end: to, items: [{ ...attempt, from, to }] });
+  }
+  return lanes.map(({ items }) => items);
+}
+
+// Share of the window in which a lane was busy, over `places` lanes.
+export function utilisation(lanes, places, from, now) {
+  const busy = lanes.flat().reduce((sum, item) => sum + Math.max(0, Math.min(now, item.to) - Math.max(from, item.from)), 0);
+  return places > 0 && now > from ? Math.min(1, busy / (places * (now - from))) : 0;
+}
+
+function Bar({ item, from, now }) {
+  const share = (time) => (100 * (Math.max(from, time) - from)) / (now - from);
+  const left = share(item.from);
+  const took = formatDuration((item.to - item.from) / 1000);
+  const how = item.ended_at ? formatReason(item.reason) || "complete" : "running";
+  const taken = item.epoch > 1 ? `, attempt ${item.epoch}${Number.isFinite(item.resumed_from) ? ` resumed at step ${item.resumed_from}` : ""}` : "";
+  const label = `${item.study}, trial ${item.number}${taken}: ${how}, ${took}`;
+  return html`<${Link} class="bar" href=${trialAddress(item.study_id, item.number)} title=${label} aria-label=${label} data-tone=${tone(item)}
+    style=${{ left: `${left}%`, width: `${Math.max(0.15, share(item.to) - left)}%` }}>${item.epoch > 1 && html`<i aria-hidden="true"></i>`}<//>`;
+}
+
+export function Lanes({ workers, attempts, seconds, now }) {
+  const from = now - seconds * 1000;
+  const groups = workers
+    .map((worker) => ({ worker, lanes: pack(attempts.filter((attempt) => attempt.worker === worker.name), now) }))
+    .filter(({ lanes }) => lanes.length);
+  if (!groups.length) return html`<p class="chart-note">Nothing ran in this time.</p>`;
+  const lost = attempts.filter(({ reason }) => reason === "lost").length;
+  const takeovers = attempts.filter(({ epoch }) => epoch > 1).length;
+  return html`
+    <div class="lanes" role="list">
+      ${groups.map(
+        ({ worker, lanes }) => html`
+        <div class="lane-group" role="listitem" key=${worker.id}>
+          <div class="lane-name"><span title=${worker.name}>${worker.name}</span><span class="muted figure">${Math.round(
+            100 * utilisation(lanes, Math.max(worker.slots, lanes.length), from, now),
+          )} % busy</span></div>
+          <div class="lane-rows">${lanes.map(
+            (items) => html`<div class="lane-row">${items.map((item) => html`<${Bar} key=${`${item.study_id}/${item.number}/${item.epoch}`} item=${item} from=${from} now=${now} />`)}</div>`,
+          )}</div>
+        </div>`,
+      )}
+    </div>
+    <div class="lane-scale muted figure"><span>${formatDuration(seconds)} ago</span><span>now</span></div>
+    <p class="legend muted">${LEGEND.map(([name, word]) => html`<span><i data-tone=${name}></i>${word}</span>`)}
+      <span>${lost} lost, ${takeovers} attempts that took a trial over or up again</span></p>`;
+}
