@@ -38,8 +38,8 @@ from tuner.settings import Settings
 from tuner.wire import Scope
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-UPLOADS = 8
-"""Checkpoints received at once by one process: a slow sender holds a thread."""
+TRANSFERS = 8
+"""Checkpoints received, or read through before they are sent, at once by one process: a slow sender holds a thread."""
 CHUNK_TIMEOUT = 60.0
 COMPRESSED_FROM = 64_000
 """Bytes of an answer from which compressing it takes less time than sending it over most networks."""
@@ -56,7 +56,7 @@ class Services:
         self.metrics = Metrics()
         # No more threads than connections: who waits, waits here in turn and not in the pool for a timeout.
         self.threads = CapacityLimiter(max(2, settings.pool_size - 2))
-        self.uploads = CapacityLimiter(UPLOADS)
+        self.transfers = CapacityLimiter(TRANSFERS)
         self.workers_seen: dict[tuple[str, str], float] = {}
 
 
@@ -188,7 +188,7 @@ class EndpointApp:
         if endpoint.scopes is not None:
             auth.check_presented(request)
         if endpoint.streams:
-            return await anyio.to_thread.run_sync(self._receive, request, limiter=services.uploads)
+            return await anyio.to_thread.run_sync(self._receive, request, limiter=services.transfers)
         raw = b""
         if request.method not in ("GET", "HEAD"):
             raw = await bodies.read(request, services.settings.max_body_bytes)

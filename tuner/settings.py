@@ -7,10 +7,11 @@ environment. A study's settings are not here: they are data, in `tuner.spec`.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from tuner.errors import FieldError, InvalidValue
 
@@ -33,11 +34,31 @@ class Settings(BaseModel):
     retry_backoff: float = Field(default=1.0, ge=0, le=3600, description="seconds a lost trial waits, doubled each attempt")
     max_body_bytes: int = Field(default=1_000_000, ge=1_000, description="largest JSON body accepted")
     max_checkpoint_bytes: int = Field(default=20_000_000_000, ge=1_000, description="largest checkpoint accepted")
+    artifacts: str | None = Field(
+        default=None,
+        description="folder or URL (s3://bucket/prefix) of checkpoints and bundles; the data folder's `artifacts` when absent",
+    )
+
+    @field_validator("artifacts")
+    @classmethod
+    def _check_artifacts(cls, artifacts: str | None) -> str | None:
+        """Credentials have no place in a location: it is shown in messages. A query or a chain of URLs may hold some."""
+        scheme, separator, rest = (artifacts or "").partition("://")
+        if not separator:
+            return artifacts
+        place = rest.partition("/")[0]
+        if ":" in place.rpartition("@")[0] or any(mark in rest for mark in "?#") or "::" in scheme:
+            raise ValueError(
+                "give a URL such as s3://bucket/prefix, without credentials, '?', '#' or '::'; drivers read credentials elsewhere"
+            )
+        if not re.fullmatch("[a-z][a-z0-9+.-]*", scheme) or not rest.strip("/"):
+            raise ValueError("give the path of a folder, or a URL such as s3://bucket/prefix")
+        return artifacts
 
     @property
-    def artifacts(self) -> Path:
-        """Where uploaded checkpoints lie."""
-        return self.data / "artifacts"
+    def artifacts_location(self) -> str:
+        """The folder or URL where checkpoints and bundles lie."""
+        return self.artifacts or str(self.data / "artifacts")
 
     @property
     def credentials_path(self) -> Path:
@@ -58,5 +79,8 @@ class Settings(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             raise InvalidValue(
-                errors=[FieldError(f"TUNER_{str(item['loc'][0]).upper()}", item["msg"]) for item in error.errors()]
+                errors=[
+                    FieldError(f"TUNER_{str(item['loc'][0]).upper()}", item["msg"].removeprefix("Value error, "))
+                    for item in error.errors()
+                ]
             ) from None

@@ -14,7 +14,8 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -50,7 +51,16 @@ class Readable(Protocol):
     """An open file of a store. What goes wrong while reading is ArtifactsUnavailable."""
 
     def read(self, size: int, /) -> bytes: ...
+    def seek(self, offset: int, /) -> object: ...
     def close(self) -> None: ...
+
+
+def hash_rest(file: Readable) -> str:
+    """SHA-256 of a file from where it stands."""
+    digest = hashlib.sha256()
+    while chunk := file.read(CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 class Store(ABC):
@@ -81,28 +91,13 @@ class Store(ABC):
     def get_time(self, name: str) -> float:
         """When a file was stored, in seconds since 1970, by the clock of the store."""
 
-    def hash(self, name: str) -> str:
-        """SHA-256 of a file as it lies there."""
-        digest = hashlib.sha256()
-        for chunk in self.read(name):
-            digest.update(chunk)
-        return digest.hexdigest()
-
-    def read(self, name: str) -> Iterator[bytes]:
-        """A file's content in pieces."""
-        file = self.open(name)
-        try:
-            while chunk := file.read(CHUNK):
-                yield chunk
-        finally:
-            file.close()
-
     def check(self) -> None:
         """Store, read and remove a small file. InvalidValue where the settings are wrong, ArtifactsUnavailable where nothing answers."""
         name, content = f"probe-{uuid4().hex}", b"tuner"
         try:
             self.write(name, [content], hashlib.sha256(content).hexdigest(), len(content))
-            found = b"".join(self.read(name))
+            with closing(self.open(name)) as file:
+                found = file.read(len(content) + 1)
             self.delete([name])
         except ArtifactsUnavailable as error:
             explained = self._explain(error.__cause__)
@@ -231,7 +226,9 @@ class RemoteStore(Store):
 
     def open(self, name: str) -> Readable:
         with self.driving(missing=FileNotFoundError):
-            return _RemoteFile(self, self._files.open(self._path(name), "rb", block_size=BLOCK))
+            file = self._files.open(self._path(name), "rb", block_size=BLOCK)
+        # The driver of memory:// hands all its readers one and the same file.
+        return BytesIO(file.getvalue()) if isinstance(file, BytesIO) else _RemoteFile(self, file)
 
     def delete(self, names: Iterable[str]) -> None:
         paths = [self._path(name) for name in names]
@@ -302,6 +299,9 @@ class _RemoteFile:
     def read(self, size: int, /) -> bytes:
         with self._store.driving():
             return bytes(self._file.read(size))
+
+    def seek(self, offset: int, /) -> None:
+        self._file.seek(offset)
 
     def close(self) -> None:
         with suppress(Exception):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from starlette.responses import FileResponse, Response
+import anyio.to_thread
+from starlette.responses import Response
 
 from api.auth import ANY, HOLD
+from api.downloads import Download
 from api.routing import Call, Routes
 from tuner import wire
 from tuner.errors import FieldError, InvalidValue
@@ -24,14 +26,17 @@ def put_checkpoint(call: Call, lease: str, step: int, chunks: Iterator[bytes]) -
 
 
 @routes.route("GET", "/v1/trials/{trial}/checkpoints/latest", ANY, answer=bytes, media_type="application/octet-stream")
-def get_latest_checkpoint(call: Call, trial: int) -> Response:
+async def get_latest_checkpoint(call: Call, trial: int) -> Response:
     """The newest checkpoint that is whole."""
-    checkpoint, path = call.services.store.open_latest(call.database, call.project, trial)
-    headers = {
-        "Content-Disposition": f'attachment; filename="trial-{trial}-step-{checkpoint.step}.tar"',
-        "Content-Security-Policy": "sandbox",
-        "X-Content-SHA256": checkpoint.sha256,
-        "X-Checkpoint-Step": str(checkpoint.step),
-        "Cache-Control": "no-store",
-    }
-    return FileResponse(path, headers=headers, media_type="application/octet-stream")
+    services = call.services
+    checkpoint, file = await anyio.to_thread.run_sync(
+        services.store.open_latest, call.database, call.project, trial, limiter=services.transfers
+    )
+    return Download(
+        call.request,
+        file,
+        filename=f"trial-{trial}-step-{checkpoint.step}.tar",
+        size=checkpoint.size,
+        sha256=checkpoint.sha256,
+        headers={"X-Checkpoint-Step": str(checkpoint.step)},
+    )

@@ -21,6 +21,6 @@ def test_superseded_checkpoints_leave_the_disk_at_once(database: Database, tmp_p
     for step in (0, 1, 2, 3, 3):
         body = b"weights of step %d" % step
         store.receive(database, "default", lease.id, step, sha256(body).hexdigest(), iter([body]))
-    kept = sorted(path.read_bytes() for path in Settings(data=tmp_path).artifacts.glob("*/*"))
+    kept = sorted(path.read_bytes() for path in (tmp_path / "artifacts").glob("*/*"))
     assert kept == [b"weights of step 2", b"weights of step 3"]
     assert len(kept) == KEPT

@@ -6,7 +6,9 @@ import math
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from hashlib import sha256
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -106,7 +108,7 @@ def test_enqueued_first_then_by_number(database: Database) -> None:
     assert [take(database).trial.number for _ in range(3)] == [2, 0, 1]
 
 
-def stale_writes(database: Database, tmp_path: object, stale: Lease) -> Counter[str]:
+def stale_writes(database: Database, tmp_path: Path, stale: Lease) -> Counter[str]:
     """What the former holder of a lease gets for each kind of write."""
     store = ArtifactStore(Settings(data=tmp_path))
     body = b"weights"
@@ -305,7 +307,7 @@ def test_pruned_trial_takes_its_last_report_as_value(database: Database) -> None
     assert (trial.state, trial.values) == (TrialState.PRUNED, {"score": 0.2})
 
 
-def test_checkpoint_resumes_the_next_attempt(database: Database, tmp_path: object) -> None:
+def test_checkpoint_resumes_the_next_attempt(database: Database, tmp_path: Path) -> None:
     start(database)
     store = ArtifactStore(Settings(data=tmp_path))
     first = take(database)
@@ -314,11 +316,14 @@ def test_checkpoint_resumes_the_next_attempt(database: Database, tmp_path: objec
     second = take_over(database)
     assert second.trial.resume is not None
     assert (second.trial.resume.step, second.trial.resume.sha256) == (5, sha256(b"five").hexdigest())
-    checkpoint, path = store.open_latest(database, "default", second.trial.id)
-    assert path.read_bytes() == b"five"
+    checkpoint, file = store.open_latest(database, "default", second.trial.id)
+    with closing(file):
+        assert file.read(100) == b"five"
+    (path,) = [path for path in tmp_path.rglob("*.tar") if path.read_bytes() == b"five"]
     path.write_bytes(b"fivf")  # one flipped byte: the one before is used
-    checkpoint, path = store.open_latest(database, "default", second.trial.id)
-    assert (checkpoint.step, path.read_bytes()) == (3, b"three")
+    checkpoint, file = store.open_latest(database, "default", second.trial.id)
+    with closing(file):
+        assert (checkpoint.step, file.read(100)) == (3, b"three")
 
 
 def test_cancel_reaches_the_worker_and_the_end_is_cancelled(database: Database) -> None:
