@@ -15,6 +15,7 @@ from tuner import keys
 from tuner.db.postgres import Database
 from tuner.errors import InvalidValue
 from tuner.settings import Settings
+from tuner.stores import open_store
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 GRACE = 3
@@ -33,13 +34,15 @@ class Server(uvicorn.Server):
 
 
 def serve(settings: Settings, on_bound: Callable[[str], None] | None = None) -> None:
-    """Serve until SIGINT or SIGTERM. InvalidValue for an address that cannot be bound or may not be; DatabaseUnavailable.
+    """Serve until SIGINT or SIGTERM. InvalidValue for an address that cannot be bound or may not be, and for artifacts' settings that
+    cannot work; DatabaseUnavailable, ArtifactsUnavailable.
 
     `on_bound` gets the address, once it is bound: with port 0 it is known only then.
     """
     database = Database.open(settings)
     try:
         _check_exposure(database, settings)
+        open_store(settings.artifacts_location).check()
         bound = bind(settings)
         try:
             host, port = bound.getsockname()[:2]

@@ -102,7 +102,9 @@ class Store(ABC):
         except ArtifactsUnavailable as error:
             explained = self._explain(error.__cause__)
             if explained is None:
-                raise
+                raise ArtifactsUnavailable(
+                    f"TUNER_ARTIFACTS: {error.message}; see that its address and the network are right"
+                ) from error
             raise InvalidValue(f"TUNER_ARTIFACTS: {explained}") from error
         if found != content:
             raise ArtifactsUnavailable(f"{self.location} gives back other bytes than it was given")
@@ -279,7 +281,7 @@ class RemoteStore(Store):
                 raise
             if isinstance(error, OSError) and error.errno in _FULL:
                 raise StorageFull(f"{self.location} is full; nothing of this upload was kept") from error
-            raise ArtifactsUnavailable(f"{self.location} does not answer as it should ({type(error).__name__})") from error
+            raise ArtifactsUnavailable(f"{self.location} fails or cannot be reached ({type(error).__name__})") from error
 
     def _explain(self, cause: BaseException | None) -> str | None:
         if isinstance(cause, FileNotFoundError):

@@ -77,10 +77,13 @@ class Deployment:
     def start(self, stop: threading.Event) -> bool:
         """Start everything and return once the server is ready; False when `stop` was set meanwhile.
 
-        InvalidValue for a folder or port that cannot be used, before anything has been started.
+        InvalidValue for a folder or port that cannot be used, before anything has been started; likewise ArtifactsUnavailable.
         """
+        from tuner.stores import open_store
+
         self._take_folder()
         self._take_port()
+        open_store(self.settings.artifacts_location).check()
         self._start_database()
         if stop.is_set():
             return False

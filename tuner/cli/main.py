@@ -18,7 +18,7 @@ from tuner import __version__
 from tuner.cli import demo, key, migrate, search, server, study, trial, up, worker
 from tuner.cli.output import make_visible, say
 from tuner.cli.parts import TRACEBACK, follow_parent
-from tuner.errors import DatabaseUnavailable, Invalid, ServerUnreachable, TunerError
+from tuner.errors import ArtifactsUnavailable, DatabaseUnavailable, Invalid, ServerUnreachable, TunerError
 
 FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 
@@ -96,7 +96,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _exit_code(error: TunerError) -> int:
-    if isinstance(error, ServerUnreachable | DatabaseUnavailable):
+    if isinstance(error, ServerUnreachable | DatabaseUnavailable | ArtifactsUnavailable):
         return UNREACHABLE
     return USAGE if isinstance(error, Invalid) else FAILED
 
