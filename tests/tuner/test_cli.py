@@ -16,7 +16,7 @@ COMMANDS = (
     "up", "demo", "server", "search", "worker", "migrate",
     "study submit", "study list", "study show", "study best", "study watch", "study pause", "study resume", "study stop",
     "study cancel", "study delete", "study export", "study import",
-    "trial list", "trial show", "trial logs", "trial enqueue", "trial retry", "trial cancel",
+    "trial list", "trial show", "trial logs", "trial enqueue", "trial retry", "trial cancel", "trial rerun",
     "key create", "key list", "key revoke",
 )  # fmt: skip
 

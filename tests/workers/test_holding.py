@@ -119,6 +119,7 @@ def test_a_trial_over_its_time_is_killed_as_timeout() -> None:
     assert held.outcome is not None
     assert (held.outcome.state, held.outcome.reason) == ("FAIL", "timeout")
     assert "10 seconds" in (held.outcome.error or "")
+    assert held.outcome.record == {"seed": 5}, "what its process could still say"
 
 
 def test_preemption_waits_for_the_checkpoint_only_so_long() -> None:
