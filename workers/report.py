@@ -151,8 +151,9 @@ class Trial:
     def deliver(self, verdict: str) -> None:
         """Called by the pipe's reader thread when a verdict arrives."""
         self._verdict = verdict
-        if self.on_verdict is not None:
-            self.on_verdict(_public(verdict))
+        notify = self.on_verdict  # another thread takes it away when the program has ended
+        if notify is not None:
+            notify(_public(verdict))
 
     def conclude(self, result: object) -> Tell:
         """How the attempt ends, given what the code returned.

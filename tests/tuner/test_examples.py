@@ -1,12 +1,8 @@
-"""The examples are what a newcomer runs first: each is read as the service reads it, and each program of theirs is run."""
+"""The examples are what a newcomer runs first: each is read as the service reads it. Their programs: tests/workers/test_command.py."""
 
 from __future__ import annotations
 
 import importlib
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -62,37 +58,6 @@ def test_entrypoint_is_there_and_runs() -> None:
     pruned = Recorder({"lr": 0.5, "momentum": 0.9}, stop_at=3)
     assert objective(pruned, **spec["trial"]["args"]) is None
     assert len(pruned.reports) == 4
-
-
-def run_program(lr: float, verdict: bytes = b"") -> list[dict[str, Any]]:
-    spec = StudySpec.from_file(EXAMPLES / "command.yaml").to_json()
-    arguments = [item.format(lr=lr, kind="quadratic") for item in spec["trial"]["command"]]
-    assert arguments[0] == "python3"
-    reading, writing = os.pipe()
-    heard, saying = os.pipe()
-    os.write(saying, verdict)
-    environment = os.environ | {"TUNER_REPORT_FD": str(writing), "TUNER_VERDICT_FD": str(heard)}
-    subprocess.run(
-        [sys.executable, *arguments[1:]], cwd=EXAMPLES.parent, env=environment, pass_fds=(writing, heard), check=True, timeout=60
-    )
-    os.close(writing)
-    with os.fdopen(reading) as stream:
-        lines = [json.loads(line) for line in stream]
-    os.close(heard)
-    os.close(saying)
-    return lines
-
-
-def test_program_reports_and_tells() -> None:
-    lines = run_program(0.3)
-    assert [line["report"]["step"] for line in lines[:-1]] == list(range(20))
-    assert lines[-1]["tell"]["loss"] < lines[0]["report"]["values"]["loss"]
-
-
-def test_program_ends_early_when_told() -> None:
-    lines = run_program(0.3, b"prune\n")
-    assert len(lines) == 1
-    assert "report" in lines[0]
 
 
 def test_sdk_example_has_a_valid_study() -> None:

@@ -100,12 +100,15 @@ class Command:
         self._stderr: deque[str] = deque(maxlen=30)
         self._told: float | dict[str, float] | None = None
         self._failed: CommandFailed | None = None
-        self._verdict = str(Verdict.CONTINUE)
+        self._verdict = Verdict.CONTINUE
+        self._verdict_file = self._folder / "verdict"
+        self._verdict_write = -1
         self._forwarding = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
 
     def run(self) -> object:
-        report_file, verdict_file = self._folder / "report", self._folder / "verdict"
+        report_file = self._folder / "report"
         os.mkfifo(report_file, 0o600)
         oom_kills = count_oom_kills()
         with ExitStack() as descriptors:
@@ -117,19 +120,19 @@ class Command:
             # Held open here, the reports have no end before the program's; it may open the file as often as it likes.
             report_read = opened(os.open(report_file, os.O_RDONLY | os.O_NONBLOCK))
             report_write = opened(os.open(report_file, os.O_WRONLY))
-            verdict_read, verdict_write = map(opened, os.pipe())
+            verdict_read, self._verdict_write = map(opened, os.pipe())
+            descriptors.callback(self._close)
             environment = self._environment() | {
                 "TUNER_REPORT_FD": str(report_write),
                 "TUNER_REPORT_FILE": str(report_file),
                 "TUNER_VERDICT_FD": str(verdict_read),
-                "TUNER_VERDICT_FILE": str(verdict_file),
+                "TUNER_VERDICT_FILE": str(self._verdict_file),
             }
-            process = self._start(environment, (report_write, verdict_read))
+            self._trial.on_verdict = self._forward
+            self._forward(self._trial.verdict)
+            process = self._process = self._start(environment, (report_write, verdict_read))
             echo = threading.Thread(target=self._echo, args=(process,), daemon=True)
             echo.start()
-            self._trial.on_verdict = lambda verdict: self._forward(verdict, verdict_write, verdict_file, process)
-            if self._trial.verdict != Verdict.CONTINUE:
-                self._forward(self._trial.verdict, verdict_write, verdict_file, process)
             try:
                 self._listen(report_read, process)
             except BaseException:
@@ -137,11 +140,14 @@ class Command:
                 raise
             finally:
                 code = process.wait()
-                self._trial.on_verdict = None
-                with self._forwarding:
-                    self._closed = True
                 echo.join(timeout=1.0)  # a grandchild may hold stderr open for ever
         return self._conclude(code, oom=code == -signal.SIGKILL and count_oom_kills() > oom_kills)
+
+    def _close(self) -> None:
+        """From now on verdicts are the trial object's alone."""
+        self._trial.on_verdict = None
+        with self._forwarding:
+            self._closed = True
 
     def _start(self, environment: Mapping[str, str], descriptors: tuple[int, ...]) -> subprocess.Popen[bytes]:
         try:
@@ -252,26 +258,32 @@ class Command:
 
     def _echo(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stderr is not None
-        for raw in process.stderr:
-            line = raw.decode("utf-8", "replace").rstrip("\n")
-            self._stderr.append(line[:500])
-            sys.stderr.write(line + "\n")
+        with process.stderr as lines:
+            for raw in lines:
+                line = raw.decode("utf-8", "replace").rstrip("\n")
+                self._stderr.append(line[:500])
+                sys.stderr.write(line + "\n")
 
     # --- what the program is told ---------------------------------------------------------------------------------------------
 
-    def _forward(self, verdict: Verdict, descriptor: int, file: Path, process: subprocess.Popen[bytes]) -> None:
+    def _forward(self, verdict: Verdict) -> None:
+        """Tell the program the first verdict other than to continue, which stands."""
         with self._forwarding:
-            if self._closed or self._verdict != Verdict.CONTINUE:
+            if self._closed or verdict == Verdict.CONTINUE or self._verdict != Verdict.CONTINUE:
                 return
             self._verdict = verdict
             with suppress(OSError):  # the disk may be full; SIGTERM still reaches the program
-                partial = file.with_suffix(".part")
+                partial = self._verdict_file.with_suffix(".part")
                 partial.write_text(f"{verdict}\n")
-                partial.rename(file)
-            os.write(descriptor, f"{verdict}\n".encode())
-        timer = threading.Timer(GRACE, _signal_tree, (process, signal.SIGTERM))
+                partial.rename(self._verdict_file)
+            os.write(self._verdict_write, f"{verdict}\n".encode())
+        timer = threading.Timer(GRACE, self._terminate)
         timer.daemon = True
         timer.start()
+
+    def _terminate(self) -> None:
+        if self._process is not None:
+            _signal_tree(self._process, signal.SIGTERM)
 
     def _environment(self) -> dict[str, str]:
         trial, assignment = self._trial, self._assignment
