@@ -1,0 +1,133 @@
+"""What each trial of a study came to, read at once for comparisons and advice, which are pure.
+
+A trial's value is what was told; a pruned trial, and one that is paused at a rung, has the last value it reported. Read from the
+database for each request. Weakness: all trials of a study are held in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+from tuner.db.postgres import Database
+from tuner.errors import FieldError, InvalidValue
+from tuner.spec import StudySpec
+from tuner.studies import find
+from tuner.wire import NON_FINITE, Reason, TrialState
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """One trial. `values` in the order of the study's objectives; None where there is none, or it is NaN."""
+
+    number: int
+    state: TrialState
+    reason: str | None
+    params: Mapping[str, Any]
+    values: tuple[float | None, ...]
+    seconds: float
+    gpu_seconds: float
+
+    @property
+    def is_paused(self) -> bool:
+        return self.state == TrialState.WAITING and self.reason == Reason.PAUSED_AT_RUNG
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self.state == TrialState.FAIL and self.reason == Reason.CANCELLED
+
+    @property
+    def counts(self) -> bool:
+        """Whether it used up budget: it ended, or holds a result at its rung. What a person cancelled does not."""
+        return (self.state.is_finished and not self.is_cancelled) or self.is_paused
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOutcomes:
+    """A study and its trials by number. `spec` None: made through Optuna. `sampler`: the one that was decided on."""
+
+    name: str
+    objectives: tuple[str, ...]
+    directions: tuple[str, ...]
+    spec: StudySpec | None
+    sampler: str | None
+    max_trials: int | None
+    is_finished: bool
+    outcomes: tuple[Outcome, ...]
+
+    def index_of(self, metric: str | None) -> int:
+        """Index of an objective, the first where none is named. InvalidValue for another name."""
+        if metric is None:
+            return 0
+        if metric not in self.objectives:
+            there = ", ".join(self.objectives)
+            raise InvalidValue(errors=[FieldError("query.metric", f"study {self.name!r} has no {metric!r}; there are {there}")])
+        return self.objectives.index(metric)
+
+
+def read(database: Database, project: str, study: str | int) -> StudyOutcomes:
+    with database.read() as connection:
+        return _read(connection, find(connection, project, study))
+
+
+def _read(connection: Connection, row: Row[Any]) -> StudyOutcomes:
+    objectives = tuple(item["name"] for item in row.objectives)
+    found = connection.execute(_OUTCOMES, {"study": row.id})
+    spec = None if row.spec is None else StudySpec.parse(json.loads(row.spec))
+    decided = (row.strategy or {}).get("sampler", {}).get("name")
+    return StudyOutcomes(
+        name=row.name,
+        objectives=objectives,
+        directions=tuple(item["direction"] for item in row.objectives),
+        spec=spec,
+        sampler=decided or (None if spec is None else spec.sampler.name),
+        max_trials=row.limits.get("max_trials"),
+        is_finished=row.finished_at is not None,
+        outcomes=tuple(
+            Outcome(
+                number=trial.number,
+                state=TrialState(trial.state),
+                reason=trial.reason,
+                params=json.loads(trial.params),
+                values=_values(objectives, trial.objective_values, trial.metrics),
+                seconds=float(trial.seconds or 0.0),
+                gpu_seconds=float(trial.gpu_seconds),
+            )
+            for trial in found
+        ),
+    )
+
+
+_OUTCOMES = text(
+    """
+    SELECT t.number, t.state, t.reason, t.params, t.objective_values, t.gpu_seconds, r.metrics,
+        coalesce(a.seconds, extract(epoch FROM t.finished_at - t.started_at)::float) AS seconds
+    FROM trials t
+    LEFT JOIN (
+        SELECT trial_id, sum(extract(epoch FROM ended_at - started_at))::float AS seconds
+        FROM attempts WHERE study_id = :study AND ended_at IS NOT NULL GROUP BY trial_id
+    ) a ON a.trial_id = t.id
+    LEFT JOIN LATERAL (
+        SELECT p.metrics FROM reports p WHERE p.trial_id = t.id AND t.objective_values IS NULL AND t.state IN ('PRUNED', 'WAITING')
+        ORDER BY p.step DESC LIMIT 1
+    ) r ON true
+    WHERE t.study_id = :study ORDER BY t.number
+    """
+)
+
+
+def _values(objectives: tuple[str, ...], stored: str | None, metrics: Mapping[str, Any] | None) -> tuple[float | None, ...]:
+    if stored is not None:
+        told = [_number(value) for value in json.loads(stored)]
+        return tuple(told[index] if index < len(told) else None for index in range(len(objectives)))
+    return tuple(_number((metrics or {}).get(name)) for name in objectives)
+
+
+def _number(value: object) -> float | None:
+    number = NON_FINITE.get(value) if isinstance(value, str) else value
+    return None if not isinstance(number, int | float) or math.isnan(number) else float(number)
