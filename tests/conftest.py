@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -19,6 +20,9 @@ from tuner.db import postgres
 from tuner.db.postgres import Database
 from tuner.db.tables import metadata
 from tuner.settings import Settings
+
+if TYPE_CHECKING:
+    from tests.buckets import Bucket, Endpoint
 
 os.environ["TUNER_ALLOW_UNSAFE_DATABASE"] = "1"
 
@@ -63,3 +67,23 @@ def database(_database: Database) -> Database:
             connection.execute(table.delete())
         connection.execute(text("INSERT INTO projects (name) VALUES ('default')"))
     return _database
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[Endpoint]:
+    from tests.buckets import Endpoint  # its libraries take a second, which most tests need not wait for
+
+    endpoint = Endpoint()
+    yield endpoint
+    endpoint.stop()
+
+
+@pytest.fixture
+def bucket(s3_endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """An empty bucket, and an environment in which drivers find it."""
+    from tests.buckets import ENVIRONMENT, Bucket
+
+    for name, value in (ENVIRONMENT | {"AWS_ENDPOINT_URL": s3_endpoint.url}).items():
+        monkeypatch.setenv(name, value)
+    yield Bucket(s3_endpoint)
+    s3_endpoint.start()

@@ -187,7 +187,7 @@ class RemoteStore(Store):
         self.location = url.rstrip("/")
         self._bucket = url.partition("://")[2].partition("/")[0]
         self._is_object_store = scheme in _OBJECT_STORES
-        options: dict[str, Any] = _OBJECT_STORES.get(scheme, {})
+        options: dict[str, Any] = {"skip_instance_cache": True} | _OBJECT_STORES.get(scheme, {})
         if self._is_object_store:
             options = options | {"use_listings_cache": False}
         try:
@@ -227,8 +227,9 @@ class RemoteStore(Store):
         return size
 
     def open(self, name: str) -> Readable:
+        path = self._path(name)
         with self.driving(missing=FileNotFoundError):
-            file = self._files.open(self._path(name), "rb", block_size=BLOCK)
+            file = self._files.open(path, "rb", block_size=BLOCK)
         # The driver of memory:// hands all its readers one and the same file.
         return BytesIO(file.getvalue()) if isinstance(file, BytesIO) else _RemoteFile(self, file)
 
@@ -250,8 +251,9 @@ class RemoteStore(Store):
         yield from (str(path)[len(self._root) :].lstrip("/") for path in paths)
 
     def get_time(self, name: str) -> float:
+        path = self._path(name)
         with self.driving(missing=FileNotFoundError):
-            return float(self._files.modified(self._path(name)).timestamp())
+            return float(self._files.modified(path).timestamp())
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{_checked(name)}"
