@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from tuner.errors import InvalidValue
+from tuner.wire import Reason
+
+NO_GPU_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+"""What CUDA and its libraries say where torch's own allocator is not asked."""
+NO_HOST_MEMORY = ("can't allocate memory", "not enough memory")
+"""The CPU allocator has no exception class of its own."""
+NOT_REPEATABLE = "does not have a deterministic implementation"
+NO_COMPILER = "No working C++ compiler"
 
 
 class TrainingFailed(Exception):
@@ -20,21 +29,44 @@ class TrainingFailed(Exception):
 
 @contextmanager
 def named() -> Iterator[None]:
-    """Turn what a configuration or a lack of memory makes of a training into TrainingFailed, with its reason and one sentence."""
+    """Turn whatever ends a training into TrainingFailed, with its reason and one sentence.
+
+    Of what is not foreseen the traceback goes to standard error, which is the trial's log: whoever looks for the cause finds it
+    there, and nobody else has to read it.
+    """
     try:
         yield
     except InvalidValue as error:
         # Its message is made for people; without a traceback around it they can read it.
         raise TrainingFailed("exception", str(error)) from error
-    except torch.cuda.OutOfMemoryError as error:
-        raise TrainingFailed("oom_cuda", f"the GPU's memory was not enough: {_first_line(error)}") from error
     except MemoryError as error:
         raise TrainingFailed("oom_host", "the host's memory was not enough") from error
-    except RuntimeError as error:
-        # The CPU allocator has no exception class of its own.
-        if "can't allocate memory" in str(error) or "not enough memory" in str(error):
-            raise TrainingFailed("oom_host", f"the host's memory was not enough: {_first_line(error)}") from error
-        raise
+    except Exception as error:
+        if getattr(error, "reason", None) in tuple(Reason):
+            raise
+        known = _explain(error)
+        if known is None:
+            traceback.print_exc()
+            known = ("exception", f"{type(error).__name__}: {_first_line(error)} (the trial's log says where)")
+        raise TrainingFailed(*known) from error
+
+
+def _explain(error: Exception) -> tuple[str, str] | None:
+    """Reason and sentence for an error of torch whose cause is known."""
+    text, line = str(error), _first_line(error)
+    if isinstance(error, torch.OutOfMemoryError) or any(words in text for words in NO_GPU_MEMORY):
+        return "oom_cuda", f"the GPU's memory was not enough: {line}"
+    if any(words in text for words in NO_HOST_MEMORY):
+        return "oom_host", f"the host's memory was not enough: {line}"
+    if NOT_REPEATABLE in text:
+        operation = line.partition(" ")[0]
+        return "exception", f"deterministic: this device has no {operation} that repeats bit for bit; set deterministic to false"
+    # The class stands in a module that takes seconds to import and is there only when something was compiled.
+    if any(base.__name__ == "TorchDynamoException" for base in type(error).__mro__):
+        if NO_COMPILER in text:
+            return "exception", "compile: this worker has no C++ compiler; install g++, or set compile to false"
+        return "exception", f"compile: the model could not be compiled, set compile to false: {line}"
+    return None
 
 
 def _first_line(error: Exception) -> str:

@@ -21,7 +21,9 @@ MAX_LAYERS = 100
 
 
 def total_norm(weights: Sequence[Tensor]) -> Tensor:
-    return nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
+    """As torch.nn.utils.get_total_norm, whose sorting by device and format costs a small network a tenth of its step."""
+    found = [w.grad for w in weights if w.grad is not None]
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(found))) if found else torch.zeros(())
 
 
 def clip(weights: Sequence[Tensor], *, norm: float | None, value: float | None) -> Tensor:

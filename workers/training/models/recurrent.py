@@ -46,13 +46,22 @@ class Recurrent(nn.Module):
             x = self.embedding(x)
         elif x.ndim == 4:
             x = x.transpose(1, 2).flatten(2)  # [samples, rows, channels * columns]
-        states = self.layers(x)[0]
+        states = self._states(x)
         if not self.takes_tokens:
             # Backwards in time the last state is the one at the first row.
             size = self.layers.hidden_size
             states = _both_ends(states, size) if self.layers.bidirectional else states[:, -1]
         result: Tensor = self.head(self.dropout(states))
         return result
+
+    def _states(self, x: Tensor) -> Tensor:
+        """In float32 where a CPU is to mix precisions: few CPUs have an LSTM of bfloat16 or float16."""
+        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                exact: Tensor = self.layers(x.float())[0]
+                return exact
+        states: Tensor = self.layers(x)[0]
+        return states
 
 
 def _both_ends(states: Tensor, size: int) -> Tensor:
