@@ -31,6 +31,7 @@ from api.auth import Scopes
 from api.metrics import Metrics
 from api.waiting import Board
 from tuner.artifacts import ArtifactStore
+from tuner.bundles import BundleStore
 from tuner.db.postgres import Database
 from tuner.errors import FieldError, InvalidValue
 from tuner.keys import Caller
@@ -52,6 +53,7 @@ class Services:
         self.database = database
         self.settings = settings
         self.store = ArtifactStore(settings)
+        self.bundles = BundleStore(self.store.files, settings)
         self.board = Board()
         self.metrics = Metrics()
         # No more threads than connections: who waits, waits here in turn and not in the pool for a timeout.

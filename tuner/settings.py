@@ -34,6 +34,9 @@ class Settings(BaseModel):
     retry_backoff: float = Field(default=1.0, ge=0, le=3600, description="seconds a lost trial waits, doubled each attempt")
     max_body_bytes: int = Field(default=1_000_000, ge=1_000, description="largest JSON body accepted")
     max_checkpoint_bytes: int = Field(default=20_000_000_000, ge=1_000, description="largest checkpoint accepted")
+    max_bundle_bytes: int = Field(
+        default=50_000_000, ge=1_000, le=50_000_000, description="largest bundle of code accepted; workers take none above 50 MB"
+    )
     artifacts: str | None = Field(
         default=None,
         description="folder or URL (s3://bucket/prefix) of checkpoints and bundles; the data folder's `artifacts` when absent",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 
 import httpx
 import pytest
@@ -61,6 +62,8 @@ TABLE: dict[str, set[Scope] | None] = {
     "POST /v1/leases/{lease}/tell": HOLD,
     "POST /v1/leases/{lease}/logs": HOLD,
     "PUT /v1/leases/{lease}/checkpoints/{step}": HOLD,
+    "PUT /v1/bundles/{sha256}": SUBMIT,
+    "GET /v1/bundles/{sha256}": HOLD,
     "POST /v1/workers": LEASE,
     "GET /v1/workers": READ,
     "GET /v1/workers/lanes": READ,
@@ -90,6 +93,9 @@ TABLE: dict[str, set[Scope] | None] = {
     "GET /studies/{study}/trials/{number}": None,
     "GET /static/{digest}/{name:path}": None,
 }
+
+
+BUNDLE = sha256(b"code").hexdigest()
 
 
 def routed(app: FastAPI) -> set[str]:
@@ -130,7 +136,7 @@ def address(route: str, study: int, trial: int) -> tuple[str, str]:
     method, _, path = route.partition(" ")
     for name, value in {
         "study": study, "trial": trial, "number": 0, "lease": "00000000-0000-0000-0000-000000000000", "step": 0, "worker": 1,
-        "key_id": "none", "digest": "x", "name:path": "app.js",
+        "key_id": "none", "digest": "x", "sha256": BUNDLE, "name:path": "app.js",
     }.items():  # fmt: skip
         path = path.replace("{" + name + "}", str(value))
     return method, path
@@ -191,12 +197,13 @@ def test_another_project_sees_nothing(server: Server) -> None:
         trial = admin.post(f"/v1/studies/{study}/trials", json={"params": {"x": 0.5}}).json()["id"]
         lease = admin.post(f"/v1/studies/{study}/ask", json={"wait": 0}).json()["leases"][0]["id"]
         worker = admin.post("/v1/workers", json={"name": "w"}).json()["id"]
+        assert admin.put(f"/v1/bundles/{BUNDLE}", content=b"code").status_code == 200
         mine = server.key.split("_")[1]
         with server.http(server.make_key(A, "other")) as other:
             for route, allowed in TABLE.items():
                 method, path = address(route, study, trial)
-                if allowed is None or "{" not in route:
-                    continue
+                if allowed is None or "{" not in route or route == "PUT /v1/bundles/{sha256}":
+                    continue  # the last stores what is the other's own
                 path = (
                     path.replace("00000000-0000-0000-0000-000000000000", lease)
                     .replace("workers/1", f"workers/{worker}")
