@@ -6,6 +6,7 @@ Data only: Optuna is not imported here, `tuner.search` builds from it. Left out 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -119,8 +120,9 @@ SAMPLERS: dict[str, Strategy] = {
 
 _STEPS = (_count("n_warmup_steps", 0), _count("interval_steps", 1, low=1))
 _BESIDES = (_count("n_startup_trials", 5), *_STEPS, _count("n_min_trials", 1, low=1))
+_RESUME = _switch("resume", None, optional=True)
 PRUNERS: dict[str, Strategy] = {
-    "auto": Strategy(),
+    "auto": Strategy(options=(_count("max_resource", None, low=1), _RESUME)),
     "none": Strategy(),
     "median": Strategy(options=_BESIDES, is_multi_objective=False),
     "percentile": Strategy(
@@ -150,6 +152,7 @@ PRUNERS: dict[str, Strategy] = {
             _count("min_resource", None, low=1),
             _count("max_resource", None, low=1),
             _count("brackets", 1, low=1),
+            _switch("resume", True),
         ),
         is_multi_objective=False,
     ),
@@ -170,13 +173,19 @@ PRUNERS: dict[str, Strategy] = {
 WRAPPABLE = tuple(name for name in PRUNERS if name not in ("auto", "none", "patient", "promotion"))
 
 
-def rung_resources(min_resource: int | None, max_resource: int, eta: int) -> list[int]:
+def rung_resources(min_resource: int | None, max_resource: int, eta: int, max_trials: int | None = None) -> list[int]:
     """The resource (reports) at each rung of a promotion, the whole training last.
 
     The first rung is at 5 % of the training where none is given: on real curves with warm-up (AlgoPerf) a rule that judges earlier loses
-    good configurations, a later one pays more for the bad.
+    good configurations, a later one pays more for the bad. With `max_trials` known it is not below max_resource / eta^s for the
+    largest s with eta^s trials at most: with fewer trials than that halving leaves none for the last rung (Jamieson and Talwalkar 2016).
     """
     resource = max(1, round(0.05 * max_resource)) if min_resource is None else min_resource
+    if max_trials is not None and min_resource is None:
+        halvings = 0
+        while eta ** (halvings + 1) <= max_trials and eta**halvings < max_resource:
+            halvings += 1
+        resource = max(resource, math.ceil(max_resource / eta**halvings))
     resources = []
     while resource < max_resource:
         resources.append(resource)

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Row, func, insert, select, text, update
 
-from tuner import events, rows
+from tuner import auto, events, levels, rows
 from tuner.db.postgres import Database
 from tuner.db.tables import bundles, studies
 from tuner.errors import FieldError, InvalidSpec, StudyExists, StudyNotFound, StudyNotRunning
@@ -45,9 +45,15 @@ class StudyFacts:
     judged: bool
     seed: int
     digest: str | None
+    num_levels: int = 1
+    num_seeds: int | None = None
 
     def trial_seed(self, number: int) -> int:
-        """Seed of a trial, in [0, 2**31): a function of the study's seed and the trial's number alone."""
+        """Seed of a trial, in [0, 2**31): a function of the study's seed and the trial's number alone.
+
+        In a study that compares levels the trials of a block have the same (`tuner.levels`).
+        """
+        number = levels.seed_place(number, self.num_levels, self.num_seeds)
         # Multiplication by odd constants and xor-shifts (splitmix64): well spread, and the same on every machine.
         state = (self.seed * 0x9E3779B97F4A7C15 + number + 1) & 0xFFFFFFFFFFFFFFFF
         state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
@@ -98,6 +104,7 @@ def get_facts(database: Database, connection: Connection, study_id: int) -> Stud
 
 def _facts(row: Row[Any]) -> StudyFacts:
     spec = json.loads(row.spec) if row.spec else {}
+    compare = spec.get("compare")
     return StudyFacts(
         id=row.id,
         project=row.project,
@@ -108,6 +115,8 @@ def _facts(row: Row[Any]) -> StudyFacts:
         config=spec.get("trial", {"executor": "external"}),
         judged=bool(row.pruned_by_search),
         seed=int(json.loads(row.system_attrs).get(SEED_KEY, row.id)),
+        num_levels=1 if compare is None else len(spec["space"][compare["by"]]["choices"]),
+        num_seeds=None if compare is None else compare.get("seeds"),
         digest=row.spec_digest,
     )
 
@@ -129,6 +138,7 @@ def create(database: Database, project: str, spec: StudySpec, created_by: str | 
     """Store a study and whether it is new. The same spec under the same name again is the same study; another spec: StudyExists."""
     name = spec.name or f"study-{secrets.token_hex(4)}"
     stored = spec.to_json() | {"name": name}
+    decision = auto.decide(spec)
     seed = spec.sampler.seed if spec.sampler.seed is not None else secrets.randbits(32)
     limits = stored["limits"]
     timeout = limits.get("timeout")
@@ -143,7 +153,8 @@ def create(database: Database, project: str, spec: StudySpec, created_by: str | 
         "gpus": stored["trial"]["resources"]["gpus"],
         "cpus": stored["trial"]["resources"]["cpus"],
         "limits": limits,
-        "pruned_by_search": 0 if spec.pruner.name in ("none", "auto") else 1,
+        "pruned_by_search": 0 if decision.pruner.name == "none" else 1,
+        "strategy": decision.to_json(),
         "tags": list(spec.tags),
         "notes": spec.notes,
         "system_attrs": json.dumps({SEED_KEY: seed}),

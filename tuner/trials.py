@@ -31,6 +31,7 @@ class Suggestion:
     params: Mapping[str, Any]
     distributions: Mapping[str, Any]
     system_attrs: Mapping[str, Any] = field(default_factory=dict)
+    origin: str = "suggested"
 
 
 def suggest(connection: Connection, study_id: int, suggestions: Sequence[Suggestion]) -> list[int]:
@@ -64,6 +65,7 @@ def suggest(connection: Connection, study_id: int, suggestions: Sequence[Suggest
                 "params": json.dumps(dict(suggestion.params)),
                 "distributions": json.dumps(dict(suggestion.distributions)),
                 "system_attrs": json.dumps(dict(suggestion.system_attrs)),
+                "origin": suggestion.origin,
             }
             for suggestion in accepted
         ],

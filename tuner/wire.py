@@ -194,6 +194,24 @@ class TrialCounts(Answer):
         return self.complete + self.pruned + self.fail
 
 
+class Lent(Answer):
+    """A trial whose configuration comes from a finished study."""
+
+    trial: int = Field(description="number of the trial in this study")
+    study: str = Field(description="name of the study that lent the configuration")
+    study_id: int
+    source_trial: int = Field(description="number of the trial in that study")
+
+
+class Strategy(Answer):
+    """What the search does in a study, with `auto` decided, and why."""
+
+    sampler: dict[str, Any] = Field(description="name and options")
+    pruner: dict[str, Any] = Field(description="name and options")
+    portfolio: list[Lent] | None = Field(default=None, description="what finished studies lend; null: not looked for yet")
+    reasons: list[str] = Field(default=[], description="sentences for people to read")
+
+
 class Study(Answer):
     id: int
     name: str
@@ -211,6 +229,7 @@ class Study(Answer):
     finished_at: datetime | None = None
     created_by: str | None = None
     digest: str | None = Field(default=None, description="SHA-256 of the spec as submitted, without the name")
+    strategy: Strategy | None = Field(default=None, description="null: made before decisions were kept, or by Optuna")
 
 
 class StudyPatch(Body):
@@ -240,7 +259,7 @@ class Trial(Answer):
     params: dict[str, Scalar] = {}
     values: dict[str, Number] | None = Field(default=None, description="one value an objective, once finished")
     user_attrs: dict[str, Any] = {}
-    origin: str = Field(default="suggested", description="suggested, enqueued or added")
+    origin: str = Field(default="suggested", description="suggested, enqueued, added or portfolio")
     attempt: int = Field(default=0, description="how often it has been leased")
     worker: str | None = None
     last_step: int | None = None

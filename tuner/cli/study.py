@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from tuner.calls import iterate
+from tuner.cli.export import export
 from tuner.cli.options import AsJson, Key, Server, StudyArgument, connect
 from tuner.cli.output import make_visible, print_facts, print_json, print_table, say, show_age, show_duration
 from tuner.client import Client
@@ -18,7 +19,6 @@ from tuner.handles import StudyHandle
 from tuner.wire import Study, StudyState, Trial
 
 app = typer.Typer(help="Studies: submit, list, watch, end.", no_args_is_help=True)
-FORMATS = ("csv", "json", "jsonl", "parquet")
 
 
 @app.command("submit")
@@ -97,15 +97,15 @@ def show_(study: StudyArgument, as_json: AsJson = False, server: Server = None, 
         print_json(found)
         return
     counts = found.counts
-    sampler, pruner = found.spec.get("sampler") or {}, found.spec.get("pruner") or {}
     print_facts(
         {
             "name": found.name,
             "id": found.id,
             "state": found.state.value + (f" ({found.reason})" if found.reason else ""),
             "objectives": [f"{item['name']} ({item['direction']})" for item in found.spec.get("objectives") or ()],
-            "sampler": sampler.get("name"),
-            "pruner": pruner.get("name"),
+            "sampler": _decided(found, "sampler"),
+            "pruner": _decided(found, "pruner"),
+            "because": None if found.strategy is None else " ".join(found.strategy.reasons),
             "limits": {name: value for name, value in _limits(found).items() if value is not None},
             "trials": f"{counts.complete} complete, {counts.pruned} pruned, {counts.fail} failed, "
             f"{counts.running} running, {counts.waiting} waiting",
@@ -195,31 +195,7 @@ def delete(
     say(f"study {found.name} is deleted")
 
 
-@app.command("export")
-def export(
-    study: StudyArgument,
-    format_: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")] = "csv",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; else standard output.")] = None,
-    server: Server = None,
-    key: Key = None,
-) -> None:
-    """Write all trials of a study as csv, json, jsonl or parquet."""
-    if format_ not in FORMATS:
-        raise InvalidValue(f"--format: {format_!r} is not allowed; give one of {', '.join(FORMATS)}")
-    with connect(server, key) as client:
-        if output is None:
-            client.export(study, format_, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
-            return
-        partial = output.with_name(output.name + ".part")
-        try:
-            with partial.open("wb") as stream:
-                client.export(study, format_, stream)
-            partial.replace(output)
-        except OSError as error:
-            raise InvalidValue(f"--output: cannot write {output}: {error.strerror}") from None
-        finally:
-            partial.unlink(missing_ok=True)
+app.command("export")(export)
 
 
 @app.command("import")
@@ -245,6 +221,13 @@ def import_(
     else:
         for imported in studies:
             say(f"study {imported.name} (id {imported.id}): {imported.counts.total} trials")
+
+
+def _decided(study: Study, part: str) -> str | None:
+    """The name of a study's sampler or pruner; where it was left to the service also what was decided."""
+    asked = (study.spec.get(part) or {}).get("name")
+    decided = None if study.strategy is None else getattr(study.strategy, part)["name"]
+    return asked if decided in (None, asked) else f"{decided} ({asked})"
 
 
 def find_best(client: Client, study: str | int, top: int) -> list[Trial]:

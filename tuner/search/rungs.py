@@ -1,12 +1,16 @@
 """Asynchronous successive halving with pause and promotion (Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning").
 
 A trial runs to the next rung of its bracket and pauses there, holding no worker; at any later time it is promoted once it stands in the top
-1/eta of the results of its rung, and goes on from its checkpoint. Which rung a trial runs to is an attribute of the trial, raised by
+1/eta of the results of its rung, and goes on from its checkpoint. One that would be the next to be promoted at the moment it reaches
+its rung goes on without a pause: its worker would get it back. Which rung a trial runs to is an attribute of the trial, raised by
 the transaction that promotes it; everything else here follows from the reports, so a search that takes over decides the same. A result
 at a rung is the first report at or after the step that completes it: steps count from 0, so resource r is complete with step r - 1.
 The last rung is the whole training and pauses nobody. NaN ranks last, equals by number.
 
-Weakness: a trial that could be promoted at the moment it reaches its rung is paused all the same, and pays for the hand-over.
+Where trials cannot go on from a checkpoint (`resumes` false) the same rungs stop instead: who is not in the top 1/eta when it reaches its
+rung ends there. The best so far always goes on, since nobody could be brought back later.
+
+Weakness: a trial that its worker has been told to pause, and has not handed back yet, cannot be promoted in that moment.
 """
 
 from __future__ import annotations
@@ -23,29 +27,35 @@ from optuna.trial import TrialState as OptunaState
 from tuner.search.history import History
 from tuner.spec import StudySpec
 from tuner.strategies import rung_resources
-from tuner.wire import Reason, TrialState
+from tuner.wire import Reason, TrialState, Verdict
 
 RUNG_KEY = "tuner:rung"
 """System attribute of a trial: the rung it has been promoted to."""
 
 
 def build(spec: StudySpec, history: History) -> Rungs | None:
-    """None where the study has no promotion."""
+    """None where the study, its pruner decided, has no promotion."""
     if spec.pruner.name != "promotion":
         return None
-    options = spec.pruner.options
+    options, most = spec.pruner.options, spec.max_resource
+    assert most is not None  # the spec has been validated
     eta = int(options.get("eta", 3))
-    resource = spec.max_resource
-    assert resource is not None  # the spec has been validated
-    resources = rung_resources(options.get("min_resource"), resource, eta)
-    return Rungs(history, resources, eta=eta, num_brackets=int(options.get("brackets", 1)))
+    resources = rung_resources(options.get("min_resource"), most, eta)
+    return Rungs(
+        history,
+        resources,
+        eta=eta,
+        num_brackets=int(options.get("brackets", 1)),
+        resumes=bool(options.get("resume", True)),
+    )
 
 
 class Rungs:
     """Results of one study's trials at each rung, and the decisions that follow from them. Rung indices count from the first rung up."""
 
-    def __init__(self, history: History, resources: list[int], *, eta: int, num_brackets: int = 1) -> None:
+    def __init__(self, history: History, resources: list[int], *, eta: int, num_brackets: int = 1, resumes: bool = True) -> None:
         self.resources = resources
+        self.resumes = resumes
         self._history = history
         self._eta = eta
         self._sign = -1.0 if history.directions[0] == StudyDirection.MAXIMIZE else 1.0
@@ -62,7 +72,7 @@ class Rungs:
         trial, state = self._history.get(number), self._history.state_of(number)
         for rung, rank in self._results(trial):
             self._place(rung, number, rank)
-        waits = state == TrialState.WAITING and self.has_completed_rung(number)
+        waits = self.resumes and state == TrialState.WAITING and self.has_completed_rung(number)
         (self._waiting.add if waits else self._waiting.discard)(number)
         is_held = state == TrialState.WAITING and self._history.reason_of(number) == Reason.PAUSED_AT_RUNG
         (self.held.add if is_held else self.held.discard)(number)
@@ -77,28 +87,52 @@ class Rungs:
         goal = self.goal(number)
         return goal < len(self.resources) - 1 and number in self._ranks[goal]
 
-    def pauses(self, number: int, step: int) -> bool:
-        """Whether a trial that has reported `step` is to pause. Not without a result: it could never be promoted."""
+    def judge(self, number: int, step: int) -> Verdict:
+        """What a running trial that has reported `step` is to do at its rung; one that may go on is promoted with the same breath."""
+        while self._has_reached_rung(number, step):
+            if not self._goes_on(number):
+                return Verdict.PAUSE if self.resumes else Verdict.PRUNE
+            self.promote(number)
+        return Verdict.CONTINUE
+
+    def _has_reached_rung(self, number: int, step: int) -> bool:
+        """Not without a result: the trial could never be promoted."""
+        return self.has_completed_rung(number) and step >= self.resources[self.goal(number)] - 1
+
+    def _goes_on(self, number: int) -> bool:
+        """Whether a running trial at its rung is promoted on the spot."""
+        if self.resumes:
+            return next(self.list_promotable(running=number), None) == number
         goal = self.goal(number)
-        return self.has_completed_rung(number) and step >= self.resources[goal] - 1
+        rank = self._ranks[goal][number]
+        ordered = self._ordered[goal][self._bracket(number)]
+        return rank < math.inf and bisect.bisect_left(ordered, (rank, number)) < max(1, len(ordered) // self._eta)
 
     def list_unheld(self) -> list[int]:
         """Trials that wait, have completed their rung and are not held: their worker died before the pause was decided."""
         return sorted(self._waiting - self.held)
 
-    def list_promotable(self) -> Iterator[int]:
-        """Paused trials in the top 1/eta of their rung, the highest rung first, within it the best first.
+    def list_promotable(self, running: int | None = None) -> Iterator[int]:
+        """Paused trials in the top 1/eta of their rung, the highest rung first, within it the best first; `running` as if it paused.
 
         Before them any that is held and has its rung before it: a search that had lost the study without knowing may have paused it.
         """
         yield from sorted(self.held - self._waiting)
-        if not self._waiting:
+        if not self._waiting and running is None:
             return
         for rung in range(len(self.resources) - 2, -1, -1):
             tops = [ordered[: len(ordered) // self._eta] for ordered in self._ordered[rung]]
             for _, number in heapq.merge(*tops):
-                if number in self._waiting and self._standing(number) == rung:
+                if (number in self._waiting or number == running) and self._standing(number) == rung:
                     yield number
+
+    def best_waiting(self) -> int | None:
+        """The paused trial that has come furthest, of those the best."""
+        for rung in range(len(self.resources) - 2, -1, -1):
+            for _, number in heapq.merge(*self._ordered[rung]):
+                if number in self._waiting and self._standing(number) == rung:
+                    return number
+        return None
 
     def promote(self, number: int) -> None:
         """Let a paused trial run to the next rung, where it has completed its own. Its attribute is written with the transaction that stores the promotion."""

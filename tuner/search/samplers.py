@@ -63,10 +63,7 @@ def build(
     max_attempts: Callable[[], int],
     rungs: Rungs | None = None,
 ) -> Proposer:
-    """The proposer of a study; `auto` is TPE, with rungs fitted to their results, else with Optuna's defaults.
-
-    ValueError for options Optuna refuses.
-    """
+    """The proposer of a study whose sampler is decided; TPE is fitted to the rungs where there are some. ValueError for options Optuna refuses."""
     if spec.name in ("grid", "brute_force"):
         return CellProposer(space, history, seed=seed if spec.name == "grid" else None, max_attempts=max_attempts)
     return OptunaProposer(
@@ -78,7 +75,7 @@ def make_sampler(spec: SamplerSpec, space: SearchSpace, history: History, seed: 
     options: dict[str, Any] = dict(spec.options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # experimental and deprecated options are the user's choice, made in the spec
-        if spec.name in ("auto", "tpe"):
+        if spec.name == "tpe":
             if rungs is not None:
                 return RungTPESampler(history, rungs, **options)
             return ColumnTPESampler(history, **options)

@@ -7,7 +7,7 @@ somebody else took the number meanwhile, the transaction stores nothing and the 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from time import monotonic
@@ -19,10 +19,13 @@ from optuna.samplers import RandomSampler
 from optuna.study import Study
 from sqlalchemy import Connection, Row, text
 
-from tuner import studies, trials
+from tuner import auto, studies, trials
 from tuner.db.postgres import Database
-from tuner.search import distributions, pruners, rungs, samplers
+from tuner.search import distributions, levels, pruners, rungs, samplers, warm_start
 from tuner.search.history import History
+from tuner.search.levels import LevelRungs
+from tuner.search.rungs import Rungs
+from tuner.search.samplers import Proposer
 from tuner.spec import StudySpec
 from tuner.trials import Suggestion
 from tuner.wire import StudyState, TrialState, Verdict
@@ -84,7 +87,8 @@ class StudySearch:
         self._database = database
         self.study_id = int(study.id)
         self.project = str(study.project)
-        spec = StudySpec.parse(json.loads(study.spec))
+        self._strategy: dict[str, Any] = study.strategy or auto.undecided(StudySpec.parse(json.loads(study.spec)))
+        self._spec = spec = auto.decided(StudySpec.parse(json.loads(study.spec)), self._strategy)
         attrs = json.loads(study.system_attrs)
         self.history = History(
             study_id=self.study_id,
@@ -97,16 +101,18 @@ class StudySearch:
         self._pruner = pruners.make_pruner(spec.pruner)
         if self._pruner is not None:
             pruners.restore(self._pruner, self.history)
-        self._rungs = rungs.build(spec, self.history)
+        self._levels = levels.build(spec, self.history)
         self._limits: dict[str, Any] = study.limits
-        self._proposer = samplers.build(
-            spec.sampler,
-            spec.space,
-            self.history,
-            seed=int(attrs.get(studies.SEED_KEY, self.study_id)),
-            max_attempts=lambda: int(self._limits.get("max_attempts") or 1),
-            rungs=self._rungs,
-        )
+        seed = int(attrs.get(studies.SEED_KEY, self.study_id))
+        self._rungs: Rungs | LevelRungs | None
+        self._proposer: Proposer
+        if self._levels is not None:
+            self._rungs, self._proposer = self._levels.build_search(seed, self._max_attempts)
+        else:
+            whole = self._rungs = rungs.build(spec, self.history)
+            self._proposer = samplers.build(
+                spec.sampler, spec.space, self.history, seed=seed, max_attempts=self._max_attempts, rungs=whole
+            )
         self._judged_study = Study(study.name, self.history, sampler=RandomSampler(), pruner=self._pruner or NopPruner())
         self._since = 0
         self._known: tuple[str, dict[str, Any]] | None = None
@@ -115,6 +121,10 @@ class StudySearch:
         self._leased = int(study.next_number)
         self._again = False
         self._dry = False
+
+    def _max_attempts(self) -> int:
+        """The limit as it stands now."""
+        return int(self._limits.get("max_attempts") or 1)
 
     @property
     def judges(self) -> bool:
@@ -128,14 +138,14 @@ class StudySearch:
             return Look(state=None)
         if self._judge():
             self._database.wake("judged", self.study_id)
-        changed |= self._hold(StudyState(facts.state))
+        changed |= self._hold(facts)
         state: StudyState | None = StudyState(facts.state)
         if changed:
             state = self._finish()
         blocked = self._again = self._dry = False
         if state == StudyState.RUNNING:
             blocked = not self._serve(facts)
-            if self._dry and self._close_held(exhausted=True):
+            if self._dry and self._close_held(facts, exhausted=True):
                 self._again = True
             if self._proposer.exhausted:
                 state = self._finish(exhausted=True)
@@ -194,7 +204,7 @@ class StudySearch:
             verdict = Verdict.CONTINUE
             for step in steps:
                 if self._rungs is not None:
-                    verdict = Verdict.PAUSE if self._rungs.pauses(number, step) else Verdict.CONTINUE
+                    verdict = self._rungs.judge(number, step)
                 elif self.history.verdicts.get(number) == Verdict.CONTINUE and self._prunes(number, step):
                     verdict = Verdict.PRUNE
                 if verdict != Verdict.CONTINUE:
@@ -218,15 +228,16 @@ class StudySearch:
         reported = trial.intermediate_values
         if step not in reported:
             return False  # the report had other metrics only
+        judged = self._judged_study if self._levels is None else self._levels.view(trial, self._pruner)
         trial.intermediate_values = {each: value for each, value in sorted(reported.items()) if each <= step}
         try:
-            return self._pruner.prune(self._judged_study, trial)
+            return self._pruner.prune(judged, trial)
         finally:
             self.history.get(number).intermediate_values = reported  # another object, if the pruner has written an attribute
 
     # --- pausing and promoting -------------------------------------------------------------------------------------------
 
-    def _hold(self, state: StudyState) -> bool:
+    def _hold(self, facts: Row[Any]) -> bool:
         """Hold trials whose worker died at the rung; end what is held when nothing can be promoted any more: whether it was."""
         if self._rungs is None:
             return False
@@ -234,24 +245,34 @@ class StudySearch:
         if unheld:
             with self._database.begin() as connection:
                 trials.hold(connection, self.study_id, [self.history.get(number)._trial_id for number in unheld])
-        return self._close_held(stopping=state == StudyState.STOPPING)
+        return self._close_held(facts)
 
-    def _close_held(self, *, stopping: bool = False, exhausted: bool = False) -> bool:
-        """End all paused trials as PRUNED, if none will be promoted and no result can change that; whether there were any."""
+    def _close_held(self, facts: Row[Any], *, exhausted: bool = False) -> bool:
+        """End all paused trials as PRUNED, if none will be promoted and no result can change that; whether there were any.
+
+        Unless the study was stopped, its best trial goes on before that if no other has been trained in full.
+        """
         if self._rungs is None or not (paused := self._rungs.held | self._rungs.waiting):
             return False
         unfinished = self.history.counts[TrialState.WAITING] + self.history.counts[TrialState.RUNNING]
-        if unfinished > len(paused) or (not stopping and next(self._rungs.list_promotable(), None) is not None):
+        if unfinished > len(paused):
             return False
+        if facts.state != StudyState.STOPPING:
+            if not exhausted and _has_room(facts):
+                return False
+            if next(self._rungs.list_promotable(), None) is not None:
+                return False
+            best = self._rungs.best_waiting()
+            if best is not None and not self.history.counts[TrialState.COMPLETE]:
+                self._promote([best], (), 0)
+                return False
         with self._database.begin() as connection:
             return trials.close_held(connection, self.study_id, exhausted=exhausted) > 0
 
-    def _promote(self, count: int, demands: Sequence[tuple[UUID, int]], ready: int) -> int:
-        """Promote up to `count` trials; how many. With those that are `ready` they serve the first of the demands."""
-        if self._rungs is None:
-            return 0
-        chosen = {self.history.get(number)._trial_id: number for number in islice(self._rungs.list_promotable(), count)}
-        if not chosen:
+    def _promote(self, numbers: Iterable[int], demands: Sequence[tuple[UUID, int]], ready: int) -> int:
+        """Promote these trials; how many. With those that are `ready` they serve the first of the demands."""
+        chosen = {self.history.get(number)._trial_id: number for number in numbers}
+        if self._rungs is None or not chosen:
             return 0
         with self._database.begin() as connection:
             promoted = trials.promote(connection, self.study_id, list(chosen))
@@ -273,8 +294,11 @@ class StudySearch:
         demands: list[tuple[UUID, int]] = list(zip(facts.demands or (), facts.counts or (), strict=True))
         demand = sum(count for _, count in demands)
         ready, number, wanted = int(facts.ready), int(facts.next_number), self._wanted(facts, demand)
-        if wanted > 0:
-            promoted = self._promote(wanted, demands, ready)
+        if wanted > 0 and self._strategy["portfolio"] is None and _has_room(facts):
+            self._warm_start(facts, demands, ready)
+            return True
+        if wanted > 0 and self._rungs is not None:
+            promoted = self._promote(islice(self._rungs.list_promotable(), wanted), demands, ready)
             ready, wanted = ready + promoted, wanted - promoted
         max_trials = facts.limits.get("max_trials")
         if max_trials is not None:
@@ -287,6 +311,25 @@ class StudySearch:
             if self._again:
                 break
         return demand <= ready
+
+    def _warm_start(self, facts: Row[Any], demands: Sequence[tuple[UUID, int]], ready: int) -> None:
+        """Let finished studies lend the first trials, or find that none can. The next look takes them in, and serves who still waits."""
+        with self._database.read() as connection:
+            chosen = warm_start.choose(
+                connection, self.project, self.study_id, self._spec, self._strategy, facts.limits.get("max_trials")
+            )
+        last_rung = len(self._rungs.resources) - 1 if isinstance(self._rungs, Rungs) else None
+        with self._database.begin() as connection:
+            decided = warm_start.store(
+                connection, self.study_id, self._spec, self._strategy, int(facts.next_number), chosen, last_rung
+            )
+            served = _first(demands, ready + len(chosen))
+            if decided is not None and chosen and served:
+                connection.execute(_SERVED, {"demands": served})
+        if decided is not None:
+            self._strategy = decided
+            self._database.wake("trials", self.study_id)
+        self._again = True
 
     def _wanted(self, facts: Row[Any], demand: int) -> int:
         """How many trials to promote or suggest now."""
@@ -358,6 +401,12 @@ class StudySearch:
             self._database.wake("trials", self.study_id)
             self._database.wake("result", self.study_id)
         return state
+
+
+def _has_room(facts: Row[Any]) -> bool:
+    """Whether the study may make more trials."""
+    max_trials = facts.limits.get("max_trials")
+    return max_trials is None or facts.next_number < max_trials
 
 
 def _first(demands: Sequence[tuple[UUID, int]], num_trials: int) -> list[UUID]:

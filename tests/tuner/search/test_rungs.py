@@ -48,10 +48,10 @@ def _kill(desk: Desk, engines: list[Engine]) -> None:
 class _Board:
     """Rungs over a history in memory."""
 
-    def __init__(self, *, direction: str = "minimize", num_brackets: int = 1) -> None:
+    def __init__(self, *, direction: str = "minimize", num_brackets: int = 1, resumes: bool = True) -> None:
         space = {"x": FloatDistribution(0.0, 1.0)}
         self.history = History(study_id=1, name="s", directions=[direction], metric="loss", space=space)
-        self.rungs = Rungs(self.history, [1, 3, 9], eta=3, num_brackets=num_brackets)
+        self.rungs = Rungs(self.history, [1, 3, 9], eta=3, num_brackets=num_brackets, resumes=resumes)
 
     def put(self, number: int, *values: float, state: str = "WAITING", reason: str | None = "paused_at_rung") -> None:
         row: Any = SimpleNamespace(
@@ -128,9 +128,9 @@ def test_a_result_is_the_first_report_at_or_after_the_rung() -> None:
     assert board.rungs.results(0) == {0: 0.7}
     assert board.rungs.results(1) == {0: 0.7}
     assert board.rungs.results(2) == {}
-    assert board.rungs.pauses(0, 0)
+    assert board.rungs.judge(0, 0) == "pause"
     board.rungs.promote(0)
-    assert not board.rungs.pauses(0, 8)  # the last rung is the whole training
+    assert board.rungs.judge(0, 8) == "continue"  # the last rung is the whole training
 
 
 def test_who_came_past_a_rung_competes_where_it_stands() -> None:
@@ -141,7 +141,7 @@ def test_who_came_past_a_rung_competes_where_it_stands() -> None:
     assert list(board.rungs.list_promotable()) == [2]
     board.rungs.promote(2)
     assert board.rungs.goal(2) == 2
-    assert not board.rungs.pauses(2, 4)
+    assert board.rungs.judge(2, 4) == "continue"
 
 
 def test_another_value_of_the_same_report_replaces_the_first() -> None:
@@ -161,9 +161,48 @@ def test_brackets_begin_at_their_rungs_and_compete_apart() -> None:
     assert starts.count(0) > starts.count(1) > 0
     later = next(number for number in range(60) if starts[number] == 1)
     board.put(later, 0.5, 0.5, state="RUNNING", reason=None)
-    assert not board.rungs.pauses(later, 1)
+    assert board.rungs.judge(later, 1) == "continue"
     board.put(later, 0.5, 0.5, 0.5, state="RUNNING", reason=None)
-    assert board.rungs.pauses(later, 2)
+    assert board.rungs.judge(later, 2) == "pause"
+
+
+def test_who_would_be_promoted_next_goes_on_without_a_pause() -> None:
+    board = _Board()
+    board.put(0, 0.5)
+    board.put(1, 0.4)
+    board.put(2, 0.3, state="RUNNING", reason=None)
+    assert board.rungs.judge(2, 0) == "continue"
+    assert board.rungs.goal(2) == 1
+    for number in (3, 4):
+        board.put(number, 0.6)
+    board.put(5, 0.2, state="RUNNING", reason=None)
+    board.put(6, 0.1)  # waits, is better, and is the next
+    assert board.rungs.judge(5, 0) == "pause"
+
+
+def test_several_rungs_at_once() -> None:
+    """A worker that does not wait for verdicts reports past rungs; it is judged at each."""
+    board = _Board()
+    for number in range(5):
+        board.put(number, 0.5, 0.5, 0.5 + number)
+        board.rungs.promote(number)
+    board.put(5, 0.1, 0.1, 0.1, 0.1, state="RUNNING", reason=None)
+    assert board.rungs.judge(5, 3) == "continue"
+    assert board.rungs.goal(5) == 2
+
+
+def test_without_checkpoints_who_is_not_among_the_best_ends() -> None:
+    board = _Board(resumes=False)
+    verdicts = []
+    for number, value in enumerate((0.5, 0.4, 0.6, 0.45, 0.3, 0.41, math.nan)):
+        board.put(number, value, state="RUNNING", reason=None)
+        verdicts.append(str(board.rungs.judge(number, 0)))
+    assert verdicts == ["continue", "continue", "prune", "prune", "continue", "prune", "prune"]
+    first = _Board(resumes=False)
+    first.put(0, math.nan, state="RUNNING", reason=None)
+    assert first.rungs.judge(0, 0) == "prune"
+    board.put(7, 0.9, reason="preempted")  # handed back by a worker that was stopped: it is nobody's to promote
+    assert list(board.rungs.list_promotable()) == board.rungs.list_unheld() == []
 
 
 def test_the_trainers_epochs_are_the_resource() -> None:
@@ -281,6 +320,60 @@ def test_without_checkpoints_a_promoted_trial_passes_its_rung(database: Database
     steps = _run_to_the_end(desk, engines, checkpoints=False)
     assert desk.state()[0] == "COMPLETE"
     assert any(trained == [0, *range(3), *range(9)] for trained in steps.values())
+
+
+@pytest.mark.parametrize("max_trials", [1, 2])
+def test_too_few_trials_for_halving_leave_the_best_trained_in_full(
+    database: Database, engines: list[Engine], max_trials: int
+) -> None:
+    desk = _desk(database, max_trials=max_trials)
+    _run_to_the_end(desk, engines)
+    assert desk.state() == ("COMPLETE", "max_trials")
+    values = [loss(params) for params in desk.params()]
+    assert desk.states().count("COMPLETE") == 1
+    assert desk.states()[values.index(min(values))] == "COMPLETE"
+
+
+def test_where_the_best_fails_the_next_is_trained_in_full(database: Database, engines: list[Engine]) -> None:
+    desk = _desk(database, max_trials=2)
+    for lease in desk.ask(engines[-1], 2):
+        assert _judged(desk, engines[-1], lease, 0, float(lease.trial.number)) == "pause"
+        _hand_back(desk, lease)
+    engines[-1].step()
+    (best,) = desk.take(2)
+    assert best.trial.number == 0
+    desk.fail(best)
+    engines[-1].step()
+    (other,) = desk.take(2)
+    assert other.trial.number == 1
+    desk.tell(other, 0.5)
+    engines[-1].step()
+    assert desk.states() == ["FAIL", "COMPLETE"]
+    assert desk.state() == ("COMPLETE", "max_trials")
+
+
+def test_without_checkpoints_trials_end_at_their_rungs(database: Database, engines: list[Engine]) -> None:
+    desk = _desk(database, max_trials=9, pruner={**PROMOTION, "resume": False})
+    steps: dict[int, list[int]] = {}
+    for _ in range(9):
+        (lease,) = desk.ask(engines[-1])
+        for step in range(9):
+            steps.setdefault(lease.trial.number, []).append(step)
+            verdict = _judged(desk, engines[-1], lease, step, _curve(lease.trial.params, step))
+            _kill(desk, engines)
+            if verdict != "continue":
+                assert verdict == "prune"
+                leases.tell(database, "default", lease.id, Tell(state="PRUNED"))
+                break
+        else:
+            desk.tell(lease, _curve(lease.trial.params, 8))
+    engines[-1].step()
+    assert desk.state() == ("COMPLETE", "max_trials")
+    assert set(desk.states()) == {"COMPLETE", "PRUNED"}
+    assert {len(trained) for trained in steps.values()} <= {1, 3, 9}
+    assert len(steps[0]) == 9  # with nothing to compare it with the first goes on
+    values = [loss(params) for params in desk.params()]
+    assert len(steps[values.index(min(values))]) == 9
 
 
 def _pause_three(desk: Desk, engines: list[Engine]) -> list[Lease]:
