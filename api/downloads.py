@@ -50,7 +50,7 @@ class Download(StreamingResponse):
         if is_part:
             stated["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
         super().__init__(
-            _read(file, start, stop),
+            _read(file, start, start if request.method == "HEAD" else stop),
             status_code=206 if is_part else 200,
             headers=stated | dict(headers or {}),
             media_type="application/octet-stream",

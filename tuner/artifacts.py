@@ -16,17 +16,18 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Row, insert, select, text
 
-from tuner import leases, trials
+from tuner import leases, studies, trials
 from tuner.db.postgres import Database
 from tuner.db.tables import checkpoints
+from tuner.db.tables import trials as trial_table
 from tuner.errors import CheckpointNotFound, FieldError, InvalidValue, TunerError
 from tuner.settings import Settings
+from tuner.spec import Checkpoints
 from tuner.stores import Readable, hash_rest, open_store
+from tuner.studies import StudyFacts
 from tuner.wire import Checkpoint
 
 _log = logging.getLogger(__name__)
-KEPT = 2
-"""Checkpoints kept of one trial: the newest, and the one before it in case the newest cannot be read."""
 
 
 class ArtifactStore:
@@ -70,7 +71,10 @@ class ArtifactStore:
                     )
                     .returning(checkpoints)
                 ).one()
-                dropped += connection.execute(_RETAIN, {"trial": row.trial_id, "kept": KEPT}).scalars()
+                facts = studies.get_facts(database, connection, row.study_id)
+                rules = _rules(facts)
+                kept = {"trial": row.trial_id, "keep": rules.keep, "keep_best": rules.keep_best}
+                dropped += connection.execute(_RETAIN, kept | _scored_by(facts)).scalars()
         except BaseException:
             self._remove([name])
             raise
@@ -80,16 +84,37 @@ class ArtifactStore:
 
     def open_latest(self, database: Database, project: str, trial_id: int) -> tuple[Checkpoint, Readable]:
         """The newest checkpoint whose file is whole, and that file; an older one where the newest is damaged."""
+        return self._open(database, project, trial_id, "no checkpoint", "ORDER BY epoch DESC, step DESC")
+
+    def open_step(self, database: Database, project: str, trial_id: int, step: int) -> tuple[Checkpoint, Readable]:
+        """The checkpoint of a step, of the last attempt that left one which is whole."""
+        return self._open(
+            database, project, trial_id, f"no checkpoint of step {step}", "WHERE step = :step ORDER BY epoch DESC", step=step
+        )
+
+    def open_best(self, database: Database, project: str, trial_id: int) -> tuple[Checkpoint, Readable]:
+        """Of those that are whole the one at whose step the best value of the first objective was reported; the newer of equals."""
+        missing = "no checkpoint at whose step a value of the first objective was reported"
+        return self._open(
+            database, project, trial_id, missing, "WHERE score IS NOT NULL ORDER BY score DESC, epoch DESC, step DESC"
+        )
+
+    def _open(
+        self, database: Database, project: str, trial_id: int, missing: str, which: str, **parameters: int
+    ) -> tuple[Checkpoint, Readable]:
         with database.read() as connection:
-            trials.find(connection, project, trial_id)
-            query = select(checkpoints).where(checkpoints.c.trial_id == trial_id)
-            found = connection.execute(query.order_by(checkpoints.c.epoch.desc(), checkpoints.c.step.desc())).all()
+            trial = trials.find(connection, project, trial_id)
+            facts = studies.get_facts(database, connection, trial.study_id)
+            query = text(f"SELECT * FROM ({_SCORED}) scored {which}")
+            found = connection.execute(query, {"trial": trial_id} | _scored_by(facts) | parameters).all()
         for row in found:
             if (file := self._open_whole(row)) is not None:
-                return Checkpoint.model_validate(dict(row._mapping)), file
+                return Checkpoint.model_validate({name: row._mapping[name] for name in Checkpoint.model_fields}), file
         if found:
-            raise CheckpointNotFound(f"trial {trial_id} has {len(found)} checkpoints, but their files are missing or damaged")
-        raise CheckpointNotFound(f"trial {trial_id} has no checkpoint")
+            raise CheckpointNotFound(
+                f"trial {trial_id} has {len(found)} such checkpoints, but their files are missing or damaged"
+            )
+        raise CheckpointNotFound(f"trial {trial_id} has {missing}")
 
     def _open_whole(self, row: Row[Any]) -> Readable | None:
         """A checkpoint's file, unless it is missing or damaged."""
@@ -100,6 +125,33 @@ class ArtifactStore:
                 opened.pop_all()
                 return file
         return None
+
+    def retain(self, database: Database) -> int:
+        """Drop the checkpoints of finished trials that are not among the `keep_trials` best of their study; how many.
+
+        Trials that wait keep theirs, also those that a pruner has paused: they go on from them.
+        """
+        dropped: list[UUID] = []
+        with database.read() as connection:
+            candidates = list(connection.execute(_LIMITED).scalars())
+        for study_id in candidates:
+            with database.begin() as connection:
+                facts = studies.get_facts(database, connection, study_id)
+                keep = _rules(facts).keep_trials
+                if keep is not None:
+                    parameters = {"study": study_id, "keep": keep, "sign": _sign(facts)}
+                    dropped += connection.execute(_RETAIN_OF_STUDY, parameters).scalars()
+        self._remove(map(_name, dropped))
+        return len(dropped)
+
+    def delete_study(self, database: Database, project: str, study: str | int) -> None:
+        """Delete a study, and the files of its checkpoints with it; one that arrives in this very moment is left to the sweep."""
+        with database.read() as connection:
+            row = studies.find(connection, project, study)
+            query = select(checkpoints.c.id).join(trial_table).where(trial_table.c.study_id == row.id)
+            names = [_name(checkpoint) for checkpoint in connection.execute(query).scalars()]
+        studies.delete(database, project, row.id)
+        self._remove(names)
 
     def sweep(self, database: Database, min_age: float = 3600.0) -> int:
         """Remove files that no row names, once older than `min_age` seconds; how many.
@@ -132,10 +184,57 @@ def _name(checkpoint: UUID) -> str:
 
 
 _NAME = re.compile(r"[0-9a-f]{2}/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.")
+
+
+def _rules(facts: StudyFacts) -> Checkpoints:
+    return Checkpoints.model_validate(facts.config.get("checkpoints") or {})
+
+
+def _sign(facts: StudyFacts) -> int:
+    """What turns values of the first objective into scores, of which the greatest is the best."""
+    return 1 if facts.directions[:1] == ("maximize",) else -1
+
+
+def _scored_by(facts: StudyFacts) -> dict[str, object]:
+    return {"metric": facts.objectives[0] if facts.objectives else None, "sign": _sign(facts)}
+
+
+_SCORED = """
+    SELECT p.*, CASE WHEN jsonb_typeof(r.metrics->CAST(:metric AS text)) = 'number'
+        THEN (r.metrics->>CAST(:metric AS text))::float * :sign END AS score
+    FROM checkpoints p LEFT JOIN reports r ON r.trial_id = p.trial_id AND r.step = p.step
+    WHERE p.trial_id = :trial
+"""
+"""A trial's checkpoints with what was reported at their step. A report may come after its checkpoint, but before the next one."""
+
 _RETAIN = text(
-    """
+    f"""
     DELETE FROM checkpoints WHERE id IN (
-        SELECT id FROM checkpoints WHERE trial_id = :trial ORDER BY epoch DESC, step DESC OFFSET :kept
+        SELECT id FROM (
+            SELECT id, score, row_number() OVER (ORDER BY epoch DESC, step DESC) AS age,
+                row_number() OVER (ORDER BY score DESC NULLS LAST, epoch DESC, step DESC) AS place
+            FROM ({_SCORED}) scored
+        ) ranked WHERE age > :keep AND NOT (:keep_best AND place = 1 AND score IS NOT NULL)
     ) RETURNING id
+    """
+)
+"""Never the newest. The attempt that sends a checkpoint needs the one it resumed from no more; if ever others read a trial's checkpoints
+while it runs, as trials that copy one would, what they need has to be kept here too."""
+
+# Looking for the word first spares reading the specs of all the other studies.
+_LIMITED = text(
+    """
+    SELECT s.id FROM studies s WHERE s.spec LIKE '%"keep_trials"%' AND EXISTS (
+        SELECT FROM trials t JOIN checkpoints p ON p.trial_id = t.id
+        WHERE t.study_id = s.id AND t.state IN ('COMPLETE', 'PRUNED', 'FAIL'))
+    """
+)
+_RETAIN_OF_STUDY = text(
+    """
+    DELETE FROM checkpoints p USING trials t
+    WHERE p.trial_id = t.id AND t.study_id = :study AND t.state IN ('COMPLETE', 'PRUNED', 'FAIL') AND t.id NOT IN (
+        SELECT b.id FROM trials b WHERE b.study_id = :study AND b.state = 'COMPLETE' AND b.value IS NOT NULL
+        ORDER BY b.value * :sign DESC, b.number LIMIT :keep)
+    RETURNING p.id
     """
 )

@@ -1,9 +1,10 @@
-"""Duties on a timer, safe to run in every replica at once: reap expired leases, end studies, expire old rows, sweep files."""
+"""Duties on a timer, safe to run in every replica at once: reap expired leases, end studies, expire old rows, remove checkpoints."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from time import monotonic
 
 from sqlalchemy import select, text
@@ -19,6 +20,7 @@ from tuner.wire import StudyState
 
 _log = logging.getLogger(__name__)
 _EXPIRY_INTERVAL = 600.0
+_RETENTION_INTERVAL = 30.0
 
 
 def run_once(database: Database, settings: Settings) -> int:
@@ -97,13 +99,12 @@ _STRAGGLERS = tuple(
 )
 
 
-def expire(database: Database, store: ArtifactStore) -> None:
+def expire(database: Database) -> None:
     """Forget what nobody can ask for any more."""
     with database.begin() as connection:
         connection.execute(text("DELETE FROM idempotency WHERE created_at < clock_timestamp() - interval '1 day'"))
         connection.execute(text("DELETE FROM sessions WHERE expires_at < clock_timestamp()"))
         connection.execute(text("DELETE FROM demands WHERE expires_at < clock_timestamp()"))
-    store.sweep(database)
 
 
 def repair_revisions(database: Database) -> None:
@@ -118,36 +119,55 @@ def repair_revisions(database: Database) -> None:
 
 
 class Maintenance:
-    """The thread in which a server does all this; a failure is logged, and the next round tries again."""
+    """The threads in which a server does all this; a failure is logged, and the next round tries again.
+
+    Files have a thread of their own: a bucket that does not answer must not keep leases from being reaped.
+    """
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
         self._store = ArtifactStore(settings)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
+        self._is_repaired = False
+        self._next_expiry = self._next_sweep = monotonic()
+        self._rows = threading.Thread(
+            target=self._repeat, args=(self._keep_rows, settings.reap_interval), name="maintenance", daemon=True
+        )
+        self._files = threading.Thread(
+            target=self._repeat, args=(self._keep_files, _RETENTION_INTERVAL), name="maintenance-files", daemon=True
+        )
 
     def start(self) -> None:
-        self._thread.start()
+        self._rows.start()
+        self._files.start()
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join(timeout=10)
+        self._rows.join(timeout=10)
+        self._files.join(timeout=2)
 
-    def _run(self) -> None:
-        next_expiry = monotonic()
-        repaired = False
+    def _repeat(self, duty: Callable[[], None], interval: float) -> None:
         while not self._stop.is_set():
             try:
-                if not repaired:
-                    repair_revisions(self._database)
-                    repaired = True
-                run_once(self._database, self._settings)
-                if monotonic() >= next_expiry:
-                    expire(self._database, self._store)
-                    next_expiry = monotonic() + _EXPIRY_INTERVAL
+                duty()
             except TunerError as error:
                 _log.warning("maintenance: %s", error)
             except Exception:
                 _log.exception("maintenance failed")
-            self._stop.wait(self._settings.reap_interval)
+            self._stop.wait(interval)
+
+    def _keep_rows(self) -> None:
+        if not self._is_repaired:
+            repair_revisions(self._database)
+            self._is_repaired = True
+        run_once(self._database, self._settings)
+        if monotonic() >= self._next_expiry:
+            expire(self._database)
+            self._next_expiry = monotonic() + _EXPIRY_INTERVAL
+
+    def _keep_files(self) -> None:
+        self._store.retain(self._database)
+        if monotonic() >= self._next_sweep:
+            self._store.sweep(self._database)
+            self._next_sweep = monotonic() + _EXPIRY_INTERVAL

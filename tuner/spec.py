@@ -213,6 +213,14 @@ class Resources(Model):
         return gpus
 
 
+class Checkpoints(Model):
+    """Which of its checkpoints a trial keeps; `tuner.artifacts` removes the others."""
+
+    keep: Whole = Field(default=2, ge=1, le=1000, description="an integer from 1 to 1000")
+    keep_best: bool = Field(default=False, strict=True, description="true or false")
+    keep_trials: Whole | None = Field(default=None, ge=1, le=10**6, description="an integer from 1 to 1000000, or null for all")
+
+
 class TrialSpec(Model):
     """What a worker does with a trial. `trainer`, `entrypoint` and `args`, `command` each belong to one executor.
 
@@ -237,6 +245,7 @@ class TrialSpec(Model):
         description="the SHA-256 of an uploaded bundle, 64 lower-case hex digits, as `tuner study submit --context` sets it",
     )
     resources: Resources = Field(default_factory=Resources, description="a mapping such as {gpus: 1, cpus: 4}")
+    checkpoints: Checkpoints | None = Field(default=None, description="a mapping such as {keep: 2, keep_best: true}")
 
     @field_validator("entrypoint")
     @classmethod

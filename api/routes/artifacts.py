@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import anyio.to_thread
 from starlette.responses import Response
@@ -12,6 +12,7 @@ from api.downloads import Download
 from api.routing import Call, Routes
 from tuner import wire
 from tuner.errors import FieldError, InvalidValue
+from tuner.stores import Readable
 
 routes = Routes("checkpoints")
 
@@ -28,14 +29,30 @@ def put_checkpoint(call: Call, lease: str, step: int, chunks: Iterator[bytes]) -
 @routes.route("GET", "/v1/trials/{trial}/checkpoints/latest", ANY, answer=bytes, media_type="application/octet-stream")
 async def get_latest_checkpoint(call: Call, trial: int) -> Response:
     """The newest checkpoint that is whole."""
-    services = call.services
+    return await _download(call, call.services.store.open_latest, trial)
+
+
+@routes.route("GET", "/v1/trials/{trial}/checkpoints/best", ANY, answer=bytes, media_type="application/octet-stream")
+async def get_best_checkpoint(call: Call, trial: int) -> Response:
+    """The checkpoint at whose step the trial reported its best value of the first objective, of those that are kept."""
+    return await _download(call, call.services.store.open_best, trial)
+
+
+@routes.route("GET", "/v1/trials/{trial}/checkpoints/{step}", ANY, answer=bytes, media_type="application/octet-stream")
+async def get_checkpoint(call: Call, trial: int, step: int) -> Response:
+    """The checkpoint of a step."""
+    return await _download(call, call.services.store.open_step, trial, step)
+
+
+async def _download(call: Call, opened: Callable[..., tuple[wire.Checkpoint, Readable]], *which: int) -> Response:
+    """Not in the threads of other requests: reading a checkpoint through takes time."""
     checkpoint, file = await anyio.to_thread.run_sync(
-        services.store.open_latest, call.database, call.project, trial, limiter=services.transfers
+        opened, call.database, call.project, *which, limiter=call.services.transfers
     )
     return Download(
         call.request,
         file,
-        filename=f"trial-{trial}-step-{checkpoint.step}.tar",
+        filename=f"trial-{which[0]}-step-{checkpoint.step}.tar",
         size=checkpoint.size,
         sha256=checkpoint.sha256,
         headers={"X-Checkpoint-Step": str(checkpoint.step)},

@@ -100,8 +100,8 @@ def update_study(call: Call, study: str, body: wire.StudyPatch) -> wire.Study:
 
 @routes.route("DELETE", "/v1/studies/{study}", SUBMIT, answer=None)
 def delete_study(call: Call, study: str) -> None:
-    """Remove a study with its trials. Workers that hold one of them find their lease lost."""
-    studies.delete(call.database, call.project, study)
+    """Remove a study with its trials and their checkpoints. Workers that hold one of them find their lease lost."""
+    call.services.store.delete_study(call.database, call.project, study)
 
 
 @routes.route("POST", "/v1/studies/{study}/pause", SUBMIT, answer=wire.Study)

@@ -54,6 +54,8 @@ TABLE: dict[str, set[Scope] | None] = {
     "GET /v1/trials/{trial}/logs": READ,
     "GET /v1/trials/{trial}/checkpoints": READ,
     "GET /v1/trials/{trial}/checkpoints/latest": {A, S, W, V},
+    "GET /v1/trials/{trial}/checkpoints/best": {A, S, W, V},
+    "GET /v1/trials/{trial}/checkpoints/{step}": {A, S, W, V},
     "POST /v1/trials/{trial}/cancel": SUBMIT,
     "POST /v1/trials/{trial}/retry": SUBMIT,
     "POST /v1/leases": LEASE,
