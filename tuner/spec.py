@@ -402,6 +402,8 @@ class StudySpec(Model):
         for index, name in enumerate(names):
             if name in names[:index]:
                 yield FieldError(f"objectives.{index}.name", f"repeats {show(name)}; objectives must differ in name")
+        if self.warm_start and self.compare is not None:
+            yield FieldError("warm_start", f"would favour some choices of {self.compare.by}, which compare sets equal; leave one out")
         if len(names) == 1:
             return
         if not SAMPLERS[self.sampler.name].is_multi_objective:
