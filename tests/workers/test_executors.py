@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,3 +129,77 @@ def test_placeholders() -> None:
     assert fill("{deep}", {"deep": True}) == "true"
     with pytest.raises(InvalidValue, match=r"\{rate\} is no parameter of this trial; it has lr"):
         fill("--lr={rate}", {"lr": 1.0})
+
+
+# --- code that comes with a study ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Callable[..., Path]:
+    """An unpacked bundle of modules by name, as the agent has it."""
+
+    def make(**modules: str) -> Path:
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        for name, source in modules.items():
+            (folder / f"{name}.py").write_text(source)
+        return folder
+
+    return make
+
+
+def shipped(module: str = "shipped_train", function: str = "run") -> dict[str, Any]:
+    return {"executor": "entrypoint", "entrypoint": f"{module}:{function}", "bundle": "a" * 64}
+
+
+def returns(value: float) -> str:
+    return f"import os\nfrom shipped_part import PART\ndef run(trial):\n    return {value} + PART + 0 * len(os.listdir('.'))\n"
+
+
+def test_bundles_with_the_same_modules_do_not_mix(run: Run, bundle: Callable[..., Path], place: LocalPlace) -> None:
+    """Two studies on one worker, each with its own train.py: what one has imported the other never sees."""
+    first = bundle(shipped_train=returns(1.0), shipped_part="PART = 0.25")
+    second = bundle(shipped_train=returns(2.0), shipped_part="PART = 0.5")
+    allowed: dict[str, Any] = {"allow": ("shipped_*", f"{MODULE}:*")}
+    pids = []
+    for folder, expected in ((first, 1.25), (second, 2.5), (second, 2.5), (first, 1.25)):
+        assert run(shipped(), bundle=folder, **allowed).tell().values == {"loss": expected}
+        pids.append(place.pid)
+    assert pids[0] != pids[1] == pids[2] != pids[3], "one process a bundle, as long as it is the same"
+    own = run(entrypoint("environment")).tell()
+    assert own.user_attrs["pid"] not in pids, "nor does what is installed here meet what came"
+    absent = run(shipped("shipped_part", "PART"), **allowed | {"bundle": None}).tell()
+    assert "--allow-bundles" in (absent.error or "")
+
+
+def test_a_command_starts_in_its_bundle(run: Run, bundle: Callable[..., Path], place: LocalPlace) -> None:
+    folder = bundle(train="import json, os\nimport part\nassert os.environ['TUNER_BUNDLE'] == os.getcwd()\npart.tell()\n",
+                    part="import json, os\ndef tell(): open(os.environ['TUNER_REPORT_FILE'], 'w').write(json.dumps({'tell': 3}))")  # fmt: skip
+    config = {"executor": "command", "command": ["python", "train.py"], "bundle": "a" * 64}
+    run(entrypoint("square")).tell()
+    before = place.pid
+    tell = run(config, bundle=folder, allow=("command:python",)).tell()
+    assert tell.values == {"loss": 3.0}, tell.error
+    assert sorted(path.name for path in folder.iterdir()) == ["part.py", "train.py"], "no bytecode is left in it"
+    assert place.pid == before, "a program is a process of its own anyway"
+
+
+@pytest.mark.parametrize("module", ["json", "workers", "tuner", "tests", "no_such_module", "__main__", "sys"])
+def test_what_is_not_in_the_bundle_is_not_run(run: Run, bundle: Callable[..., Path], module: str) -> None:
+    """With --allow '*' a study could else call any function that is installed here."""
+    tell = run(shipped(module, "run"), bundle=bundle(train=""), allow=("*",)).tell()
+    assert (tell.state, tell.reason) == ("FAIL", "refused")
+    assert f"the study's bundle has no module '{module}'" in (tell.error or "")
+
+
+@pytest.mark.parametrize("config", [shipped(), {"executor": "command", "command": ["sh", "-c", "true"], "bundle": "a" * 64}])
+def test_without_the_switch_no_bundle_is_run(run: Run, config: dict[str, Any]) -> None:
+    tell = run(config, allow=("*", "command:*")).tell()
+    assert (tell.state, tell.reason) == ("FAIL", "refused")
+    assert tell.error == (
+        "This worker runs no code that comes with a study; its operator can switch that on with --allow-bundles."
+    )
+
+
+def test_a_bundle_needs_its_pattern_as_well(run: Run, bundle: Callable[..., Path]) -> None:
+    tell = run(shipped(), bundle=bundle(shipped_train=returns(1.0)), allow=("other:*",)).tell()
+    assert (tell.reason, "--allow 'shipped_train:*'" in (tell.error or "")) == ("refused", True)
