@@ -54,9 +54,17 @@ class Shampoo(WeightRule):
         return step if sides else gradient
 
 
+def _eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and eigenvectors of a symmetric matrix; all NaN where it is not finite, as arithmetic has it elsewhere."""
+    if not bool(matrix.isfinite().all()):
+        return matrix.new_full((len(matrix),), torch.nan), torch.full_like(matrix, torch.nan)
+    values, vectors = torch.linalg.eigh(matrix)
+    return values, vectors
+
+
 def inverse_root(matrix: Tensor, degree: int) -> Tensor:
     """The symmetric positive matrix to the power -1/degree."""
-    values, vectors = torch.linalg.eigh(matrix)
+    values, vectors = _eigen(matrix)
     # Rounding may leave the eigenvalues of directions without gradient below zero.
     floor = values.max().clamp(min=1e-30) * torch.finfo(matrix.dtype).eps
     root: Tensor = (vectors * values.clamp(min=floor).pow(-1 / degree)) @ vectors.T
@@ -79,7 +87,7 @@ class SOAP(WeightRule):
                 turned = matrix if side == 0 else matrix.T
                 state[f"factor{side}"] = turned @ turned.T
                 # In rows, as a checkpoint will give it back: products of another layout round differently.
-                state[f"basis{side}"] = torch.linalg.eigh(state[f"factor{side}"])[1].flip(1).contiguous()
+                state[f"basis{side}"] = _eigen(state[f"factor{side}"])[1].flip(1).contiguous()
 
     def update(self, weight: Tensor, gradient: Tensor, state: State, group: Group, t: int) -> None:
         beta1, beta2 = group["betas"]

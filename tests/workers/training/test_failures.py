@@ -1,0 +1,69 @@
+"""How trainings fail: with a reason and one sentence, whatever it was that went wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.workers.training.handles import RecordingTrial
+from tuner import catalog
+from workers.training import loop
+from workers.training.failures import TrainingFailed, named
+
+IRIS: dict[str, Any] = {
+    "dataset": {"name": "iris"},
+    "model": {"name": "mlp", "hidden": [4]},
+    "epochs": 2,
+    "batch_size": 64,
+    "seed": 0,
+}
+
+
+@pytest.mark.parametrize("name", catalog.names("optimizers"))
+def test_a_rate_that_diverges_ends_as_nan_or_bad_but_never_otherwise(name: str) -> None:
+    reason = None
+    try:
+        loop.train(IRIS | {"optimizer": {"name": name, "lr": 1e30}}, RecordingTrial())
+    except TrainingFailed as failed:
+        reason = failed.reason
+    assert reason in (None, "nan")
+
+
+def failure(trainer: dict[str, Any]) -> TrainingFailed:
+    with pytest.raises(TrainingFailed) as caught:
+        loop.train(trainer, RecordingTrial())
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize("name", [e.name for e in catalog.entries("datasets") if any(h.required for h in e.hyperparameters)])
+def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
+    required = [h.name for h in catalog.get("datasets", name).hyperparameters if h.required]
+    dataset = {"name": name, **{field: str(tmp_path / "nothing") for field in required}}
+    model = next(
+        e.name for e in catalog.entries("models") if {catalog.get("datasets", name).facts.sample or "image"} <= set(e.facts.takes)
+    )
+    failed = failure({"dataset": dataset, "model": {"name": model}})
+    assert failed.reason == "exception"
+    assert str(failed).startswith("dataset.")
+    assert str(tmp_path / "nothing") in str(failed)
+
+
+def test_what_nobody_foresaw_is_one_sentence_and_its_trace_is_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """Batch norm cannot train on the single sample that batches of seven leave of 120."""
+    failed = failure(IRIS | {"model": {"name": "mlp", "norm": "batch"}, "batch_size": 7})
+    assert failed.reason == "exception"
+    assert str(failed).startswith("ValueError: Expected more than 1 value per channel")
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_errors_with_a_reason_of_their_own_keep_it() -> None:
+    class Refused(Exception):
+        reason = "refused"
+
+    with pytest.raises(Refused), named():
+        raise Refused("this worker may not")
+    with pytest.raises(TrainingFailed, match=r"^UnicodeDecodeError: .*log"), named():
+        b"\xff".decode()  # its `reason` is none of ours
