@@ -5,10 +5,13 @@ Trials are enqueued, so no search is needed. Agents run as processes of their ow
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
 import sys
+import tarfile
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -418,6 +421,46 @@ def test_an_agent_waits_for_its_server(
         agent.popen.wait(1.5)
     proxy.heal()
     assert finished(trial).state == TrialState.COMPLETE
+
+
+def test_code_that_comes_with_a_study(client: Client, start_agent: StartAgent, finished: Finished, tmp_path: Path) -> None:
+    """Run where that is switched on; a crafted archive and a lost one end their own trials alone; other hosts do not even get them."""
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "shipped.py").write_text("def run(trial): return trial.params['x'] + 0.5\n")
+    spec = {
+        "objectives": [{"name": "loss", "direction": "minimize"}],
+        "space": {"x": {"type": "float", "low": -10, "high": 10}},
+        "trial": {"executor": "entrypoint", "entrypoint": "shipped:run"},
+    }
+    crafted = BytesIO()
+    with tarfile.open(fileobj=crafted, mode="w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("../../canary"))
+    digest = hashlib.sha256(crafted.getvalue()).hexdigest()
+    client.upload_bundle(digest, BytesIO(crafted.getvalue()))
+    of_crafted = {"executor": "entrypoint", "entrypoint": "shipped:run", "bundle": digest}
+    (context / "lost.py").write_text("")
+    studies = [client.create_study({"name": "lost", **spec}, context=context).id]
+    lost = client.get_study(studies[0]).spec["trial"]["bundle"]
+    next(tmp_path.glob(f"artifacts/bundles/*/{lost}.tar.gz")).unlink()
+    (context / "lost.py").unlink()
+    studies.append(client.create_study({"name": "crafted", **spec, "trial": of_crafted}).id)
+    studies.append(client.create_study({"name": "whole", **spec}, context=context).id)
+    trials = [client.create_trial(study, TrialCreate(params={"x": float(study)})).id for study in studies]
+
+    assert client.lease(LeaseRequest(wait=0)) == []
+    agent = start_agent(allow=("shipped:*",), allow_bundles=True)
+    ended = [finished(trial) for trial in trials]
+    assert [trial.state for trial in ended] == ["FAIL", "FAIL", "COMPLETE"]
+    assert ended[2].values == {"loss": studies[2] + 0.5}
+    assert [trial.reason for trial in ended[:2]] == ["refused", "refused"]
+    assert "missing or damaged" in (ended[0].error or "")
+    assert "the path '../../canary' leaves the bundle's folder" in (ended[1].error or "")
+    assert all(len((trial.error or "").splitlines()) == 1 for trial in ended[:2])
+    (folder,) = Path(tempfile.gettempdir()).glob(f"tuner-worker-*/bundles/{client.get_study(studies[2]).spec['trial']['bundle']}")
+    assert not list(folder.parent.parent.parent.glob("canary"))
+    assert agent.drain() == 0
+    assert not folder.parent.parent.exists()
 
 
 def test_what_waiting_cannot_mend_ends_the_agent(live: tuple[str, str]) -> None:
