@@ -125,6 +125,22 @@ def test_the_example_of_the_contract_is_accepted() -> None:
             {"dataset": {"name": "digits", "validation": 0.5, "test": 0.5}},
             "trial.trainer.dataset.validation: validation and test leave nothing to train on: 1 of all samples",
         ),
+        (
+            {"optimizer": {"name": "newton_cg"}, "accumulate": 2},
+            "trial.trainer.accumulate: must be 1 with newton_cg, which differentiates the loss of its whole batch by itself",
+        ),
+        (
+            {"optimizer": {"name": "lbfgs"}, "precision": "fp16"},
+            "trial.trainer.precision: must be float32 or float64 or tf32 or bf16 with lbfgs, which takes its gradients",
+        ),
+        ({"optimizer": {"name": "sophia"}, "compile": True}, "trial.trainer.compile: must be false with sophia, which"),
+        (
+            {"optimizer": {"name": "schedule_free_adamw"}, "ema": 0.99},
+            "trial.trainer.ema: must be null with schedule_free_adamw, which keeps an average of the weights itself",
+        ),
+        ({"ema": 1.0}, "trial.trainer.ema: must be a number of at least 0 and below 1, or null, not 1"),
+        ({"accumulate": 0}, "trial.trainer.accumulate: must be an integer from 1 to 10000, not 0"),
+        ({"precision": "fp8"}, "trial.trainer.precision: must be one of float32, float64, tf32, bf16, fp16, not 'fp8'"),
     ],
 )
 def test_a_bad_base_is_refused_in_one_sentence(change: dict[str, Any], message: str) -> None:

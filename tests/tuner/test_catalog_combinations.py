@@ -164,6 +164,27 @@ REFUSED: list[tuple[str, Space, dict[str, Any], list[str]]] = [
         {"optimizer": {"name": "newton"}, "model": {"name": "mlp", "hidden": [1000, 1000]}},
         [f"trial.trainer.optimizer.name: {NEWTON} 1,076,010"],
     ),
+    (
+        "optimizer and a field of the trainer",
+        {"optimizer.name": categorical("adam", "sgd", "newton_cg"), "accumulate": integer(1, 4)},
+        {},
+        [
+            "space.accumulate: with optimizer.name newton_cg and accumulate 2 (and 2 more such combinations): accumulate: must be 1 "
+            "with newton_cg, which differentiates the loss of its whole batch by itself; add when: {optimizer.name: [adam, sgd]}"
+        ],
+    ),
+    (
+        "a field of the trainer and one optimizer",
+        {"accumulate": integer(1, 4)},
+        {"optimizer": {"name": "newton_cg"}},
+        ["space.accumulate: must be 1 with newton_cg"],
+    ),
+    (
+        "the base by itself",
+        {"optimizer.lr": {"type": "float", "low": 0.1, "high": 1.0}},
+        {"optimizer": {"name": "newton_cg"}, "accumulate": 2},
+        ["trial.trainer.accumulate: must be 1 with newton_cg"],
+    ),
 ]
 
 
@@ -229,7 +250,9 @@ CHOICES: dict[str, list[Any]] = {
     "model.hidden": [8, 600],
     "loss.name": ["cross_entropy", "bce", "mse"],
     "augmentation.name": ["none", "flip", "noise"],
-    "optimizer.name": ["adam", "newton"],
+    "optimizer.name": ["adam", "newton", "lbfgs"],
+    "accumulate": [1, 2],
+    "precision": ["float32", "fp16"],
 }
 
 
@@ -247,7 +270,7 @@ def spaces(draw: st.DrawFn) -> Space:
 
 
 @settings(max_examples=200, deadline=None)
-@given(spaces(), st.sampled_from([{}, {"loss": {"name": "cross_entropy"}}, {"optimizer": {"name": "newton"}}]))
+@given(spaces(), st.sampled_from([{}, {"loss": {"name": "cross_entropy"}}, {"optimizer": {"name": "newton"}}, {"accumulate": 2}]))
 def test_refused_exactly_when_some_trial_would_be(raw: Space, base: dict[str, Any]) -> None:
     try:
         space = SearchSpace.parse(raw)

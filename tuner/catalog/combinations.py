@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from tuner.catalog.fields import RULES
 from tuner.catalog.table import get
 from tuner.catalog.trainer import SECTIONS, default_name, merge
 from tuner.errors import FieldError, InvalidSpace, InvalidValue
@@ -21,16 +22,19 @@ from tuner.space import SearchSpace
 MAX_COMBINATIONS = 1_000
 MAX_VALUES = 16
 """Of a range each value is tried up to so many."""
+RULED = tuple(rule.field for rule in RULES)
+"""Plain fields that some optimizers leave no choice."""
 MEETINGS = (
     (("dataset", "model"), ("dataset", "model")),
     (("dataset", "loss"), ("loss",)),
     (("dataset", "augmentation"), ("augmentation",)),
     (("dataset", "model", "loss", "optimizer"), ("optimizer",)),
+    (("optimizer", *RULED), RULED),
     (("schedule",), ("schedule",)),
     (("initializer",), ("initializer",)),
     (("regularizer",), ("regularizer",)),
 )
-"""Components that meet, and those in which a problem of their meeting shows."""
+"""Components and fields that meet, and those in which a problem of their meeting shows."""
 
 Cell = dict[str, Value]
 
@@ -39,8 +43,8 @@ def combination_problems(trainer: Mapping[str, Any], space: SearchSpace) -> list
     """What is wrong with combinations of a legal space over a legal base configuration, one problem for each kind of cause."""
     problems: list[FieldError] = []
     for together, shown in MEETINGS:
-        meeting = _Meeting(trainer, space, together, shown)
-        problems += [problem for problem in meeting.problems() if problem not in problems]
+        found = dict.fromkeys(_Meeting(trainer, space, together, shown).problems())
+        problems += [problem for problem in found if problem not in problems]
     return problems
 
 
@@ -48,7 +52,7 @@ def is_decisive(path: str, trainer: Mapping[str, Any], space: SearchSpace) -> bo
     """Whether components suit each other or not by this parameter: a name, or what gives a data set or a model its shape."""
     section, _, field = path.partition(".")
     if section not in SECTIONS or field == "name":
-        return section in SECTIONS
+        return section in SECTIONS or section in RULED
     if section not in ("dataset", "model"):
         return False
     kind, chooser = SECTIONS[section], space.parameters.get(f"{section}.name")
@@ -85,6 +89,8 @@ class _Meeting:
 
     def _cells(self) -> Iterator[Cell]:
         """Configurations of the decisive parameters and what they hang on; none when there are too many even of the names."""
+        if not self.paths:
+            return iter(({},))  # the base configuration alone
         names = [path for path in self.paths if path.endswith(".name")]
         for paths in (self.paths, names):
             reduced = _reduced_space(self.space, paths)

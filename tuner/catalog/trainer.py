@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tuner.catalog.entries import Entry
-from tuner.catalog.fields import FIELDS
+from tuner.catalog.fields import FIELDS, refusals
 from tuner.catalog.fit import FITTED, LOSSES, misfits, task_of
 from tuner.catalog.table import get, names
 from tuner.errors import FieldError, InvalidValue
@@ -96,6 +96,8 @@ def problems_of(trainer: Mapping[str, Any], supplied: Iterable[str] = (), *, var
             problems.append(FieldError(section, f"is required: {{name: ...}} with one of {', '.join(names(SECTIONS[section]))}"))
     if not problems and not varies_components:
         problems += misfits({section: _completed(section, trainer) for section in FITTED})
+        optimizer = get("optimizers", str(default_name("optimizer", trainer)))
+        problems += refusals(optimizer, {name: value for name, value in fields.items() if name not in supplied})
     return problems
 
 
