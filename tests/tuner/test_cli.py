@@ -93,6 +93,8 @@ def test_nothing_asked_shows_help_as_wrong_usage(tmp_path: Path) -> None:
         (["up", "--port", "70000"], ["--port"]),
         (["worker", "--drain-on", "SIGKILL"], ["--drain-on"]),
         (["worker", "--slots", "0"], ["--slots"]),
+        (["worker", "--data-root", "nothing"], ["--data-root: there is no folder nothing"]),
+        (["up", "--data-root", "nothing"], ["--data-root: there is no folder nothing"]),
         (["migrate"], ["TUNER_DATABASE_URL", "postgresql://"]),
     ],
 )
@@ -119,6 +121,27 @@ def test_invalid_study_file(change: dict[str, object], words: list[str], tmp_pat
     }
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study | change))
     check_refused(run("study", "submit", "study.yaml", cwd=tmp_path), 2, *words)
+
+
+@pytest.mark.parametrize(
+    "executor, context, words",
+    [
+        ("external", ".", ["context: only an entrypoint or a command", "external"]),
+        ("command", "nothing", ["context: nothing is no folder"]),
+        ("command", ".", ["context: link is a link", "name link in .tunerignore"]),
+    ],
+)
+def test_context_that_cannot_be_shipped(executor: str, context: str, words: list[str], tmp_path: Path) -> None:
+    """Said before a server is asked."""
+    trial = {"executor": executor} | ({"command": ["sh"]} if executor == "command" else {})
+    study = {
+        "objectives": [{"name": "score", "direction": "maximize"}],
+        "space": {"x": {"type": "float", "low": 0, "high": 1}},
+        "trial": trial,
+    }
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    check_refused(run("study", "submit", "study.yaml", "--context", context, cwd=tmp_path), 2, *words)
 
 
 @pytest.mark.parametrize("content", ["a: [", "- 1\n- 2\n", "", "a: 1\na: 2\n", "\x00"])

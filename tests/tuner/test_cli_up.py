@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+import yaml
 
 from tests.tuner.specs import external
 from tests.tuner.test_cli import check_refused, run
@@ -24,6 +25,7 @@ from tuner.client import Client
 from tuner.errors import StudyNotFound
 from tuner.wire import Report
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 READY, STOPPED = 60.0, 20.0
 """Seconds allowed on a machine that is busy with other tests; alone it is under 10 for both."""
 
@@ -212,6 +214,56 @@ def test_a_part_that_dies_is_started_again(start: Callable[..., Up], folder: Pat
         study = patient.create_study(external(limits={"max_trials": 1}))
         for trial in patient.asks(study):
             trial.tell(0.5)
+
+
+@pytest.mark.slow
+def test_code_and_data_reach_the_worker(start: Callable[..., Up], folder: Path) -> None:
+    """Two studies each with a train.py of its own, a shell script, a table of the folder one works in, and one outside of it."""
+    head = {"objectives": [{"name": "loss", "direction": "minimize"}], "sampler": {"name": "random", "seed": 1}}
+    space = {"lr": {"type": "float", "low": 0.1, "high": 0.4}}
+    trainer = {"model": {"name": "mlp", "hidden": [2]}, "epochs": 1}
+    table = "a,b,y\n" + "".join(f"{row % 7},{row % 5},{row % 2}\n" for row in range(40))
+    outside = folder.with_name(folder.name + ".csv")
+    outside.write_text(table)
+    (folder / "table.csv").write_text(table)
+    studies: dict[str, dict[str, object]] = {}
+    contexts: dict[str, str] = {}
+    for name, value in (("one", 1.0), ("two", 2.0)):
+        (folder / name).mkdir()
+        (folder / name / "train.py").write_text(f"import part\ndef run(trial): return {value} + part.PART\n")
+        (folder / name / "part.py").write_text(f"PART = {value / 10}\n")
+        studies[name] = head | {"space": space, "trial": {"executor": "entrypoint", "entrypoint": "train:run"}}
+        contexts[name] = name
+    for name, path in (("table", "table.csv"), ("secret", "tuner-data/credentials.json"), ("outside", str(outside))):
+        dataset = {"name": "csv", "path": path, "target": "y"}
+        trial = {"executor": "trainer", "trainer": trainer | {"dataset": dataset}}
+        objectives = [{"name": "val_loss", "direction": "minimize"}]
+        studies[name] = head | {"space": {"optimizer.lr": space["lr"]}, "trial": trial, "objectives": objectives}
+    shutil.copytree(EXAMPLES, folder / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    studies["shell"] = yaml.safe_load((EXAMPLES / "command-sh.yaml").read_text())
+    contexts["shell"] = "examples"
+
+    up = start("--workers", "1", "--allow", "train:*", "--allow", "command:sh", "--allow-bundles")
+    try:
+        for name, study in studies.items():
+            study |= {"name": name, "limits": {"max_trials": 2 if name in contexts else 1}}
+            (folder / f"{name}.yaml").write_text(yaml.safe_dump(study))
+            shipped = ["--context", contexts[name]] if name in contexts else []
+            done = run("study", "submit", f"{name}.yaml", *shipped, cwd=folder)
+            assert done.returncode == 0, done.stderr
+        with client_in(folder) as client:
+            for name in studies:
+                client.study(name).wait(timeout=READY)
+            ended = {name: list(client.study(name).trials()) for name in studies}
+    finally:
+        outside.unlink()
+    values = {name: [trial.values and next(iter(trial.values.values())) for trial in trials] for name, trials in ended.items()}
+    assert (values["one"], values["two"]) == ([1.1, 1.1], [2.2, 2.2])
+    assert all(trial.state == "COMPLETE" for name in ("shell", "table") for trial in ended[name]), ended
+    for name in ("secret", "outside"):
+        assert [(trial.state, trial.reason) for trial in ended[name]] == [("FAIL", "refused")]
+        assert "--data-root" in (ended[name][0].error or "")
+    assert up.stop(signal.SIGTERM) == 0
 
 
 def test_a_second_signal_does_not_wait(start: Callable[..., Up]) -> None:
