@@ -11,6 +11,7 @@ from sqlalchemy import select, text
 
 from tuner import leases, studies
 from tuner.artifacts import ArtifactStore
+from tuner.bundles import BundleStore
 from tuner.db.postgres import Database
 from tuner.db.tables import reports, trials
 from tuner.db.tables import studies as study_table
@@ -128,6 +129,7 @@ class Maintenance:
         self._database = database
         self._settings = settings
         self._store = ArtifactStore(settings)
+        self._bundles = BundleStore(self._store.files, settings)
         self._stop = threading.Event()
         self._is_repaired = False
         self._next_expiry = self._next_sweep = monotonic()
@@ -170,4 +172,5 @@ class Maintenance:
         self._store.retain(self._database)
         if monotonic() >= self._next_sweep:
             self._store.sweep(self._database)
+            self._bundles.expire(self._database)
             self._next_sweep = monotonic() + _EXPIRY_INTERVAL
