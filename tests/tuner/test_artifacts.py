@@ -95,7 +95,7 @@ def bodies(store: ArtifactStore) -> list[bytes]:
         ({"keep": "2"}, "trial.checkpoints.keep: must be an integer from 1 to 1000, not '2'"),
         ({"keep_best": 1}, "trial.checkpoints.keep_best: must be true or false, not 1"),
         ({"keep_trials": 0}, "trial.checkpoints.keep_trials: must be an integer from 1 to 1000000, or null for all, not 0"),
-        ({"keeps": 1}, "trial.checkpoints.keeps: unknown key; did you mean keep?"),
+        ({"last": 1}, "trial.checkpoints.last: unknown key; there are keep, keep_best, keep_trials"),
         ([], "trial.checkpoints: must be a mapping such as {keep: 2, keep_best: true}, not []"),
     ],
 )

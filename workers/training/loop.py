@@ -46,8 +46,8 @@ class Trial(Protocol):
 def train(config: Mapping[str, Any], trial: Trial) -> dict[str, float]:
     """Train a trial of the base configuration `config` and return the values of its last epoch.
 
-    Reports each epoch under its number from 0. After a verdict other than continue it returns early, with a checkpoint saved
-    unless the trial was pruned. TrainingFailed carries the reason of a training that could not begin or go on.
+    Reports each epoch under its number from 0. After a verdict other than continue it returns early. However it ends, its last state is
+    saved, unless the trial was pruned. TrainingFailed carries the reason of a training that could not begin or go on.
     """
     with named():
         run = start(TrainerConfig.parse(config, trial.params, trial.seed), torch.device(trial.device))
@@ -66,7 +66,8 @@ def train(config: Mapping[str, Any], trial: Trial) -> dict[str, float]:
                 if run.flags:
                     trial.user_attrs["flags"] = sorted(run.flags)
                 verdict = trial.report(epoch, values)
-                if verdict in ("pause", "stop") or (epoch + 1) % run.config.checkpoint_every == 0:
+                is_due = is_last or (epoch + 1) % run.config.checkpoint_every == 0
+                if verdict in ("pause", "stop") or (verdict == "continue" and is_due):
                     trial.save_checkpoint(run.state(epoch), step=epoch)
                 if verdict != "continue" or is_last:
                     trial.record["weights"] = record.describe_weights(run.evaluated, epoch)

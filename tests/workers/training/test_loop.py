@@ -127,8 +127,10 @@ def test_a_seed_repeats_bit_for_bit_and_another_differs() -> None:
     assert one.reports[-1][1]["train_loss"] != other.reports[-1][1]["train_loss"]
 
 
-def test_checkpoints_come_every_n_epochs() -> None:
+def test_checkpoints_come_every_n_epochs_and_of_the_last() -> None:
     _, trial = train(DIGITS | {"epochs": 7, "checkpoint_every": 3})
+    assert trial.saved == [2, 5, 6]
+    _, trial = train(DIGITS | {"epochs": 6, "checkpoint_every": 3})
     assert trial.saved == [2, 5]
 
 
