@@ -7,6 +7,7 @@ sees only the parameters all trials have. Both come from Optuna; shares sum to 1
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from typing import Any, Literal
 
@@ -52,10 +53,16 @@ def of_study(
 
 
 def compute(history: History, objective: int = 0, method: Method = "ped_anova") -> dict[str, float]:
-    """As `of_study`, for the trials of a history. Conflict with fewer than MIN_TRIALS complete trials."""
+    """As `of_study`, for the trials of a history.
+
+    Conflict with fewer than MIN_TRIALS complete trials, or where their values do not differ or differ beyond what fANOVA can add up.
+    """
     complete = history.counts[TrialState.COMPLETE]
     if complete < MIN_TRIALS:
         raise Conflict(f"importance needs at least {MIN_TRIALS} complete trials; there are {complete}")
+    # Optuna leaves out what is not finite, and of equal values makes equal shares, or raises.
+    if len({trial.values[objective] for trial in history.trials if math.isfinite(trial.values[objective])}) < 2:
+        raise Conflict("importance needs trials whose values are finite and differ")
     # Both evaluators take lower values for better where a target is given.
     sign = -1.0 if history.directions[objective].name == "MAXIMIZE" else 1.0
 
@@ -68,6 +75,8 @@ def compute(history: History, objective: int = 0, method: Method = "ped_anova") 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a parameter seen in a few trials only: its share is small, and that is the answer
         found = get_param_importances(Study(history.name, history, sampler=RandomSampler()), evaluator=evaluator, target=target)
+    if any(math.isnan(share) for share in found.values()):
+        raise Conflict(f"the values lie too far apart for {method}; ped_anova goes by their order")
     return {name: float(share) for name, share in sorted(found.items(), key=lambda item: (-item[1], item[0]))}
 
 

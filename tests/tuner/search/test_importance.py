@@ -52,3 +52,23 @@ def test_too_few_trials_or_no_such_objective(database: Database, engine: Engine)
         importance.of_study(database, "default", desk.study.id)
     with pytest.raises(InvalidValue, match="there are loss, gain"):
         importance.of_study(database, "default", desk.study.id, "accuracy")
+
+
+@pytest.mark.parametrize("method", ["ped_anova", "fanova"])
+def test_values_that_say_nothing(database: Database, engine: Engine, method: importance.Method) -> None:
+    """All equal, then one that is infinite, then one so large that squares overflow."""
+    desk = Desk(database, SPACE, sampler={"name": "random", "seed": 1})
+    desk.run(lambda: engine, 10, lambda params: (1.0,))
+    with pytest.raises(Conflict, match="differ"):
+        importance.of_study(database, "default", desk.study.id, method=method)
+    desk.run(lambda: engine, 1, lambda params: (float("inf"),))
+    with pytest.raises(Conflict, match="differ"):
+        importance.of_study(database, "default", desk.study.id, method=method)
+    desk.run(lambda: engine, 20, lambda params: (params["much"],))
+    assert next(iter(importance.of_study(database, "default", desk.study.id, method=method))) == "much"
+    desk.run(lambda: engine, 1, lambda params: (1e300,))
+    if method == "fanova":
+        with pytest.raises(Conflict, match="too far apart for fanova"):
+            importance.of_study(database, "default", desk.study.id, method=method)
+    else:
+        assert next(iter(importance.of_study(database, "default", desk.study.id, method=method))) == "much"
