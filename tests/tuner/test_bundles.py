@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from sqlalchemy import text
 
 from tests.tuner.specs import external
 from tests.tuner.test_maintenance import wait_until_blocked
-from tuner import bundles, leases, studies, trials
+from tuner import bundles, leases, maintenance, studies, trials
 from tuner.bundles import BundleStore
 from tuner.db.postgres import Database
 from tuner.errors import BundleNotFound, InvalidSpec, InvalidValue, Unavailable
@@ -217,3 +218,19 @@ def test_a_bundle_that_is_removed_while_it_comes_is_asked_for_again(database: Da
         store.open(database, "default", NAME)
     store.receive(database, "default", NAME, iter([CODE]))
     assert content(store, database) == CODE
+
+
+def test_a_server_removes_them_by_itself(database: Database, tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path, artifacts=str(tmp_path))
+    store = BundleStore(open_store(tmp_path), settings)
+    store.receive(database, "default", NAME, iter([CODE]))
+    make_old(database)
+    service = maintenance.Maintenance(database, settings)
+    service.start()
+    try:
+        deadline = monotonic() + 20
+        while any(path.is_file() for path in tmp_path.rglob("*")):
+            assert monotonic() < deadline, "it is still there"
+            sleep(0.02)
+    finally:
+        service.stop()
