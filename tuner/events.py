@@ -48,6 +48,19 @@ def list_(database: Database, project: str, study_id: int | None = None, after: 
         return [Event.model_validate(dict(row)) for row in connection.execute(query).mappings()]
 
 
+def list_latest(
+    database: Database, project: str, study_id: int | None = None, before: int | None = None, limit: int = 100
+) -> list[Event]:
+    """Events with an id below `before`, newest first: the log as people read it."""
+    query = select(events).where(events.c.project == project).order_by(events.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(events.c.id < before)
+    if study_id is not None:
+        query = query.where(events.c.study_id == study_id)
+    with database.read() as connection:
+        return [Event.model_validate(dict(row)) for row in connection.execute(query).mappings()]
+
+
 class Listener:
     """A thread that calls back (in that thread) for each wake; reconnects for as long as it runs.
 

@@ -20,6 +20,7 @@ from typing import Any
 from sqlalchemy import Row, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from tuner import events
 from tuner.db.postgres import Database
 from tuner.db.tables import api_keys, projects, sessions
 from tuner.errors import KeyNotFound, Unauthenticated
@@ -72,8 +73,8 @@ class _Cache:
 _cache = _Cache()
 
 
-def create(database: Database, body: KeyCreate) -> CreatedKey:
-    """Make a key, and its project where that is new. The secret is in the answer and nowhere else."""
+def create(database: Database, body: KeyCreate, by: str | None = None) -> CreatedKey:
+    """Make a key, and its project where that is new. The secret is in the answer and nowhere else. `by` stands in the log."""
     key_id = "".join(secrets.choice(_ALPHABET) for _ in range(12))
     secret = secrets.token_urlsafe(32)
     expires = None if body.expires_in is None else func.clock_timestamp() + timedelta(seconds=body.expires_in)
@@ -86,6 +87,7 @@ def create(database: Database, body: KeyCreate) -> CreatedKey:
             )
             .returning(api_keys)
         ).one()
+        events.record(connection, body.project, None, "key_created", key=body.name, scope=body.scope, by=by)
     return CreatedKey(**_key(row).model_dump(), key=f"tnr_{key_id}_{secret}")
 
 
@@ -138,21 +140,20 @@ def count_valid(database: Database) -> int:
         return int(connection.execute(query).scalar_one())
 
 
-def revoke(database: Database, key_id: str, project: str | None = None) -> Key:
+def revoke(database: Database, key_id: str, project: str | None = None, by: str | None = None) -> Key:
     """Revoke a key and its sessions. Revoking again changes nothing."""
-    query = (
-        update(api_keys)
-        .where(api_keys.c.id == key_id)
-        .values(revoked_at=func.coalesce(api_keys.c.revoked_at, func.clock_timestamp()))
-        .returning(api_keys)
-    )
+    query = select(api_keys).where(api_keys.c.id == key_id).with_for_update()
     if project is not None:
         query = query.where(api_keys.c.project == project)
     with database.begin() as connection:
         row = connection.execute(query).one_or_none()
         if row is None:
             raise KeyNotFound(f"no API key has the id {key_id!r}")
-        connection.execute(sessions.delete().where(sessions.c.key_id == key_id))
+        if row.revoked_at is None:
+            now = update(api_keys).where(api_keys.c.id == key_id).values(revoked_at=func.clock_timestamp())
+            row = connection.execute(now.returning(api_keys)).one()
+            connection.execute(sessions.delete().where(sessions.c.key_id == key_id))
+            events.record(connection, row.project, None, "key_revoked", key=row.name, by=by)
     _cache.clear()
     return _key(row)
 

@@ -2,7 +2,7 @@
 
 Every page is the same shell; `static/app.js` looks at the address. Static files have addresses with the digest of the whole folder in
 them, so that browsers keep them forever and modules may import each other by relative path; a changed byte anywhere is a new address for
-all of them (460 KB compressed, most of it ECharts: the price of having no build step). Nothing outside the folder can be named: files are
+all of them (320 KB compressed, most of it ECharts: the price of having no build step). Nothing outside the folder can be named: files are
 looked up in a mapping made at start, never on the disk. The Content-Security-Policy and its like are set by `api.gate` on every answer.
 """
 
@@ -91,6 +91,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/")
 @router.get("/login")
+@router.get("/admin")
 @router.get("/new")
 @router.get("/workers")
 @router.get("/studies")

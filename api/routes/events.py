@@ -20,7 +20,7 @@ from api import auth
 from api.auth import READ
 from api.routing import Call, Routes
 from api.waiting import Subscription
-from tuner import views, wire
+from tuner import events, views, wire
 from tuner.errors import FieldError, InvalidValue, StudyNotFound, TunerError, Unauthenticated
 
 routes = Routes("events")
@@ -38,6 +38,23 @@ class EventQuery(wire.Body):
     since: int | None = Field(
         default=None, ge=0, lt=2**63, description="revision to start from, where Last-Event-ID cannot be sent"
     )
+
+
+class LogQuery(wire.Body):
+    study: str | None = Field(default=None, max_length=300, description="id or name; without: everything of the project")
+    before: int | None = Field(default=None, ge=1, lt=2**63, description="only what is older than the event with this id")
+    limit: int = Field(default=50, ge=1, le=500)
+
+
+class EventList(wire.Answer):
+    items: list[wire.Event]
+
+
+@routes.route("GET", "/v1/log", READ, answer=EventList)
+def list_log(call: Call, query: LogQuery) -> EventList:
+    """What happened, newest first: studies made and steered, trials lost, keys made and revoked, with who did it."""
+    study_id = None if query.study is None else views.get_study(call.database, call.project, query.study).id
+    return EventList.model_construct(items=events.list_latest(call.database, call.project, study_id, query.before, query.limit))
 
 
 @routes.route("GET", "/v1/events", READ, answer=bytes, media_type="text/event-stream")

@@ -51,7 +51,7 @@ def create_key(call: Call, body: wire.KeyCreate) -> wire.CreatedKey:
     """Make a key. Its secret is in this answer and nowhere else."""
     if not _is_operator(call) and body.project != call.project:
         raise Forbidden(f"an admin of project {call.project!r} makes keys of that project only")
-    return keys.create(call.database, body)
+    return keys.create(call.database, body, by=call.caller.name)
 
 
 @routes.route("GET", "/v1/keys", ADMIN, answer=KeyList)
@@ -63,7 +63,7 @@ def list_keys(call: Call) -> KeyList:
 @routes.route("DELETE", "/v1/keys/{key_id}", ADMIN, answer=wire.Key)
 def revoke_key(call: Call, key_id: str) -> wire.Key:
     """Revoke a key and its sessions, at once here and within seconds in other replicas."""
-    return keys.revoke(call.database, key_id, None if _is_operator(call) else call.project)
+    return keys.revoke(call.database, key_id, None if _is_operator(call) else call.project, by=call.caller.name)
 
 
 @routes.route("GET", "/v1/me", ANY, answer=Me)

@@ -8,6 +8,7 @@ import { Mark } from "./mark.js";
 import { Empty } from "./notices.js";
 import { Link, useRoute } from "./router.js";
 import { logOut, useCaller } from "./session.js";
+import { Admin } from "./views/admin.js";
 import { Login } from "./views/login.js";
 import { NewStudy } from "./views/new_study.js";
 import { Studies } from "./views/studies.js";
@@ -15,10 +16,11 @@ import { Study } from "./views/study.js";
 import { Trial } from "./views/trial.js";
 import { Workers } from "./views/workers.js";
 
-const VIEWS = { studies: Studies, study: Study, trial: Trial, workers: Workers, new: NewStudy };
+const VIEWS = { studies: Studies, study: Study, trial: Trial, workers: Workers, new: NewStudy, admin: Admin };
 const SECTIONS = [
   ["/studies", "Studies", ["studies", "study", "trial", "new"]],
   ["/workers", "Workers", ["workers"]],
+  ["/admin", "Admin", ["admin"]],
 ];
 const WORDS = { live: "Live", connecting: "Connecting", reconnecting: "Reconnecting", paused: "Paused" };
 
@@ -34,9 +36,9 @@ function Header({ view }) {
   const caller = useCaller();
   return html`
     <header class="top"><div class="inner">
-      <${Link} class="brand" href="/studies"><${Mark} />Tuner<//>
+      <${Link} class="brand" href="/studies" aria-label="Tuner: studies"><${Mark} /><span>Tuner</span><//>
       <nav aria-label="Sections">
-        ${SECTIONS.map(([href, label, views]) => html`<${Link} href=${href} aria-current=${views.includes(view) ? "page" : undefined}>${label}<//>`)}
+        ${SECTIONS.filter(([href]) => href !== "/admin" || caller?.scope === "admin").map(([href, label, views]) => html`<${Link} href=${href} aria-current=${views.includes(view) ? "page" : undefined}>${label}<//>`)}
       </nav>
       <div class="right-side"><${Connection} /><${ThemeSwitch} />
         ${

@@ -6,6 +6,7 @@ const ROUTES = [
   [/^\/(?:studies)?$/, "studies", []],
   [/^\/studies\/([^/]+)$/, "study", ["study"]],
   [/^\/studies\/([^/]+)\/trials\/(\d+)$/, "trial", ["study", "number"]],
+  [/^\/admin$/, "admin", []],
   [/^\/new$/, "new", []],
   [/^\/workers$/, "workers", []],
   [/^\/login$/, "login", []],

@@ -1,0 +1,146 @@
+// For admins: API keys, made (the secret is shown once) and revoked, and the log of what happened in the project.
+
+import { html, useEffect, useState } from "../vendor/htm-preact.js";
+import { Activity } from "../activity.js";
+import { get, post, request } from "../api.js";
+import { setConnection } from "../connection.js";
+import { Ago, Command, Confirm } from "../controls.js";
+import { Banner, Empty, Loading } from "../notices.js";
+import { useCaller } from "../session.js";
+
+const SCOPES = {
+  admin: "everything, keys included",
+  submitter: "makes and steers studies",
+  worker: "leases trials and nothing else",
+  viewer: "looks",
+};
+const LIFETIMES = [
+  ["", "never"],
+  ["86400", "in a day"],
+  ["2592000", "in 30 days"],
+  ["31536000", "in a year"],
+];
+const LOG_PAGE = 50;
+
+function NewKey({ project, onMade }) {
+  const [name, setName] = useState("");
+  const [scope, setScope] = useState("worker");
+  const [lifetime, setLifetime] = useState("");
+  const [failure, setFailure] = useState(null);
+  const create = async (event) => {
+    event.preventDefault();
+    setFailure(null);
+    try {
+      const made = await post("/v1/keys", { name, scope, project, expires_in: lifetime ? Number(lifetime) : null });
+      setName("");
+      onMade(made);
+    } catch (error) {
+      setFailure(`The key was not made: ${error.message}`);
+    }
+  };
+  return html`
+    <form class="fields new-key" onSubmit=${create}>
+      <label class="field"><span>Name</span><input required maxlength="200" value=${name} onInput=${(event) => setName(event.currentTarget.value)} /></label>
+      <label class="field"><span>Scope</span><select value=${scope} onChange=${(event) => setScope(event.currentTarget.value)}>
+        ${Object.keys(SCOPES).map((key) => html`<option value=${key} selected=${key === scope}>${key}</option>`)}</select>
+        <small class="muted">${SCOPES[scope]}</small></label>
+      <label class="field"><span>Expires</span><select value=${lifetime} onChange=${(event) => setLifetime(event.currentTarget.value)}>
+        ${LIFETIMES.map(([value, text]) => html`<option value=${value} selected=${value === lifetime}>${text}</option>`)}</select></label>
+      <div class="field"><span aria-hidden="true"> </span><button class="primary">Make key</button></div>
+    </form>
+    ${failure && html`<${Banner} onClose=${() => setFailure(null)}>${failure}<//>`}`;
+}
+
+function status(key, now) {
+  if (key.revoked_at) return "revoked";
+  return key.expires_at && Date.parse(key.expires_at) <= now ? "expired" : "valid";
+}
+
+function Keys({ caller }) {
+  const [keys, setKeys] = useState(null);
+  const [made, setMade] = useState(null);
+  const [asking, ask] = useState(null);
+  const [failure, setFailure] = useState(null);
+  const read = () =>
+    get("/v1/keys").then(
+      ({ items }) => {
+        setKeys(items);
+        setConnection("live");
+      },
+      (error) => setFailure(error.message),
+    );
+  useEffect(() => {
+    read();
+  }, []);
+  const revoke = async (key) => {
+    try {
+      await request("DELETE", `/v1/keys/${key.id}`);
+      await read();
+    } catch (error) {
+      setFailure(`The key was not revoked: ${error.message}`);
+    }
+  };
+  const now = Date.now();
+  return html`
+    <section class="card pad" aria-label="API keys"><h2>API keys</h2>
+      <${NewKey} project=${caller.project} onMade=${(key) => {
+        setMade(key);
+        read();
+      }} />
+      ${
+        made &&
+        html`<div class="once" role="status"><p>The key <b>${made.name}</b>. It is shown this once: copy it now.</p>
+          <${Command} text=${made.key} /><button class="quiet small" onClick=${() => setMade(null)}>I have it</button></div>`
+      }
+      ${failure && html`<${Banner} onClose=${() => setFailure(null)}>${failure}<//>`}
+      ${
+        !keys
+          ? html`<${Loading} rows=${3} />`
+          : html`<div class="scroll" tabindex="0" role="region" aria-label="Keys"><table class="list still">
+        <thead><tr><th scope="col">Name</th><th scope="col">Scope</th><th scope="col">Project</th><th scope="col">State</th>
+          <th scope="col">Made</th><th scope="col">Last used</th><th scope="col">Expires</th><th scope="col"><span class="visually-hidden">Actions</span></th></tr></thead>
+        <tbody>${[...keys].reverse().map(
+          (key) => html`<tr key=${key.id} class=${status(key, now) === "valid" ? "" : "stale"}>
+          <td class="name" title=${key.name}>${key.name}${key.id === caller.key_id && html` <span class="tag">this session</span>`}</td>
+          <td>${key.scope}</td><td>${key.project}</td><td>${status(key, now)}</td><td class="muted"><${Ago} at=${key.created_at} /></td>
+          <td class="muted">${key.last_used_at ? html`<${Ago} at=${key.last_used_at} />` : "never"}</td>
+          <td class="muted">${key.expires_at ? new Date(key.expires_at).toISOString().slice(0, 10) : "never"}</td>
+          <td class="right">${status(key, now) === "valid" && html`<button class="small danger-quiet" aria-label=${`Revoke ${key.name}`} onClick=${() => ask(key)}>Revoke</button>`}</td></tr>`,
+        )}</tbody></table></div>`
+      }
+      ${
+        asking &&
+        html`<${Confirm} title=${`Revoke the key ${asking.name}?`} action="Revoke the key" onConfirm=${() => revoke(asking)} onClose=${() => ask(null)}>
+          ${asking.id === caller.key_id ? "This session acts as it: you will be logged out." : "Whoever uses it is refused from then on. This cannot be undone."}<//>`
+      }
+    </section>`;
+}
+
+function Log() {
+  const [events, setEvents] = useState(null);
+  const [ended, setEnded] = useState(false);
+  const read = async (before) => {
+    const { items } = await get(`/v1/log?limit=${LOG_PAGE}${before ? `&before=${before}` : ""}`);
+    setEvents((old) => (before ? [...old, ...items] : items));
+    setEnded(items.length < LOG_PAGE);
+  };
+  useEffect(() => {
+    read().catch(() => setEvents([]));
+  }, []);
+  return html`
+    <section class="card pad" aria-label="Log"><h2>Log</h2>
+      ${!events ? html`<${Loading} rows=${3} />` : events.length ? html`<${Activity} events=${events} withStudy=${true} />` : html`<p class="chart-note">Nothing has happened yet.</p>`}
+      ${events?.length > 0 && !ended && html`<p class="centred"><button onClick=${() => read(events.at(-1).id)}>Show older</button></p>`}
+    </section>`;
+}
+
+export function Admin() {
+  const caller = useCaller();
+  useEffect(() => {
+    document.title = "Admin · Tuner";
+  }, []);
+  if (!caller) return html`<${Loading} />`;
+  if (caller.scope !== "admin") return html`<${Empty} title="For admins"><p>The key ${caller.name} has the scope ${caller.scope}.</p><//>`;
+  return html`<div class="page-head"><h1>Admin</h1><span class="muted">project ${caller.project}</span></div>
+    <${Keys} caller=${caller} /><${Log} />`;
+}
