@@ -6,6 +6,7 @@ a network error. It imports no torch and stays small.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import select
@@ -36,6 +37,7 @@ from workers.slots import Host, find_host, make_slots
 
 log = logging.getLogger("tuner.worker")
 
+PR_SET_DUMPABLE = 4
 WATCH_INTERVAL = 0.25
 DRAIN_TIMEOUT = 30.0
 TELL_TIMEOUT = 10.0
@@ -81,9 +83,19 @@ def run(options: AgentOptions) -> int:
         log.addHandler(handler)
         log.setLevel(logging.INFO)
         log.propagate = False
+    hide_memory()
     agent = Agent(options)
     with _signals(agent):
         return agent.run()
+
+
+def hide_memory() -> None:
+    """Linux: keep trials, which run as the same user, from reading the key out of this process's environment and memory in /proc.
+
+    What lies in files they can still read: a worker that runs code it does not trust is a user of its own, and its key in the environment.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0)
 
 
 class Agent:

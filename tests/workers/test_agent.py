@@ -463,6 +463,16 @@ def test_code_that_comes_with_a_study(client: Client, start_agent: StartAgent, f
     assert not folder.parent.parent.exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
+def test_an_agents_memory_is_closed_to_its_trials() -> None:
+    """The kernel gives /proc/PID/environ and mem of a process that is not dumpable to root alone; what it starts is dumpable again."""
+    source = (
+        "import ctypes, subprocess, sys; from workers.agent import hide_memory; hide_memory(); look = 'import ctypes;"
+        " print(ctypes.CDLL(None).prctl(3))'; exec(look); sys.stdout.flush(); subprocess.run([sys.executable, '-c', look])"
+    )
+    assert subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True).stdout.split() == ["0", "1"]
+
+
 def test_what_waiting_cannot_mend_ends_the_agent(live: tuple[str, str]) -> None:
     with pytest.raises(Unauthenticated):
         Agent(AgentOptions(server=live[0], key="tnr_0123456789ab_wrong", gpus="none")).run()

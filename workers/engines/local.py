@@ -1,8 +1,9 @@
 """The local engine: one persistent trial process a slot, in its own process group, watched from outside.
 
 A process that dies (segfault, os._exit, killed for memory) ends the trial it was running and nothing else; the next trial gets a
-new one, and so does a trial whose modules come from another bundle than those the process has imported. Output is read line by line while the process runs and handed on before the trial's end is, so no line is missing.
-Weakness: trials run as the agent's user, so code the operator has allowed can find the agent's key in /proc or in files.
+new one, and so does a trial whose modules come from another bundle than those the process has imported. Output is read line by line
+while the process runs and handed on before the trial's end is, so no line is missing.
+Weakness: trials run as the agent's user, so code the operator has allowed can find a key that lies in a file of this user.
 """
 
 from __future__ import annotations
