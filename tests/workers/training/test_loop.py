@@ -15,7 +15,6 @@ from tuner import catalog
 from workers.training import loop, optimizers
 from workers.training.config import TrainerConfig
 from workers.training.failures import TrainingFailed, named
-from workers.training.precision import WEIGHTS
 
 DIGITS: dict[str, Any] = {
     "dataset": {"name": "digits"},
@@ -242,15 +241,3 @@ def test_gradients_that_explode_are_flagged() -> None:
         RecordingTrial({"optimizer.name": "adam", "optimizer.lr": 5.0}),
     )
     assert trial.user_attrs["flags"] == ["exploding"]
-
-
-@pytest.mark.parametrize("precision", ["bf16", "float64"])
-def test_precisions_compute_as_they_say_and_learn(precision: str) -> None:
-    config = DIGITS | {"model": {"name": "mlp", "hidden": [16]}, "epochs": 3}
-    _, trial = train(config | {"precision": precision})
-    assert trial.reports[-1][1]["train_loss"] < 0.7 * trial.reports[0][1]["train_loss"]
-    run = loop.start(TrainerConfig.parse(config | {"precision": precision}, {}, 0), torch.device("cpu"))
-    assert {p.dtype for p in run.model.parameters()} == {WEIGHTS[precision]}
-    with run.mixed():
-        computed = run.model(run.data.train.inputs[:2]).dtype
-    assert computed == (torch.bfloat16 if precision == "bf16" else torch.float64)
