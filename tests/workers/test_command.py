@@ -187,6 +187,23 @@ def test_a_program_that_does_not_heed_is_ended_with_its_children(
         )
 
 
+@pytest.mark.parametrize("language", ["sh", "python"])
+def test_the_documented_programs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, language: str) -> None:
+    (source,) = re.findall(rf"^```{language}\n(.*?)^```$", DOCS, re.MULTILINE | re.DOTALL)
+    if language == "python":
+        source = "import json, os, sys\nparams = json.loads(os.environ['TUNER_PARAMS'])\ndef one_step(lr): return lr\n" + source
+    (tmp_path / "program").write_text(source)
+    (tmp_path / "one-step").write_text('#!/bin/sh\n[ "$1" = --lr ] && echo "$2"\n')
+    (tmp_path / "one-step").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    config = {"executor": "command", "command": [language, "program"]}
+    tell, messages = run_here(tmp_path, config, params={"lr": 0.5})
+    assert (tell.state, tell.values) == ("COMPLETE", {"loss": 0.5}), tell.error
+    assert len(of(messages, "report")) == 20
+    tell, messages = run_here(tmp_path, config, verdict="prune", params={"lr": 0.5})
+    assert (tell.state, len(of(messages, "report"))) == ("PRUNED", 1)
+
+
 # --- the examples -------------------------------------------------------------------------------------------------------------
 
 EXAMPLES = {"command.yaml": ROOT, "command-sh.yaml": ROOT / "examples"}
