@@ -40,11 +40,16 @@ def submit(
     if name is not None:
         spec = StudySpec.parse(spec.to_json() | {"name": name})
     with connect(server, key) as client:
-        study, created = client.submit_study(spec if context is None else client.ship(spec, context))
+        spec = spec if context is None else client.ship(spec, context)
+        study, created = client.submit_study(spec)
         if as_json and not watch:
             print_json(study)
             return
         say(f"study {study.name} (id {study.id}) {'is submitted' if created else f'was there already: {study.state.value}'}")
+        if spec.trial.bundle is not None:
+            say(
+                f"its code is the bundle {spec.trial.bundle[:12]}, for workers started with --allow-bundles and an --allow that fits"
+            )
         if watch:
             _watch(client, study, as_json)
         else:
