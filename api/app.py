@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute, Route
 from api import errors, openapi
 from api.dashboard import pages
 from api.gate import Gate
-from api.routes import artifacts, bundles, events, health, keys, leases, specs, studies, trials, workers
+from api.routes import artifacts, bundles, events, health, keys, leases, results, specs, studies, trials, workers
 from api.routing import Endpoint, EndpointApp, Routes, Services
 from tuner import __version__
 from tuner.db.postgres import Database
@@ -31,6 +31,7 @@ from tuner.settings import Settings
 NOUNS: tuple[Routes, ...] = (
     leases.routes,
     studies.routes,
+    results.routes,
     trials.routes,
     artifacts.routes,
     bundles.routes,

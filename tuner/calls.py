@@ -21,11 +21,14 @@ from tuner import wire
 from tuner.connection import Connection
 from tuner.errors import InvalidValue, NotFound
 from tuner.packing import MAX_PACKED
+from tuner.results import AdviceList, Comparison, Importance
 
 if TYPE_CHECKING:
     from tuner.spec import StudySpec
 
 CHUNK = 1 << 20
+CHECKPOINT_WAIT = 300.0
+"""Seconds to wait for the first byte of a checkpoint: the server reads it through before it sends it."""
 
 _trials = TypeAdapter(list[wire.Trial])
 _reports = TypeAdapter(list[wire.ReportItem])
@@ -130,6 +133,24 @@ class Calls:
     def pareto(self, study: str | int) -> list[wire.Trial]:
         return _trials.validate_python(_items(self._get(f"{_study(study)}/pareto")))
 
+    def importance(self, study: str | int, *, objective: str | None = None, method: str | None = None) -> Importance:
+        """How much each parameter matters; `method` ped_anova or fanova."""
+        response = self._get(f"{_study(study)}/importance", objective=objective, method=method)
+        return Importance.model_validate_json(response.content)
+
+    def compare(self, study: str | int, *, by: str | None = None, metric: str | None = None) -> Comparison:
+        """The levels of a parameter held against each other; without `by` those that the study compares."""
+        return Comparison.model_validate_json(self._get(f"{_study(study)}/compare", by=by, metric=metric).content)
+
+    def compare_studies(self, studies: Sequence[str | int], *, metric: str | None = None) -> Comparison:
+        """Whole studies held against each other."""
+        names = ",".join(str(study) for study in studies)
+        return Comparison.model_validate_json(self._get("/v1/compare", studies=names, metric=metric).content)
+
+    def advice(self, study: str | int) -> AdviceList:
+        """The best configuration with its uncertainty, and what to try next."""
+        return AdviceList.model_validate_json(self._get(f"{_study(study)}/advice").content)
+
     def columns(self, study: str | int, *, since: int | None = None) -> dict[str, Any]:
         answer: dict[str, Any] = self._get(f"{_study(study)}/columns", since=since).json()
         return answer
@@ -229,7 +250,7 @@ class Calls:
         That is an earlier step than the lease says where the newest checkpoint is damaged on the server. InvalidValue when what came is
         not what was sent.
         """
-        digest, headers = self._download(path, target)
+        digest, headers = self._download(path, target, wait=CHECKPOINT_WAIT)
         sent = headers.get("X-Content-SHA256", "")
         if digest != sent:
             raise InvalidValue(f"the checkpoint {path} arrived damaged: its SHA-256 is {digest}, not {sent}")
@@ -308,7 +329,9 @@ class Calls:
         headers = {"Content-Type": "application/octet-stream", "X-Content-SHA256": sha256, "Content-Length": str(size)}
         return self._connection.request("PUT", path, patience=self._patience, content=content, headers=headers, wait=120)
 
-    def _download(self, path: str, target: BinaryIO, *, max_bytes: float = math.inf, **params: Any) -> tuple[str, httpx.Headers]:
+    def _download(
+        self, path: str, target: BinaryIO, *, max_bytes: float = math.inf, wait: float = 0.0, **params: Any
+    ) -> tuple[str, httpx.Headers]:
         """Write the answer to `target` and return its SHA-256 and its headers. InvalidValue beyond `max_bytes`."""
         digest = hashlib.sha256()
         size = 0
@@ -324,7 +347,7 @@ class Calls:
                 digest.update(chunk)
                 target.write(chunk)
 
-        self._connection.request("GET", path, patience=self._patience, params=params, receive=receive)
+        self._connection.request("GET", path, patience=self._patience, params=params, wait=wait, receive=receive)
         return digest.hexdigest(), headers
 
 

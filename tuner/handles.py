@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from tuner import wire
 from tuner.calls import Calls, iterate
 from tuner.errors import CheckpointNotFound, InvalidValue, LeaseLost, NotFound, TunerError
+from tuner.results import AdviceList, Comparison
 from tuner.wire import Reason, StudyState, Verdict
 
 if TYPE_CHECKING:
@@ -347,6 +348,18 @@ class StudyHandle:
     def best_trials(self) -> list[wire.Trial]:
         """The best trial; with several objectives all that no other dominates."""
         return self._calls.best(self.id)
+
+    def importance(self, *, objective: str | None = None, method: str | None = None) -> dict[str, float]:
+        """Share of each parameter, the most important first; `method` ped_anova or fanova."""
+        return self._calls.importance(self.id, objective=objective, method=method).importance
+
+    def compare(self, by: str | None = None, *, metric: str | None = None) -> Comparison:
+        """The levels of a parameter held against each other; without `by` those that the study compares."""
+        return self._calls.compare(self.id, by=by, metric=metric)
+
+    def advice(self) -> AdviceList:
+        """The best configuration with its uncertainty, and what to try next in words."""
+        return self._calls.advice(self.id)
 
     def trials(self, *, state: str | None = None, sort: str | None = None) -> Iterator[wire.Trial]:
         return iterate(lambda cursor: self._calls.list_trials(self.id, state=state, sort=sort, cursor=cursor, limit=PAGE))

@@ -111,9 +111,9 @@ class Importance(Answer):
 class Likely(Answer):
     """Where a parameter lies among the trials that cannot be told from the best."""
 
-    low: Number | None = None
+    low: Number | None = Field(default=None, description="of numbers")
     high: Number | None = None
-    choices: list[Scalar] | None = None
+    choices: list[Scalar] | None = Field(default=None, description="of a categorical parameter, the most frequent first")
 
 
 class BestConfiguration(Answer):
@@ -132,7 +132,7 @@ class BestConfiguration(Answer):
 class Advice(Answer):
     """One thing to try next."""
 
-    kind: Literal["widen", "narrow", "freeze", "drop", "stop", "continue", "failures", "fix"]
+    kind: Literal["widen", "narrow", "freeze", "drop", "failures", "stop", "continue", "repeat"]
     parameter: str | None = None
     sentence: str = Field(description="what to do, and the evidence for it")
     evidence: dict[str, Any] = {}
@@ -140,5 +140,5 @@ class Advice(Answer):
 
 
 class AdviceList(Answer):
-    best: BestConfiguration | None = None
-    items: list[Advice]
+    best: BestConfiguration | None = Field(default=None, description="of a study with one objective, once a trial has a value")
+    items: list[Advice] = Field(description="what to try next, the most pressing first; empty where the data say nothing")

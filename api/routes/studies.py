@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 from starlette.responses import Response
@@ -26,16 +26,6 @@ class StudyQuery(wire.Body):
 
 class ColumnsQuery(wire.Body):
     since: int = Field(default=0, ge=0, lt=2**63, description="revision of the last answer")
-
-
-class ImportanceQuery(wire.Body):
-    objective: str | None = Field(default=None, max_length=128)
-    method: Literal["ped_anova", "fanova"] = "ped_anova"
-
-
-class Importance(wire.Answer):
-    method: str
-    importance: dict[str, float]
 
 
 class CurvesQuery(wire.Body):
@@ -138,16 +128,6 @@ def get_best(call: Call, study: str) -> TrialList:
 def get_pareto(call: Call, study: str) -> TrialList:
     """Complete trials that no other dominates."""
     return TrialList.model_construct(items=views.pareto(call.database, call.project, study))
-
-
-@routes.route("GET", "/v1/studies/{study}/importance", READ, answer=Importance)
-def get_importance(call: Call, study: str, query: ImportanceQuery) -> Importance:
-    """How much each parameter matters for an objective, the most important first; needs ten complete trials."""
-    # Imported here: the only thing in this process that needs Optuna.
-    from tuner.search import importance
-
-    shares = importance.of_study(call.database, call.project, study, query.objective, query.method)
-    return Importance.model_construct(method=query.method, importance=shares)
 
 
 @routes.route("GET", "/v1/studies/{study}/columns", READ, answer=dict[str, Any])

@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 from tuner.calls import iterate
+from tuner.cli.advice import print_advice
+from tuner.cli.compare import compare
 from tuner.cli.export import export
 from tuner.cli.options import AsJson, Key, Server, StudyArgument, connect
 from tuner.cli.output import make_visible, print_facts, print_json, print_table, say, show_age, show_duration
@@ -98,34 +100,11 @@ def show_(study: StudyArgument, as_json: AsJson = False, server: Server = None, 
     """Show one study."""
     with connect(server, key) as client:
         found = client.get_study(study)
-    if as_json:
-        print_json(found)
-        return
-    counts = found.counts
-    print_facts(
-        {
-            "name": found.name,
-            "id": found.id,
-            "state": found.state.value + (f" ({found.reason})" if found.reason else ""),
-            "objectives": [f"{item['name']} ({item['direction']})" for item in found.spec.get("objectives") or ()],
-            "sampler": _decided(found, "sampler"),
-            "pruner": _decided(found, "pruner"),
-            "because": None if found.strategy is None else " ".join(found.strategy.reasons),
-            "limits": {name: value for name, value in _limits(found).items() if value is not None},
-            "trials": f"{counts.complete} complete, {counts.pruned} pruned, {counts.fail} failed, "
-            f"{counts.running} running, {counts.waiting} waiting",
-            "best": None if found.best_value is None else f"{found.best_value:.4g} (trial {found.best_trial})",
-            "tags": found.tags,
-            "notes": found.notes,
-            "created": found.created_at,
-            "finished": found.finished_at,
-        }
-    )
-    space = found.spec.get("space") or {}
-    print_table(
-        ("parameter", "range"),
-        [(name, {k: v for k, v in parameter.items() if v is not None}) for name, parameter in space.items()],
-    )
+        if as_json:
+            print_json(found)
+        else:
+            _print_study(found)
+            print_advice(client, found.id)
 
 
 @app.command("best")
@@ -139,12 +118,13 @@ def best(
     """Show the best trial; with several objectives those that no other dominates."""
     with connect(server, key) as client:
         trials = find_best(client, study, top)
-    if as_json:
-        print_json(trials)
-    elif not trials:
-        say("no trial is complete yet")
-    else:
-        print_leaderboard(trials)
+        if as_json:
+            print_json(trials)
+        elif not trials:
+            say("no trial is complete yet")
+        else:
+            print_leaderboard(trials)
+            print_advice(client, study)
 
 
 @app.command("watch")
@@ -201,6 +181,7 @@ def delete(
 
 
 app.command("export")(export)
+app.command("compare")(compare)
 
 
 @app.command("import")
@@ -288,6 +269,34 @@ def _watch(client: Client, study: Study, as_json: bool) -> None:
     if last.state is StudyState.FAIL or not trials:
         say(describe_failure(client, last))
         raise typer.Exit(1)
+
+
+def _print_study(found: Study) -> None:
+    counts = found.counts
+    print_facts(
+        {
+            "name": found.name,
+            "id": found.id,
+            "state": found.state.value + (f" ({found.reason})" if found.reason else ""),
+            "objectives": [f"{item['name']} ({item['direction']})" for item in found.spec.get("objectives") or ()],
+            "sampler": _decided(found, "sampler"),
+            "pruner": _decided(found, "pruner"),
+            "because": None if found.strategy is None else " ".join(found.strategy.reasons),
+            "limits": {name: value for name, value in _limits(found).items() if value is not None},
+            "trials": f"{counts.complete} complete, {counts.pruned} pruned, {counts.fail} failed, "
+            f"{counts.running} running, {counts.waiting} waiting",
+            "best": None if found.best_value is None else f"{found.best_value:.4g} (trial {found.best_trial})",
+            "tags": found.tags,
+            "notes": found.notes,
+            "created": found.created_at,
+            "finished": found.finished_at,
+        }
+    )
+    space = found.spec.get("space") or {}
+    print_table(
+        ("parameter", "range"),
+        [(name, {k: v for k, v in parameter.items() if v is not None}) for name, parameter in space.items()],
+    )
 
 
 def _tell_state(study: Study) -> None:

@@ -1,0 +1,103 @@
+"""The best trial of a study, and how sure that is: which other trials are as good, and where their parameters lie.
+
+Pure, like `tuner.advice`. As good is what lies within a tenth of the way from the best value to the median of all; without repeated
+trials nothing is known of a single trial's noise. Weakness: that tenth is a convention, not a measurement.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tuner import statistics
+from tuner.comparison import NEAR
+from tuner.outcomes import Outcome, StudyOutcomes
+from tuner.parameters import is_number
+from tuner.results import BestConfiguration, Estimate, Likely
+from tuner.wire import TrialState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """Counted trials with a finite value, the best first, and their losses."""
+
+    outcomes: Sequence[Outcome]
+    losses: Sequence[float]
+    sign: float
+
+    @classmethod
+    def of(cls, study: StudyOutcomes, objective: int = 0) -> Ranked:
+        sign = -1.0 if study.directions[objective] == "maximize" else 1.0
+        valued = [(sign * value, outcome) for outcome in study.outcomes if (value := _value(outcome, objective)) is not None]
+        valued.sort(key=lambda item: (item[0], item[1].number))
+        return cls(outcomes=[outcome for _, outcome in valued], losses=[loss for loss, _ in valued], sign=sign)
+
+    @property
+    def within(self) -> float:
+        """How far from the best a trial may lie and be as good."""
+        return NEAR * (float(np.median(self.losses)) - self.losses[0])
+
+    @property
+    def as_good(self) -> list[Outcome]:
+        limit = self.losses[0] + self.within
+        return [outcome for outcome, loss in zip(self.outcomes, self.losses, strict=True) if loss <= limit]
+
+
+def describe(ranked: Ranked) -> BestConfiguration | None:
+    """None while no trial has a value."""
+    if not ranked.outcomes:
+        return None
+    best, as_good = ranked.outcomes[0], ranked.as_good
+    same = [
+        ranked.sign * loss
+        for outcome, loss in zip(ranked.outcomes, ranked.losses, strict=True)
+        if outcome.params == best.params and outcome.state == TrialState.COMPLETE
+    ]
+    return BestConfiguration(
+        trial=best.number,
+        value=ranked.sign * ranked.losses[0],
+        params=dict(best.params),
+        within=ranked.within,
+        num_as_good=len(as_good),
+        likely={name: _likely([outcome.params[name] for outcome in as_good if name in outcome.params]) for name in best.params},
+        repeated=_mean(same) if len(same) > 1 else None,
+        num_repeats=max(1, len(same)),
+    )
+
+
+def show_likely(likely: Mapping[str, Likely]) -> str:
+    """In words: where the trials that are as good have their parameters."""
+    parts = []
+    for name, found in likely.items():
+        if found.choices is not None:
+            parts.append(f"{name} {' or '.join(str(choice) for choice in found.choices[:5])}")
+        elif found.low == found.high:
+            parts.append(f"{name} {found.low:.3g}")
+        else:
+            parts.append(f"{name} {found.low:.3g} to {found.high:.3g}")
+    return ", ".join(parts)
+
+
+def _value(outcome: Outcome, objective: int) -> float | None:
+    value = outcome.values[objective]
+    usable = outcome.counts and outcome.state != TrialState.FAIL and value is not None and math.isfinite(value)
+    return value if usable else None
+
+
+def _likely(values: Sequence[Any]) -> Likely:
+    if all(is_number(value) for value in values):
+        return Likely(low=min(values), high=max(values))
+    return Likely(choices=[value for value, _ in Counter(values).most_common()])
+
+
+def _mean(values: Sequence[float]) -> Estimate:
+    """With its 95 % interval by Student's t."""
+    found = np.array(values)
+    half = float(statistics.spread(found.std(ddof=1, keepdims=True) / math.sqrt(len(found)), len(found))[0])
+    mean = float(found.mean())
+    return Estimate(value=mean, low=mean - half, high=mean + half)
