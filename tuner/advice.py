@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from tuner import comparison
+from tuner import comparison, statistics
 from tuner.best_configuration import Ranked, describe, show_likely
 from tuner.errors import Conflict, InvalidValue
 from tuner.failure_advice import CERTAIN, advise_on_failures
@@ -41,7 +41,8 @@ def advise(study: StudyOutcomes, importance: Mapping[str, float] | None = None) 
     if len(ranked.outcomes) >= MIN_TRIALS:
         if study.spec is not None:
             items += _widen(study.spec, ranked)
-            items += _drop(study, study.spec, ranked)
+            failing = [(item.parameter, choice) for item in items if item.kind == "drop" for choice in item.evidence["choices"]]
+            items += _drop(study, study.spec, ranked, failing)
             items += _freeze(study.spec, ranked, importance or {})
         items += _go_on_or_stop(study, ranked)
         items += _repeat(ranked)
@@ -73,8 +74,11 @@ def _widen(spec: StudySpec, ranked: Ranked) -> Iterator[Advice]:
             )
 
 
-def _drop(study: StudyOutcomes, spec: StudySpec, ranked: Ranked) -> Iterator[Advice]:
-    """Choices worse than the leading one by the comparison's corrected test, without a trial as good as the best."""
+def _drop(study: StudyOutcomes, spec: StudySpec, ranked: Ranked, failing: Sequence[tuple[str | None, Any]]) -> Iterator[Advice]:
+    """Choices worse than the leading one by the comparison's corrected test, without a trial as good as the best.
+
+    Not those of which is said already that they fail.
+    """
     for name, parameter in spec.space.roots.items():
         if not isinstance(parameter, CategoricalParameter) or len(parameter.choices) < 2:
             continue
@@ -89,7 +93,11 @@ def _drop(study: StudyOutcomes, spec: StudySpec, ranked: Ranked) -> Iterator[Adv
             if pair.better is not None and pair.levels[pair.better] == leader.level
         }
         good = {outcome.params[name] for outcome in ranked.as_good}
-        dropped = [choice for choice, p_value in beaten.items() if p_value <= CERTAIN and choice not in good]
+        dropped = [
+            choice
+            for choice, p_value in beaten.items()
+            if p_value <= CERTAIN and choice not in good and (name, choice) not in failing
+        ]
         if not dropped:
             continue
         num_trials = sum(level.trials.counted for level in found.levels if level.level in dropped)
@@ -139,20 +147,22 @@ def _relation(parameter: Parameter, known: Sequence[tuple[Any, float]]) -> float
 
 
 def _go_on_or_stop(study: StudyOutcomes, ranked: Ranked) -> Iterator[Advice]:
-    """No improvement in the second half of 30 trials or more; or one in the last tenth of a study that has made all of its trials.
+    """No improvement in the second half of 30 trials or more, which was not to be expected either; or one in the last tenth of all trials.
 
-    What improves by less than a hundredth of the way from the best value to the median of all is none.
+    Little is, for an improvement, a hundredth of the way from the best value to the median of all, and for what the expected best of all
+    trials gains on that of half of them, a twentieth: twice as many again would gain less.
     """
     order = sorted(range(len(ranked.outcomes)), key=lambda index: ranked.outcomes[index].number)
     near = np.array([ranked.losses[index] for index in order]) <= ranked.losses[0] + 0.1 * ranked.within
     first, count = int(np.argmax(near)), len(order)
     trial = ranked.outcomes[order[first]].number
-    evidence = {"trial": trial, "trials_after": count - first - 1, "trials": count}
-    if count >= MIN_TRIALS_TO_STOP and first < count / 2:
+    half, whole = statistics.expected_best(np.array(ranked.losses), [count // 2, count])
+    evidence = {"trial": trial, "trials_after": count - first - 1, "trials": count, "gain": float(half - whole)}
+    if count >= MIN_TRIALS_TO_STOP and first < count / 2 and half - whole <= 0.5 * ranked.within:
         yield Advice(
             kind="stop",
-            sentence=f"The {count - first - 1} of {count} trials after trial {trial} have hardly improved the best value: more of them in this space"
-            " will gain little.",
+            sentence=f"The {count - first - 1} of {count} trials after trial {trial} have hardly improved the best value, and the best of {count} is"
+            f" expected to be only {half - whole:.2g} better than that of {count // 2}: more trials in this space will gain little.",
             evidence=evidence,
         )
     elif first >= 0.9 * count and study.max_trials is not None and len(study.outcomes) >= study.max_trials:
