@@ -13,14 +13,15 @@ from typing import Annotated, Any
 import typer
 
 from tuner.calls import iterate
-from tuner.cli import rerun
+from tuner.cli import checkpoint, rerun
 from tuner.cli.options import AsJson, Key, Server, StudyArgument, TrialArgument, connect, find_trial, make_body
 from tuner.cli.output import make_visible, print_facts, print_json, print_table, say, show_duration
 from tuner.client import Client
 from tuner.errors import InvalidValue
 from tuner.wire import Answer, LogLine, Trial, TrialCreate, TrialState
 
-app = typer.Typer(help="Trials: list, show, logs, enqueue, retry, cancel, rerun.", no_args_is_help=True)
+app = typer.Typer(help="Trials: list, show, logs, enqueue, retry, cancel, checkpoint, rerun.", no_args_is_help=True)
+app.command("checkpoint")(checkpoint.checkpoint)
 app.command("rerun")(rerun.rerun)
 POLL = 1.0
 

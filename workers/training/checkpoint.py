@@ -52,8 +52,9 @@ def save(folder: Path, state: Mapping[str, Any]) -> None:
     _flush(folder.parent)
 
 
-def load(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+def load(folder: Path | str, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Read the state of a checkpoint with its tensors on `device`. InvalidValue, in one sentence, when it is missing or damaged."""
+    folder = Path(folder)
     try:
         record = json.loads((folder / TREE).read_bytes())
         data = (folder / TENSORS).read_bytes()
