@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint clean
+.PHONY: help demo test bench techniques lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -28,6 +28,9 @@ test: .venv/.dev ## run the test suite (FAST=1 leaves out the slow tests)
 
 bench: .venv/.dev ## measure what the README claims, side by side with the alternative
 	$(BIN)/python -m benchmarks $(ARGS)
+
+techniques: .venv/.dev ## measure every technique of the catalogue and write docs/techniques.md (ARGS=--render: write it only)
+	$(BIN)/python -m benchmarks.techniques $(ARGS)
 
 lint: .venv/.dev ## format check, ruff, mypy strict
 	$(BIN)/ruff format --check .
