@@ -82,7 +82,7 @@ class BundleCache:
 
     def _evict(self) -> None:
         unused = [name for name in self._used if not self._holders[name]]
-        for name in unused[: max(0, len(self._used) - KEPT)]:
+        for name in unused[: max(0, len(unused) - KEPT)]:
             self._used.remove(name)
             remove(self._folder / name)
 

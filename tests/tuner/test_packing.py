@@ -46,6 +46,7 @@ def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
     assert first == second
     assert first.sha256 == sha256(data).hexdigest()
     assert first.size == len(data)
+    assert data[4:8] == bytes(4), "the time in gzip's own header"
     assert first.files == ("a", "b", "lib/model", "train")
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         assert {(m.uid, m.gid, m.uname, m.gname, m.mtime, m.mode) for m in tar} == {(0, 0, "", "", 0, 0o644)}

@@ -55,6 +55,27 @@ def test_links_and_special_files_are_refused(tmp_path: Path, kind: bytes) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("size", [b"77777777777", b"\xff" * 12])
+@pytest.mark.parametrize("kind", [b"x", b"g", b"L", b"K"])
+def test_no_header_is_read_into_memory_whole(tmp_path: Path, kind: bytes, size: bytes) -> None:
+    """Extended headers and long names say themselves how long they are."""
+    block = bytearray(tarfile.TarInfo("x").tobuf())
+    block[124:136] = size.ljust(12, b"\0")
+    block[156:157] = kind
+    block[148:156] = b"%06o\0 " % (sum(block[:148]) + 8 * 32 + sum(block[156:]))
+    asked = []
+
+    class Source(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            asked.append(size)
+            return super().read(size)
+
+    with pytest.raises(InvalidValue):
+        archive.unpack(Source(bytes(block) + bytes(4_000_000)), tmp_path / "copy")
+    assert asked
+    assert all(size is not None and 0 <= size <= archive.MAX_READ for size in asked)
+
+
 @pytest.mark.parametrize("cut", [10, 700])
 def test_a_torn_archive_is_refused(tmp_path: Path, cut: int) -> None:
     data = hostile(tarfile.TarInfo("weights"), b"x" * 5_000).getvalue()
