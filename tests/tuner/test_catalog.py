@@ -126,6 +126,10 @@ def test_the_example_of_the_contract_is_accepted() -> None:
             "trial.trainer.dataset.validation: validation and test leave nothing to train on: 1 of all samples",
         ),
         (
+            {"dataset": {"name": "iris", "validation": 0.999}},
+            "trial.trainer.dataset.validation: validation and test leave nothing to train on of 150 samples",
+        ),
+        (
             {"optimizer": {"name": "newton_cg"}, "accumulate": 2},
             "trial.trainer.accumulate: must be 1 with newton_cg, which differentiates the loss of its whole batch by itself",
         ),

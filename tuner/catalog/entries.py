@@ -1,8 +1,8 @@
 """What an entry of the catalogue is: a technique's name, its hyperparameters with their legal values, and facts about it.
 
 Everything here is data: no torch, so that the server validates a study without it. `workers.training` binds a builder to each
-entry by name. Weakness: a rule between two hyperparameters of one entry (low momentum below high momentum, say) has no place
-here and is checked where the technique is built.
+entry by name. Weakness: a rule between two hyperparameters of one entry has no place here; those of models stand in
+`tuner.catalog.shapes`.
 """
 
 from __future__ import annotations

@@ -47,9 +47,16 @@ def misfits(components: Components) -> list[FieldError]:
 
 
 def _split_problems(components: Components) -> Iterator[FieldError]:
-    held = sum(components["dataset"].get(part, 0.0) for part in ("validation", "test"))
-    if held >= 1:
-        yield FieldError("dataset.validation", f"validation and test leave nothing to train on: {held:g} of all samples")
+    dataset = components["dataset"]
+    validation, test = (dataset.get(part, 0.0) for part in ("validation", "test"))
+    if validation + test >= 1:
+        msg = f"validation and test leave nothing to train on: {validation + test:g} of all samples"
+        yield FieldError("dataset.validation", msg)
+        return
+    count = dataset.get("samples") or get("datasets", dataset["name"]).facts.samples
+    # At least one sample is held out to validate.
+    if count is not None and max(1, round(count * validation)) + round(count * test) >= count:
+        yield FieldError("dataset.validation", f"validation and test leave nothing to train on of {count:,} samples")
 
 
 def _sample_problems(components: Components) -> Iterator[FieldError]:
