@@ -171,7 +171,7 @@ def test_whether_to_go_on() -> None:
     late = run(lambda params: float(next(falling)), count=40)
     (item,) = pieces(late, "continue")
     assert "limits.max_trials, now 40" in item.sentence
-    early = iter([5.0, 4.0, 0.0, *np.linspace(0.1, 3.0, 37)])
+    early = iter([5.0, 4.0, 0.0, *np.linspace(0.01, 3.0, 37)])
     (item,) = pieces(run(lambda params: float(next(early)), count=40), "stop")
     assert (item.evidence["trial"], item.evidence["trials_after"], item.evidence["trials"]) == (2, 37, 40)
     lucky = iter([5.0, 4.0, 0.0, *np.linspace(2.0, 3.0, 37)])  # such a find may come again
