@@ -8,7 +8,7 @@ COPY api api
 COPY workers workers
 COPY migrations migrations
 # EXTRAS=server for api and search, EXTRAS=worker for workers (torch with CUDA comes from the registry).
-ARG EXTRAS=server,gp,worker
+ARG EXTRAS=server,s3,gp,worker
 RUN pip install --no-cache-dir -c constraints.txt ".[${EXTRAS}]"
 USER tuner
 ENTRYPOINT ["tuner"]

@@ -109,7 +109,7 @@ class ArtifactStore:
             found = connection.execute(query, {"trial": trial_id} | _scored_by(facts) | parameters).all()
         for row in found:
             if (file := self._open_whole(row)) is not None:
-                return Checkpoint.model_validate({name: row._mapping[name] for name in Checkpoint.model_fields}), file
+                return Checkpoint.model_validate({field: row._mapping[field] for field in Checkpoint.model_fields}), file
         if found:
             raise CheckpointNotFound(
                 f"trial {trial_id} has {len(found)} such checkpoints, but their files are missing or damaged"

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.workers.training.handles import RecordingTrial
 from tuner.errors import InvalidValue
-from workers.training import checkpoint
+from workers.training import checkpoint, datasets, models
+from workers.training.loop import train
 
 
 def test_returns_what_was_saved(tmp_path: Path) -> None:
@@ -80,3 +82,14 @@ def test_damage_is_told(tmp_path: Path) -> None:
     (folder / "state.json").write_text('{"format": 99}')
     with pytest.raises(InvalidValue, match="another format"):
         checkpoint.load(folder)
+
+
+def test_the_weights_of_a_trial_are_its_models(tmp_path: Path) -> None:
+    """As docs/checkpoints.md says."""
+    config = {"dataset": {"name": "digits"}, "model": {"name": "mlp", "hidden": [32]}, "epochs": 2, "precision": "float32"}
+    values = train(config, RecordingTrial(folder=tmp_path / "weights"))
+    data = datasets.build("digits")
+    model = models.build("mlp", data.shape, data.outputs, hidden=[32])
+    model.load_state_dict(checkpoint.load(str(tmp_path / "weights"))["model"])
+    guessed = model.eval()(data.validation.inputs.float()).argmax(dim=1)
+    assert (guessed == data.validation.targets).double().mean().item() == pytest.approx(values["val_accuracy"], abs=1e-12)
