@@ -76,6 +76,10 @@ def _sampler(spec: StudySpec, pruner: PrunerSpec, cells: int | None) -> tuple[Sa
         return spec.sampler, f"Sampler {spec.sampler.name}: the study names it."
     if cells is not None:
         return _sampler_named("grid"), f"Sampler grid: the space has {cells} configurations, all of which can be tried."
+    if spec.compare is not None:
+        return _sampler_named("random"), (
+            f"Sampler random: with trials that do not depend on each other, what is shown of the choices of {spec.compare.by} holds."
+        )
     tpe = _sampler_named("tpe", **({"group": True} if spec.space.is_conditional and len(spec.objectives) == 1 else {}))
     if len(spec.objectives) > 1:
         return tpe, "Sampler tpe: it serves several objectives."

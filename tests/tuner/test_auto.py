@@ -69,10 +69,11 @@ def test_promotion_of_the_trainer_resumes_and_of_other_code_stops_unless_said() 
     assert _decided(pruner={"name": "auto", "max_resource": 20, "resume": True})["pruner"]["resume"] is True
 
 
-def test_comparing_levels_neither_prunes_nor_borrows() -> None:
+def test_comparing_levels_neither_prunes_nor_borrows_nor_learns() -> None:
     space = {**TRAINER["space"], "optimizer.name": {"type": "categorical", "choices": ["adam", "sgd"]}}  # type: ignore[dict-item]
     decision = _decided(**{**TRAINER, "space": space, "compare": {"by": "optimizer.name"}})
     assert (decision["pruner"]["name"], decision["warm_start"]) == ("none", False)
+    assert decision["sampler"]["name"] == "random"
 
 
 @pytest.mark.parametrize(
