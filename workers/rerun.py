@@ -125,6 +125,8 @@ def repeat(place: Place, assignment: Assignment, on_report: OnReport) -> Repetit
     while True:
         message = messages.get()
         match message["kind"]:
+            case "report" if assignment.until is not None and message["step"] > assignment.until:
+                continue  # code hears of its end when it asks, or later
             case "report":
                 reports.setdefault(message["step"], {}).update(message["values"])
                 on_report(message["step"], message["values"])

@@ -46,6 +46,7 @@ elif what == "checkpoint":
 elif what == "attrs":
     send({"user_attrs": {"epochs": 3, "note": "a"}})
     send({"user_attrs": {"note": "b"}})
+    send({"record": {"data": "v3"}})
     send({"report": {"step": 0, "values": 0.5}})
     send({"tell": 0.25})
 elif what == "fails with":

@@ -58,6 +58,7 @@ def test_attributes_and_bare_numbers(tmp_path: Path) -> None:
     tell, messages = run_here(tmp_path, command("attrs"))
     assert (tell.state, tell.values, tell.user_attrs) == ("COMPLETE", {"loss": 0.25}, {"epochs": 3, "note": "b"})
     assert [message["values"] for message in of(messages, "report")] == [{"loss": 0.5}]
+    assert (tell.record or {})["data"] == "v3"
 
 
 @pytest.mark.parametrize(

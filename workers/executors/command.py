@@ -42,8 +42,8 @@ PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 FAILURES = (Reason.EXCEPTION, Reason.NAN, Reason.OOM_CUDA, Reason.OOM_HOST)
 """Reasons that a program may fail with."""
 MESSAGES = (
-    '{"report": {"step", "values"}}, {"checkpoint": {"step", "path"}}, {"user_attrs": {...}}, {"tell": {...}}, '
-    '{"fail": {"reason", "error"}}'
+    '{"report": {"step", "values"}}, {"checkpoint": {"step", "path"}}, {"user_attrs": {...}}, {"record": {...}}, '
+    '{"tell": {...}}, {"fail": {"reason", "error"}}'
 )
 
 
@@ -225,6 +225,8 @@ class Command:
                 self._checkpoint(self._cwd / str(content["path"]), int(content["step"]))
             elif kind == "user_attrs":
                 self._trial.user_attrs |= dict(content)
+            elif kind == "record":
+                self._trial.record |= dict(content)
             elif kind == "tell":
                 self._told = _values(content)
             elif kind == "fail":
