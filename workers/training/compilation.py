@@ -12,26 +12,33 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 FOLDER = "TORCHINDUCTOR_CACHE_DIR"
+GIVEN = os.environ.get(FOLDER)
+"""By the worker's operator: later torch itself writes there the folder it shares among processes."""
 PREFIX = "tuner-compiled-"
 LOCK = "lock"
 
 
 def compile(model: nn.Module, threads: int) -> Callable[[Tensor], Tensor]:
     """The model's forward pass, compiled when it is first called and again when the shape of its inputs changes."""
-    if FOLDER not in os.environ:
-        os.environ[FOLDER] = str(make_folder(Path(tempfile.gettempdir())))
+    os.environ[FOLDER] = GIVEN or str(own_folder())
     # torch reads this once; otherwise it starts a pool of as many compilers as the host has cores.
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(threads))
     # What was compiled for earlier trials counts against a limit, beyond which torch compiles no more.
     torch.compiler.reset()
     compiled: Callable[[Tensor], Tensor] = torch.compile(model)
     return compiled
+
+
+@cache
+def own_folder() -> Path:
+    return make_folder(Path(tempfile.gettempdir()))
 
 
 def make_folder(parent: Path) -> Path:

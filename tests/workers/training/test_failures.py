@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.workers.training.handles import RecordingTrial
 from tuner import catalog
@@ -67,3 +68,51 @@ def test_errors_with_a_reason_of_their_own_keep_it() -> None:
         raise Refused("this worker may not")
     with pytest.raises(TrainingFailed, match=r"^UnicodeDecodeError: .*log"), named():
         b"\xff".decode()  # its `reason` is none of ours
+
+
+def test_want_of_memory_has_its_reason() -> None:
+    with pytest.raises(TrainingFailed, match="the host's memory was not enough") as caught, named():
+        torch.empty(2**50)
+    assert caught.value.reason == "oom_host"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "message"),
+    [
+        (
+            torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore"),
+            "oom_cuda",
+            "the GPU's memory was not",
+        ),
+        (
+            RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be"),
+            "oom_cuda",
+            "not enough: CUDA error: out of mem",
+        ),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), "oom_cuda", "the GPU's memory"),
+        (MemoryError(), "oom_host", "the host's memory was not enough"),
+    ],
+    ids=str,
+)
+def test_what_libraries_say_of_memory(error: Exception, reason: str, message: str) -> None:
+    with pytest.raises(TrainingFailed, match=message) as caught, named():
+        raise error
+    assert caught.value.reason == reason
+    assert "\n" not in str(caught.value)
+
+
+def test_what_cannot_be_repeated_is_named_where_that_was_asked_for() -> None:
+    torch.use_deterministic_algorithms(True)
+    with (
+        pytest.raises(TrainingFailed, match="this device has no put_ that repeats bit for bit; set deterministic to false"),
+        named(),
+    ):
+        torch.zeros(3).put_(torch.tensor([0]), torch.ones(1))
+
+
+@pytest.mark.parametrize(("asked", "is_set"), [(None, True), (True, True), (False, False)])
+def test_determinism_is_as_asked_and_on_a_cpu_the_default(asked: bool | None, is_set: bool) -> None:
+    config = {"dataset": {"name": "iris"}, "model": {"name": "neuron"}, "epochs": 1, "deterministic": asked}
+    loop.train(config, RecordingTrial())
+    assert torch.are_deterministic_algorithms_enabled() == is_set
+    torch.use_deterministic_algorithms(True)
