@@ -92,6 +92,7 @@ TABLE: dict[str, set[Scope] | None] = {
     # the dashboard's shell and files: public, without data
     "GET /": None,
     "GET /login": None,
+    "GET /compare": None,
     "GET /new": None,
     "GET /admin": None,
     "GET /workers": None,

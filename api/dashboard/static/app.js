@@ -9,6 +9,7 @@ import { Empty } from "./notices.js";
 import { Link, useRoute } from "./router.js";
 import { logOut, useCaller } from "./session.js";
 import { Admin } from "./views/admin.js";
+import { Compare } from "./views/compare.js";
 import { Login } from "./views/login.js";
 import { NewStudy } from "./views/new_study.js";
 import { Studies } from "./views/studies.js";
@@ -16,9 +17,9 @@ import { Study } from "./views/study.js";
 import { Trial } from "./views/trial.js";
 import { Workers } from "./views/workers.js";
 
-const VIEWS = { studies: Studies, study: Study, trial: Trial, workers: Workers, new: NewStudy, admin: Admin };
+const VIEWS = { studies: Studies, study: Study, trial: Trial, workers: Workers, new: NewStudy, admin: Admin, compare: Compare };
 const SECTIONS = [
-  ["/studies", "Studies", ["studies", "study", "trial", "new"]],
+  ["/studies", "Studies", ["studies", "study", "trial", "new", "compare"]],
   ["/workers", "Workers", ["workers"]],
   ["/admin", "Admin", ["admin"]],
 ];

@@ -7,6 +7,7 @@ const ROUTES = [
   [/^\/studies\/([^/]+)$/, "study", ["study"]],
   [/^\/studies\/([^/]+)\/trials\/(\d+)$/, "trial", ["study", "number"]],
   [/^\/admin$/, "admin", []],
+  [/^\/compare$/, "compare", []],
   [/^\/new$/, "new", []],
   [/^\/workers$/, "workers", []],
   [/^\/login$/, "login", []],

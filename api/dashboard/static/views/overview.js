@@ -1,6 +1,7 @@
 // A study at a glance: its charts, and the trials that lead.
 
 import { html } from "../vendor/htm-preact.js";
+import { Advice } from "../advice.js";
 import { LearningCurves } from "../charts/curves.js";
 import { History } from "../charts/history.js";
 import { ParallelCoordinates } from "../charts/parallel.js";
@@ -67,5 +68,6 @@ export function Overview({ feed, study, version }) {
       <${LearningCurves} ...${shared} />
       <${ParallelCoordinates} ...${shared} />
     </div>
+    <${Advice} feed=${feed} study=${study} />
     <${Leading} ...${shared} />`;
 }

@@ -88,14 +88,14 @@ function Best({ study }) {
   return html`<b class="figure" title=${String(value)}>${formatNumber(value)}</b> <span class="muted">${objective}</span>`;
 }
 
-function Row({ study }) {
+function Row({ study, selected, toggle }) {
   const { counts } = study;
   const finished = counts.complete + counts.pruned + counts.fail;
   const limit = study.spec.limits?.max_trials ?? null;
   const address = studyAddress(study.id);
   return html`
-    <tr onClick=${(event) => event.target.closest("a, button") || navigate(address)}>
-      <td class="name"><${Link} href=${address} title=${study.name}>${study.name}<//>
+    <tr onClick=${(event) => event.target.closest("a, button, label") || navigate(address)}>
+      <td class="name"><label class="tick"><input type="checkbox" aria-label=${`Select study ${study.name}`} checked=${selected} onChange=${() => toggle(study.id)} /></label><${Link} href=${address} title=${study.name}>${study.name}<//>
         ${study.tags.map((tag) => html`<span class="tag">${tag}</span>`)}</td>
       <td><${State} of=${STUDY_STATES} state=${study.state} reason=${study.state === "COMPLETE" || study.state === "FAIL" ? study.reason : null} /></td>
       <td class="progress-cell"><${Progress} counts=${counts} limit=${limit} />
@@ -111,6 +111,12 @@ export function Studies() {
   const [query, setQuery] = useQuery("q");
   const [state, setState] = useQuery("state");
   const caller = useCaller();
+  const [selected, select] = useState(new Set());
+  const toggle = (id) => {
+    const next = new Set(selected);
+    if (!next.delete(id)) next.add(id);
+    select(next);
+  };
   const search = useRef(null);
   const { items, cursor, error, more } = useStudies(query, state);
   const delayed = useMemo(() => {
@@ -145,7 +151,7 @@ export function Studies() {
       <div class="card table-card"><table class="list studies">
         <thead><tr><th scope="col">Study</th><th scope="col">State</th><th scope="col">Trials</th><th scope="col">Best</th>
           <th scope="col">Created</th></tr></thead>
-        <tbody>${items.map((study) => html`<${Row} key=${study.id} study=${study} />`)}</tbody>
+        <tbody>${items.map((study) => html`<${Row} key=${study.id} study=${study} selected=${selected.has(study.id)} toggle=${toggle} />`)}</tbody>
       </table></div>
       ${cursor && html`<p class="centred"><button onClick=${more}>Show more</button></p>`}`;
   }
@@ -155,6 +161,12 @@ export function Studies() {
         <input ref=${search} type="search" placeholder="Search names and tags   /" aria-label="Search names and tags" value=${query}
           onInput=${(event) => delayed(event.currentTarget.value)} />
         <${Select} label="State" value=${state} onChange=${setState} options=${STATE_OPTIONS} />
+        ${
+          selected.size > 0 &&
+          (selected.size > 1
+            ? html`<${Link} class="button" href=${`/compare?studies=${[...selected].join(",")}`}>Compare ${selected.size} studies<//>`
+            : html`<button disabled title="Select another study">Compare 1 study</button>`)
+        }
         ${mayWrite(caller) && html`<${Link} class="button primary" href="/new">New study<//>`}
       </div>
     </div>

@@ -13,6 +13,7 @@ import { Progress, State, STUDY_STATES } from "../states.js";
 import { front } from "../charts/pareto.js";
 import { Configuration } from "./configuration.js";
 import { Explore } from "./explore.js";
+import { Levels } from "./levels.js";
 import { Overview } from "./overview.js";
 import { TrialsTable } from "./trials.js";
 
@@ -116,8 +117,9 @@ function Strip({ feed }) {
     [counts.running, "running"],
     [counts.waiting, "waiting"],
   ];
-  const sampler = study.spec.sampler?.name ?? "auto";
-  const pruner = study.spec.pruner?.name ?? "auto";
+  // What auto has become, once the search has decided.
+  const sampler = study.strategy?.sampler.name ?? study.spec.sampler?.name ?? "auto";
+  const pruner = study.strategy?.pruner.name ?? study.spec.pruner?.name ?? "auto";
   return html`
     <dl class="strip">
       <${BestStat} feed=${feed} />
@@ -144,6 +146,7 @@ const TABS = [
   ["overview", "Overview"],
   ["trials", "Trials"],
   ["explore", "Explore"],
+  ["compare", "Compare"],
   ["configuration", "Configuration"],
 ];
 
@@ -159,7 +162,7 @@ export function Study({ params }) {
   if (feed?.error && !feed.loaded) return html`<${Failure} error=${feed.error} what="study" />`;
   if (!feed?.loaded) return html`<${Loading} />`;
   const { study } = feed;
-  const Panel = { trials: TrialsTable, explore: Explore, configuration: Configuration }[tab] ?? Overview;
+  const Panel = { trials: TrialsTable, explore: Explore, compare: Levels, configuration: Configuration }[tab] ?? Overview;
   const total = Object.values(study.counts).reduce((sum, count) => sum + count, 0);
   return html`
     <nav class="crumbs" aria-label="Breadcrumb"><${Link} href="/studies">Studies<//></nav>
@@ -178,7 +181,7 @@ export function Study({ params }) {
       )}
     </div>
     <div id="panel" role="tabpanel" aria-labelledby=${`tab-${tab}`}>
-      ${tab !== "configuration" && total > 0 && html`<${FilterBar} filter=${filter} total=${total} />`}
+      ${["overview", "trials", "explore"].includes(tab) && total > 0 && html`<${FilterBar} filter=${filter} total=${total} />`}
       <${Panel} key=${tab} feed=${filteredFeed(feed, filter.numbers)} study=${study} version=${version} filter=${filter} />
     </div>`;
 }

@@ -99,7 +99,7 @@ function Parameters({ feed, number }) {
   );
   return html`
     <section class="card table-card"><div class="chart-head"><h2>Parameters</h2><${CopyButton} text=${text} label="Copy as JSON" /></div>
-      <div class="scroll"><table class="list still"><thead><tr><th scope="col">Parameter</th><th scope="col" class="right">This trial</th>
+      <div class="scroll" tabindex="0" role="region" aria-label="Table: parameters"><table class="list still"><thead><tr><th scope="col">Parameter</th><th scope="col" class="right">This trial</th>
         ${compared && html`<th scope="col" class="right">Best, <${Link} href=${trialAddress(study.id, best)}>${best}<//></th>`}</tr></thead>
         <tbody>${names.map((name) => {
           const [mine, other] = [trials.params[name][number], compared ? trials.params[name][best] : undefined];
@@ -120,7 +120,7 @@ function Attempts({ attempts }) {
   const end = Math.max(...attempts.map(({ ended_at }) => (ended_at ? Date.parse(ended_at) : now)), start + 1);
   return html`
     <section class="card table-card"><h2>Attempts</h2>
-      <div class="scroll"><table class="list still attempts"><thead><tr><th scope="col">#</th><th scope="col">Worker</th>
+      <div class="scroll" tabindex="0" role="region" aria-label="Table: attempts"><table class="list still attempts"><thead><tr><th scope="col">#</th><th scope="col">Worker</th>
         <th scope="col">When</th><th scope="col" class="right">Took</th><th scope="col">Ended</th></tr></thead>
         <tbody>${attempts.map((attempt) => {
           const [from, to] = [Date.parse(attempt.started_at), attempt.ended_at ? Date.parse(attempt.ended_at) : now];
@@ -144,7 +144,7 @@ function Checkpoints({ trial, checkpoints }) {
   return html`
     <section class="card table-card"><div class="chart-head"><h2>Checkpoints</h2>
       <a class="button small" href=${`/v1/trials/${trial.id}/checkpoints/latest`} download>Download the latest</a></div>
-      <div class="scroll"><table class="list still"><thead><tr><th scope="col" class="right">Step</th>
+      <div class="scroll" tabindex="0" role="region" aria-label="Table: checkpoints"><table class="list still"><thead><tr><th scope="col" class="right">Step</th>
         <th scope="col" class="right">Size</th><th scope="col">SHA-256</th><th scope="col">Saved</th></tr></thead>
         <tbody>${checkpoints
           .slice(-20)

@@ -119,7 +119,7 @@ export function Workers() {
       <div class="stat"><dt>GPUs</dt><dd class="figure">${formatCount(sum(heard, ({ gpus }) => gpus.length))}</dd>
         <dd class="sub">${[...new Set(heard.flatMap(({ gpus }) => gpus))].join(", ") || "trials run on CPUs"}</dd></div>
     </dl>
-    <div class="card table-card"><div class="scroll"><table class="list still">
+    <div class="card table-card"><div class="scroll" tabindex="0" role="region" aria-label="List of workers"><table class="list still">
       <thead><tr><th scope="col">Worker</th><th scope="col">State</th><th scope="col">Slots</th><th scope="col">GPUs</th>
         <th scope="col" class="right">CPUs</th><th scope="col" class="right">Memory</th><th scope="col">Version</th>
         <th scope="col">Seen</th></tr></thead>

@@ -1,0 +1,79 @@
+// Expected best value after k trials, one line a level with its 95 % band: what a budget of k trials would have found (Dodge et al. 2019).
+
+import { html } from "../vendor/htm-preact.js";
+import { axis, Chart, tip, tooltip } from "../chart.js";
+import { decodeNumber, formatNumber, formatParam } from "../format.js";
+
+const DASHES = ["solid", [8, 4], [2, 3]];
+
+const finite = (value) => Number.isFinite(value);
+
+// [k, expected, low, high] of a level, where the expected value is a number.
+export function curve(level) {
+  const after = level.best_after;
+  if (!after) return [];
+  return after.k
+    .map((k, index) => [k, decodeNumber(after.expected[index]), decodeNumber(after.low[index]), decodeNumber(after.high[index])])
+    .filter(([, expected]) => finite(expected));
+}
+
+export function BestAfter({ comparison }) {
+  const levels = comparison.levels.map((level) => ({ name: formatParam(level.level), points: curve(level) })).filter(({ points }) => points.length);
+  const longest = Math.max(0, ...levels.map(({ points }) => points.at(-1)[0]));
+  const summary = levels.length
+    ? `Expected best ${comparison.metric} after 1 to ${longest} trials; bands are 95 % intervals, drawn as far as they can be relied on.`
+    : "";
+  const build = (palette) => {
+    const colour = (index) => palette.series[index % palette.series.length];
+    return {
+      color: palette.series,
+      grid: { left: 64, right: 20, top: 46, bottom: 40 },
+      legend: { type: "scroll", data: levels.map(({ name }) => name), top: 0, left: 0, right: 0, itemWidth: 18, itemHeight: 8, textStyle: { color: palette.muted, fontSize: 11 } },
+      tooltip: tooltip(palette, {
+        trigger: "item",
+        formatter: ({ data, seriesName, color }) =>
+          tip(`${seriesName}, after ${data[0]} trials`, [
+            ["expected best", formatNumber(data[1], 5), color],
+            ...(finite(data[2]) && finite(data[3]) ? [["95 % interval", `${formatNumber(data[2])} to ${formatNumber(data[3])}`]] : []),
+          ]),
+      }),
+      xAxis: axis(palette, { type: longest > 20 ? "log" : "value", min: 1, name: "trials", nameGap: 24, minInterval: 1, splitLine: { show: false } }),
+      yAxis: axis(palette, { type: "value", scale: true, axisLabel: { color: palette.muted, fontSize: 11, formatter: (value) => formatNumber(value) } }),
+      series: levels.flatMap(({ name, points }, index) => {
+        const band = points.filter(([, , low, high]) => finite(low) && finite(high));
+        return [
+          {
+            name: `${name} band`,
+            type: "custom",
+            silent: true,
+            z: 1,
+            data: band.length > 1 ? [[band[0][0], band[0][1]]] : [],
+            renderItem: (_, api) => ({
+              type: "polygon",
+              shape: { points: [...band.map(([k, , low]) => api.coord([k, low])), ...band.map(([k, , , high]) => api.coord([k, high])).reverse()] },
+              style: { fill: colour(index), opacity: 0.12 },
+            }),
+          },
+          {
+            name,
+            type: "line",
+            data: points,
+            z: 3,
+            color: colour(index),
+            symbol: "circle",
+            symbolSize: 5,
+            showSymbol: points.length < 30,
+            triggerLineEvent: true,
+            lineStyle: { width: 2, type: DASHES[Math.floor(index / palette.series.length) % DASHES.length] },
+          },
+        ];
+      }),
+    };
+  };
+  return html`<${Chart} title="Expected best after k trials" wide=${true} height=${300} summary=${summary} build=${build}
+    empty=${levels.length ? null : "No level has a result yet."}
+    table=${() => ({
+      columns: [comparison.by, "Trials", `Expected best ${comparison.metric}`, "Low", "High"],
+      rows: levels.flatMap(({ name, points }) => points.map(([k, expected, low, high]) => [name, k, formatNumber(expected, 6), formatNumber(low, 6), formatNumber(high, 6)])),
+    })} />`;
+}

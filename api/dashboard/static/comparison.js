@@ -1,0 +1,75 @@
+// Levels of a parameter, or studies, held against each other: the conclusion in a sentence, the curve, the table, every pair, and what it all rests on.
+
+import { html } from "./vendor/htm-preact.js";
+import { BestAfter } from "./charts/best_after.js";
+import { decodeNumber, formatCount, formatDuration, formatNumber, formatParam } from "./format.js";
+import { Link, studyAddress, trialAddress } from "./router.js";
+
+function interval(estimate) {
+  if (!estimate) return html`<span class="muted">–</span>`;
+  const [low, high] = [decodeNumber(estimate.low), decodeNumber(estimate.high)];
+  return html`<b>${formatNumber(decodeNumber(estimate.value))}</b>${Number.isFinite(low) && Number.isFinite(high) && html` <span class="muted">${formatNumber(low)} to ${formatNumber(high)}</span>`}`;
+}
+
+function counts(trials) {
+  const parts = [
+    [trials.failed, "failed"],
+    [trials.pruned, "pruned"],
+    [trials.paused, "paused"],
+    [trials.running, "running"],
+  ];
+  const rest = parts.filter(([count]) => count).map(([count, word]) => `${count} ${word}`);
+  return html`${formatCount(trials.counted)}${rest.length > 0 && html` <span class="muted">${rest.join(", ")}</span>`}`;
+}
+
+function Levels({ comparison, trialLink }) {
+  return html`
+    <section class="card table-card"><h2>By ${comparison.by}</h2>
+      <div class="scroll" tabindex="0" role="region" aria-label="Levels"><table class="list still">
+        <thead><tr><th scope="col">${comparison.by}</th><th scope="col" class="right">Expected best after ${comparison.k}</th><th scope="col" class="right">Rank</th>
+          <th scope="col" class="right">Best</th><th scope="col" class="right">Good ones</th><th scope="col" class="right">Trials</th><th scope="col" class="right">Training time</th></tr></thead>
+        <tbody>${comparison.levels.map(
+          (level) => html`<tr key=${String(level.level)}>
+          <th scope="row" class="name mono">${formatParam(level.level)}</th>
+          <td class="right">${interval(level.expected_best)}</td>
+          <td class="right">${level.rank ? html`<b>${formatNumber(level.rank.value)}</b> <span class="muted">${level.rank.low} to ${level.rank.high}</span>` : "–"}</td>
+          <td class="right">${level.best ? html`${formatNumber(decodeNumber(level.best.value))} ${trialLink(level)}` : "–"}</td>
+          <td class="right">${level.sensitivity === null ? "–" : `${Math.round(100 * level.sensitivity)} %`}</td>
+          <td class="right">${counts(level.trials)}</td>
+          <td class="right">${formatDuration(level.seconds)}${level.gpu_seconds > 0 && html` <span class="muted">${formatDuration(level.gpu_seconds)} GPU</span>`}</td></tr>`,
+        )}</tbody></table></div>
+    </section>`;
+}
+
+function Pairs({ comparison }) {
+  if (!comparison.pairs.length) return null;
+  return html`
+    <section class="card table-card"><h2>Pair by pair</h2>
+      <div class="scroll" tabindex="0" role="region" aria-label="Pairs"><table class="list still">
+        <thead><tr><th scope="col">Levels</th><th scope="col">Better</th><th scope="col" class="right">p, corrected</th><th scope="col" class="right">Superiority of the first</th>
+          <th scope="col" class="right">Difference after ${comparison.k}</th></tr></thead>
+        <tbody>${comparison.pairs.map(
+          (pair) => html`<tr><td class="mono">${pair.levels.map(formatParam).join(" – ")}</td>
+          <td>${pair.better === null ? html`<span class="muted">not shown</span>` : html`<b class="mono">${formatParam(pair.levels[pair.better])}</b>`}</td>
+          <td class="right">${formatNumber(pair.p_corrected, 2)}</td><td class="right">${formatNumber(pair.superiority, 2)}</td>
+          <td class="right">${interval(pair.difference)}</td></tr>`,
+        )}</tbody></table></div>
+    </section>`;
+}
+
+// `study`: the one whose levels are compared; without it each level is a study, `ids` by its name.
+export function ComparisonView({ comparison, study, ids = {} }) {
+  const trialLink = (level) => {
+    const id = study ? study.id : ids[level.best.study];
+    return id === undefined ? "" : html`<${Link} class="muted" href=${trialAddress(id, level.best.trial)}>trial ${level.best.trial}<//>`;
+  };
+  return html`
+    <p class="conclusion" role="status">${comparison.conclusion}</p>
+    <div class="charts"><${BestAfter} comparison=${comparison} /></div>
+    <${Levels} comparison=${comparison} trialLink=${trialLink} />
+    <${Pairs} comparison=${comparison} />
+    <section class="card pad"><h2>What this rests on</h2>
+      <ul class="rests muted"><li>${comparison.test}</li>${comparison.notes.map((note) => html`<li>${note}</li>`)}</ul>
+      ${!study && html`<p>${Object.entries(ids).map(([name, id]) => html`<${Link} href=${studyAddress(id)}>${name}<//> `)}</p>`}
+    </section>`;
+}
