@@ -171,7 +171,7 @@ def test_a_program_has_no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 def test_every_message_stands_in_the_documentation() -> None:
     messages = [json.loads(line) for line in re.findall(r"^(\{.*\})$", DOCS, re.MULTILINE)]
-    assert {next(iter(message)) for message in messages} == {"report", "checkpoint", "user_attrs", "tell", "fail"}
+    assert {next(iter(message)) for message in messages} == {"report", "checkpoint", "user_attrs", "record", "tell", "fail"}
 
 
 @pytest.mark.parametrize("what", ["ignores", "traps"])
