@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 
 from tests.buckets import Bucket
+from tests.tuner.test_cli import check_refused, run
 from tuner.errors import ArtifactsUnavailable, InvalidValue, StorageFull
 from tuner.settings import Settings
 from tuner.stores import BLOCK, Store, hash_rest, open_store
@@ -184,3 +185,23 @@ def test_artifacts_lie_in_the_data_folder_unless_told_otherwise(tmp_path: Path) 
     assert Settings(data=tmp_path).artifacts_location == str(tmp_path / "artifacts")
     told = Settings.from_environment({"TUNER_ARTIFACTS": "abfs://container@account.dfs.core.windows.net/x"})
     assert told.artifacts_location == "abfs://container@account.dfs.core.windows.net/x"
+
+
+@pytest.mark.parametrize(
+    "command, location, endpoint, code, said",
+    [
+        ("up", "gs://bucket", None, 2, "TUNER_ARTIFACTS: the driver for gs:// is not installed: pip install gcsfs"),
+        ("up", "s3://somewhere", "http://127.0.0.1:9", 3, "TUNER_ARTIFACTS: s3://somewhere fails or cannot be reached"),
+        ("server", "s3://elsewhere/x", None, 2, "TUNER_ARTIFACTS: there is no 'elsewhere' at s3://elsewhere/x; make it first"),
+    ],
+)
+def test_what_is_wrong_with_the_store_is_said_at_start(
+    bucket: Bucket, tmp_path: Path, database_url: str, command: str, location: str, endpoint: str | None, code: int, said: str
+) -> None:
+    environment = {
+        "AWS_ENDPOINT_URL": endpoint or bucket.endpoint.url,
+        "TUNER_ARTIFACTS": location,
+        "TUNER_DATABASE_URL": database_url,
+        "TUNER_ALLOW_UNSAFE_DATABASE": "1",
+    }
+    check_refused(run(command, "--port", "0", "--data", "data", cwd=tmp_path, **environment), code, said)
