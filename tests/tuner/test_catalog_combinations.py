@@ -125,7 +125,7 @@ REFUSED: list[tuple[str, Space, dict[str, Any], list[str]]] = [
         {"model": {"name": "vit"}},
         [
             "space.model.patch.choices: must divide the sides of images of 8x8, not 3",
-            "space.model.heads: with model.dim 16 and model.heads 5: model.dim: must be a multiple of model.heads, 5, not 16; add",
+            "space.model.heads: with model.dim 16 and model.heads 5: model.dim: must be a multiple of model.heads, 5, not 16; leave",
         ],
     ),
     (
@@ -225,18 +225,36 @@ def test_what_conditions_keep_apart_is_accepted(space: Space, base: dict[str, An
     assert problems(space, **base) == []
 
 
-def test_large_spaces_are_checked_by_names_and_quickly() -> None:
-    space = {
-        "dataset.name": categorical("digits", "iris"),
-        "model.name": categorical("mlp", "cnn"),
-        "model.hidden": categorical(*range(1, 60), model__name="mlp"),
-        "model.norm": categorical("none", "batch", "layer"),
-        "model.activation": categorical("relu", "gelu", "silu", "tanh"),
-    }
-    reduced = combinations._reduced_space(SearchSpace.parse(space), space)
-    assert (reduced.num_cells() or 0) > combinations.MAX_COMBINATIONS
-    (found,) = problems(space)
-    assert found.startswith("space.model.name: with dataset.name iris and model.name cnn: cnn takes image samples")
+LARGE: Space = {
+    "model.hidden": categorical(*range(1, 41)),
+    "model.norm": categorical("none", "batch", "layer"),
+    "model.activation": categorical("relu", "gelu", "silu", "tanh"),
+    "model.depth": integer(1, 3),
+}
+
+
+def test_of_large_spaces_the_ends_are_tried() -> None:
+    assert (SearchSpace.parse(LARGE).num_cells() or 0) > combinations.MAX_COMBINATIONS
+    assert problems(LARGE, model={"name": "mlp", "hidden": [5000]}, optimizer={"name": "bfgs"}) == []
+    (found,) = problems(LARGE, optimizer={"name": "newton"})
+    assert found.startswith("space.model.depth: with model.hidden 40 and model.depth 3: newton takes")
+    beside = {"dataset.name": categorical("digits", "iris"), "augmentation.name": categorical("none", "flip")}
+    (found,) = problems(LARGE | beside)
+    assert found.startswith("space.augmentation.name: with augmentation.name flip and dataset.name iris")
+
+
+def test_what_the_space_supplies_hides_no_problem_of_the_base() -> None:
+    base = {"dataset": {"name": "digits"}, "loss": {"name": "mse"}}
+    space = SearchSpace.parse({"model.name": categorical("mlp", "cnn")})
+    (found,) = catalog.check_trainer(base, space)
+    assert str(found).startswith("trial.trainer.loss.name: mse is not a loss for classification")
+    files: Space = {"dataset.path": categorical("a.npz", "b.npz")}
+    rest = {"optimizer": {"name": "newton"}, "accumulate": 2}
+    (found,) = catalog.check_trainer({"dataset": {"name": "npz"}, "model": {"name": "mlp"}} | rest, SearchSpace.parse(files))
+    assert str(found).startswith("trial.trainer.accumulate: must be 1 with newton")
+
+
+def test_every_name_of_the_catalogue_at_once_is_checked_quickly() -> None:
     everything = {f"{section}.name": categorical(*catalog.names(kind)) for section, kind in catalog.SECTIONS.items()}
     start = time.process_time()
     assert problems(everything)

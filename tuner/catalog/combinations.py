@@ -2,14 +2,15 @@
 
 Where a study varies components together, every combination that its conditions allow is made into a configuration as a trial
 would make it, and what is wrong with it is traced back to the fewest parameters that cause it. Only components that meet are
-combined. Of ranges the ends are tried, of short ones each value. Weakness: beyond MAX_COMBINATIONS only the names of components
-are combined, beyond that again the trial itself finds out.
+combined. Of ranges the ends are tried, of short ones each value. Weakness: beyond MAX_COMBINATIONS only the ends of everything but
+the names of components are tried, and of still larger spaces the trial itself finds out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from tuner.catalog.fields import RULES
@@ -37,6 +38,15 @@ MEETINGS = (
 """Components and fields that meet, and those in which a problem of their meeting shows."""
 
 Cell = dict[str, Value]
+
+
+@dataclass(frozen=True)
+class _Cause:
+    """The values that cause a problem, the problem's message, and the whole configuration it was found in."""
+
+    values: Cell
+    msg: str
+    cell: Cell
 
 
 def combination_problems(trainer: Mapping[str, Any], space: SearchSpace) -> list[FieldError]:
@@ -67,37 +77,51 @@ class _Meeting:
 
     def __init__(self, trainer: Mapping[str, Any], space: SearchSpace, together: Iterable[str], shown: Iterable[str]) -> None:
         self.trainer, self.space, self.shown = trainer, space, set(shown)
-        self.paths = [
-            path for path in space.parameters if path.partition(".")[0] in together and is_decisive(path, trainer, space)
-        ]
+        decisive = [path for path in space.parameters if is_decisive(path, trainer, space)]
+        self.varied = {path for path in decisive if path.partition(".")[0] in together}
+        self.varied = self.varied.union(*(_ancestors(space, path) for path in self.varied))
+        self.constant = set(decisive).union(*(_ancestors(space, path) for path in decisive)) - self.varied
+        """Parameters that a configuration needs and that do not matter here: their first value will do."""
 
     def problems(self) -> Iterator[FieldError]:
-        causes: dict[tuple[tuple[str, ...], str], list[tuple[Cell, str]]] = {}
+        causes: dict[tuple[tuple[str, ...], str], list[_Cause]] = {}
         tried = [(cell, {error.loc: error.msg for error in self._errors(cell)}) for cell in self._cells()]
         for cell, found in tried:
             for loc, msg in found.items():
-                known = (cause for (_, place), listed in causes.items() if place == loc for cause, _ in listed)
-                if not any(cause.items() <= cell.items() for cause in known):
+                known = (cause.values for (_, place), listed in causes.items() if place == loc for cause in listed)
+                if not any(values.items() <= cell.items() for values in known):
                     fine = [other for other, errors in tried if loc not in errors]
-                    cause = self._cause(cell, loc, fine)
-                    causes.setdefault((tuple(cause), loc), []).append((cause, msg))
+                    values = self._values_that_cause(cell, loc, fine)
+                    causes.setdefault((tuple(values), loc), []).append(_Cause(values, msg, cell))
         for (paths, loc), listed in causes.items():
             if len(paths) > 1:
                 yield self._combined(paths, loc, listed)
             else:
-                yield from (self._single(loc, cause, msg) for cause, msg in listed)
+                yield from (self._single(loc, cause.values, cause.msg) for cause in listed)
 
     def _cells(self) -> Iterator[Cell]:
-        """Configurations of the decisive parameters and what they hang on; none when there are too many even of the names."""
-        if not self.paths:
-            return iter(({},))  # the base configuration alone
-        names = [path for path in self.paths if path.endswith(".name")]
-        for paths in (self.paths, names):
-            reduced = _reduced_space(self.space, paths)
+        """Configurations of the decisive parameters and what they hang on; none when there are too many."""
+        for limit in (None, 2, 1):
+            reduced = SearchSpace(
+                {
+                    path: CategoricalParameter(self._tried(path, parameter, limit), parameter.when)
+                    for path, parameter in self.space.parameters.items()
+                    if path in self.varied | self.constant
+                }
+            )
             with suppress(InvalidSpace):  # conditions too entangled to count
-                if paths and (reduced.num_cells() or 0) <= MAX_COMBINATIONS:
+                if not reduced.parameters or (reduced.num_cells() or 0) <= MAX_COMBINATIONS:
                     return reduced.cells()
         return iter(())
+
+    def _tried(self, path: str, parameter: Parameter, limit: int | None) -> tuple[Value, ...]:
+        """Values of a parameter; of all but names at most `limit`."""
+        values = _values(self.space, path, parameter)
+        if path in self.constant:
+            return values[:1]
+        if limit is None or path.endswith(".name"):
+            return values
+        return values[:1] if limit == 1 else tuple(dict.fromkeys((values[0], values[-1])))
 
     def _errors(self, params: Cell) -> list[FieldError]:
         try:
@@ -106,22 +130,23 @@ class _Meeting:
             return [e for e in error.errors if e.loc.partition(".")[0] in self.shown]
         return []
 
-    def _cause(self, cell: Cell, loc: str, fine: list[Cell]) -> Cell:
+    def _values_that_cause(self, cell: Cell, loc: str, fine: list[Cell]) -> Cell:
         """The parameters of a cell any one of which, having another value, would do away with the problem at `loc`.
 
         Not one that only switches others of them off. Where none would alone, those without which the base configuration has no
         such problem.
         """
-        witnesses = {path: [other for other in fine if _differ_in(path, cell, other)] for path in cell}
-        helpful = {path for path, others in witnesses.items() if others}
-        cause = {path: cell[path] for path in cell if any(helpful <= set(other) for other in witnesses[path])}
-        if cause or helpful:
-            return cause or {path: cell[path] for path in cell if path in helpful}
-        for path in cell:
+        paths = [path for path in cell if path in self.varied]
+        witnesses = {path: [other for other in fine if _differ_in(path, cell, other)] for path in paths}
+        helpful = [path for path, others in witnesses.items() if others]
+        if helpful:
+            cause = [path for path in helpful if any(set(helpful) <= set(other) for other in witnesses[path])]
+            return {path: cell[path] for path in cause or helpful}
+        for path in paths:
             fewer = {name: value for name, value in cell.items() if name != path}
             if any(error.loc == loc for error in self._errors(fewer)):
                 cell = fewer
-        return cell
+        return {path: value for path, value in cell.items() if path in self.varied}
 
     def _single(self, loc: str, cause: Cell, msg: str) -> FieldError:
         if not cause:
@@ -136,48 +161,37 @@ class _Meeting:
         place = f"space.{path}.choices" if is_choice else f"space.{path}"
         return FieldError(place, msg if loc == path else lead + _named(loc, msg))
 
-    def _combined(self, paths: tuple[str, ...], loc: str, causes: list[tuple[Cell, str]]) -> FieldError:
+    def _combined(self, paths: tuple[str, ...], loc: str, causes: list[_Cause]) -> FieldError:
         """One problem for all combinations of values of the same parameters, with the condition that would keep them apart."""
-        (cause, msg), more = causes[0], len(causes) - 1
-        child, advice = self._advice(paths, loc, [cause for cause, _ in causes])
+        first, more = causes[0], len(causes) - 1
+        child, advice = self._advice(paths, loc, causes)
         others = f" (and {more} more such combination{'s' if more > 1 else ''})" if more else ""
-        return FieldError(f"space.{child}", f"with {_shown(cause)}{others}: {_named(loc, msg)}; {advice}")
+        return FieldError(f"space.{child}", f"with {_shown(first.values)}{others}: {_named(loc, first.msg)}; {advice}")
 
-    def _advice(self, paths: tuple[str, ...], loc: str, causes: list[Cell]) -> tuple[str, str]:
+    def _advice(self, paths: tuple[str, ...], loc: str, causes: list[_Cause]) -> tuple[str, str]:
         for parent, child in ((a, b) for a in sorted(paths, key=_rank) for b in paths if a != b):
             chooser = self.space.parameters[parent]
-            bad = [cause[parent] for cause in causes]
-            if not isinstance(chooser, CategoricalParameter) or len(paths) > 2 or child in _ancestors(self.space, parent):
+            bad = [cause.values[parent] for cause in causes]
+            if not isinstance(chooser, CategoricalParameter) or not parent.endswith(".name"):
+                continue
+            if len(paths) > 2 or child in _ancestors(self.space, parent):
                 continue
             good = [choice for choice in chooser.choices if choice not in bad]
-            section, _, field = child.partition(".")
-            has_default = field != "name" or default_name(section, self.trainer) is not None
-            if good and has_default and not any(error.loc == loc for value in bad for error in self._errors({parent: value})):
+            without = ({name: value for name, value in cause.cell.items() if name != child} for cause in causes)
+            has_default = not child.endswith(".name") or default_name(child.partition(".")[0], self.trainer) is not None
+            if good and has_default and not any(error.loc == loc for cell in without for error in self._errors(cell)):
                 return child, f"add when: {{{parent}: [{', '.join(map(_plain, good))}]}} to {child}, or leave one of them out"
         return paths[-1], "leave one of them out"
 
 
-def _reduced_space(space: SearchSpace, paths: Iterable[str]) -> SearchSpace:
-    """The given parameters and their ancestors, each with finitely many values."""
-    wanted = set(paths)
-    for path in list(wanted):
-        wanted |= _ancestors(space, path)
-    return SearchSpace(
-        {
-            path: CategoricalParameter(tuple(_values(space, path, parameter)), parameter.when)
-            for path, parameter in space.parameters.items()
-            if path in wanted
-        }
-    )
-
-
-def _values(space: SearchSpace, path: str, parameter: Parameter) -> list[Value]:
+def _values(space: SearchSpace, path: str, parameter: Parameter) -> tuple[Value, ...]:
+    """Values that stand for all: each choice, each of a short range, else the ends and what conditions tell apart."""
     if isinstance(parameter, CategoricalParameter):
-        return list(parameter.choices)
+        return parameter.choices
     count = parameter.num_values
     if count is not None and count <= MAX_VALUES:
-        return [parameter.value_at(i) for i in range(count)]
-    return list(dict.fromkeys([parameter.low, *space.stand_ins(path), parameter.high]))
+        return tuple(parameter.value_at(i) for i in range(count))
+    return tuple(dict.fromkeys([parameter.low, *space.stand_ins(path), parameter.high]))
 
 
 def _ancestors(space: SearchSpace, path: str) -> set[str]:
