@@ -240,7 +240,7 @@ def test_of_large_spaces_the_ends_are_tried() -> None:
     assert found.startswith("space.model.depth: with model.hidden 40 and model.depth 3: newton takes")
     beside = {"dataset.name": categorical("digits", "iris"), "augmentation.name": categorical("none", "flip")}
     (found,) = problems(LARGE | beside)
-    assert found.startswith("space.augmentation.name: with augmentation.name flip and dataset.name iris")
+    assert found.startswith("space.augmentation.name: with dataset.name iris and augmentation.name flip")
 
 
 def test_what_the_space_supplies_hides_no_problem_of_the_base() -> None:
