@@ -116,7 +116,8 @@ def _refuse_bombs(text: str) -> None:
             if depth > MAX_DEPTH:
                 raise ValueError("is nested far too deep")
             if isinstance(event, yaml.AliasEvent):
-                raise ValueError(f"has an alias (*) in line {event.start_mark.line + 1}; write the part out")
+                line = "" if event.start_mark is None else f" in line {event.start_mark.line + 1}"
+                raise ValueError(f"has an alias (*){line}: write the part out")
     except yaml.YAMLError:
         return  # reading it will say what is wrong
 
