@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.technique_studies import OPTIMIZER_TRIALS, OTHER_TRIALS
 from tuner import catalog
 from tuner.catalog import Entry, Hyperparameter
 
@@ -65,8 +66,8 @@ def _head(record: Record) -> Iterator[str]:
     yield ""
     yield (
         f"Measured on {' to '.join(dict.fromkeys([dates[0], dates[-1]]))}: {head['machine']}; device {head['device']}, torch "
-        f"{head['torch']}; {trials} trials in {len(rows)} studies; sampler qmc, every seed {head['seed']}; the first trial of each study "
-        "has the defaults."
+        f"{head['torch']}; {trials} trials in {len(rows)} studies, {OPTIMIZER_TRIALS} for most optimizers and {OTHER_TRIALS} for other rows; "
+        f"sampler qmc, every seed {head['seed']}; the first trial of each study has the defaults."
     )
     yield ""
     yield (
