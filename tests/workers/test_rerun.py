@@ -96,7 +96,14 @@ def test_code_that_came_with_the_study(server: Server, place: LocalPlace, tmp_pa
 
         def make(permissions: Permissions) -> Any:
             return make_assignment(
-                waiting, study, {"seed": 1}, slot=Slot(index=0), scratch=scratch, until=None, permissions=permissions, client=client
+                waiting,
+                study,
+                {"seed": 1},
+                slot=Slot(index=0),
+                scratch=scratch,
+                until=None,
+                permissions=permissions,
+                client=client,
             )
 
         with pytest.raises(InvalidValue, match=r"runs shipped_rerun:train with your rights; .* give --allow 'shipped_rerun:\*'"):
