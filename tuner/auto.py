@@ -24,14 +24,18 @@ loses some of the best at an early rung; pausing instead of stopping is what mak
 GP_TRIALS, GP_WORKERS, GP_PARAMETERS = 100, 4, 20
 """Where a Gaussian process is worth its seconds per suggestion: up to about 100 trained configurations, few of them pending at a time,
 and as many dimensions as Bayesian optimization is commonly held to manage (Frazier 2018, "A tutorial on Bayesian optimization")."""
+_STOPPING = ("median", "percentile", "successive_halving", "hyperband", "patient", "threshold")
+"""Pruners under which values at one step can be compared; wilcoxon's steps are repetitions, not progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """A sampler and a pruner, neither of them `auto`. `warm_start`: whether earlier studies lend configurations, or the names of those."""
+    """A sampler and a pruner, neither of them `auto`. `fits_rungs`: the sampler compares trials at rungs, though the pruner has none of
+    its own. `warm_start`: whether earlier studies lend configurations, or the names of those."""
 
     sampler: SamplerSpec
     pruner: PrunerSpec
+    fits_rungs: bool
     warm_start: bool | tuple[str, ...]
     reasons: tuple[str, ...]
 
@@ -40,6 +44,7 @@ class Decision:
         return {
             "sampler": _named(self.sampler),
             "pruner": self.pruner.to_json(),
+            "fits_rungs": self.fits_rungs,
             "warm_start": self.warm_start if isinstance(self.warm_start, bool) else list(self.warm_start),
             "portfolio": None if self.warm_start else [],
             "reasons": list(self.reasons),
@@ -53,7 +58,11 @@ def decide(spec: StudySpec) -> Decision:
     sampler, because_of_sampler = _sampler(spec, pruner, cells)
     warm_start, because_of_history = _warm_start(spec, cells)
     return Decision(
-        sampler=sampler, pruner=pruner, warm_start=warm_start, reasons=(because_of_sampler, because_of_pruner, because_of_history)
+        sampler=sampler,
+        pruner=pruner,
+        fits_rungs=_fits_rungs(spec, sampler, pruner),
+        warm_start=warm_start,
+        reasons=(because_of_sampler, because_of_pruner, because_of_history),
     )
 
 
@@ -68,7 +77,12 @@ def undecided(spec: StudySpec) -> dict[str, Any]:
     """What the studies have that were made before decisions were stored: `auto` was TPE without a pruner."""
     sampler = SamplerSpec(name="tpe") if spec.sampler.name == "auto" else spec.sampler
     pruner = PrunerSpec(name="none") if spec.pruner.name == "auto" else _with_resource(spec)
-    return Decision(sampler=sampler, pruner=pruner, warm_start=False, reasons=()).to_json()
+    return Decision(sampler=sampler, pruner=pruner, fits_rungs=False, warm_start=False, reasons=()).to_json()
+
+
+def _fits_rungs(spec: StudySpec, sampler: SamplerSpec, pruner: PrunerSpec) -> bool:
+    """Optuna ranks every complete trial above every pruned one, so its TPE copies the first survivors; by rungs it does not."""
+    return spec.sampler.name == "auto" and sampler.name == "tpe" and pruner.name in _STOPPING and spec.compare is None
 
 
 def _sampler(spec: StudySpec, pruner: PrunerSpec, cells: int | None) -> tuple[SamplerSpec, str]:
@@ -88,8 +102,13 @@ def _sampler(spec: StudySpec, pruner: PrunerSpec, cells: int | None) -> tuple[Sa
             tpe,
             "Sampler tpe, fitted to what trials have reached at the same rung, so that paused trials teach as much as complete ones.",
         )
+    if pruner.name in _STOPPING:
+        return (
+            tpe,
+            f"Sampler tpe, fitted to what trials have reached at the same step, so that it learns from those that {pruner.name} ends.",
+        )
     if pruner.name != "none":
-        return tpe, f"Sampler tpe: it learns from trials that {pruner.name} ends early too."
+        return tpe, f"Sampler tpe: it learns from trials that {pruner.name} ends too."
     if (why_not := _why_no_gp(spec)) is None:
         return (
             _sampler_named("gp"),

@@ -63,6 +63,22 @@ def test_what_is_decided(spec: dict[str, Any], sampler: dict[str, Any], pruner: 
     assert all(reason.endswith(".") for reason in decision["reasons"])
 
 
+@pytest.mark.parametrize(
+    "spec, fits",
+    [
+        ({"pruner": {"name": "median"}}, True),
+        ({"pruner": {"name": "median"}, "sampler": {"name": "tpe"}}, False),
+        ({"pruner": {"name": "wilcoxon"}}, False),
+        ({"pruner": {"name": "hyperband"}, "space": TREE}, True),
+        ({"pruner": {"name": "hyperband"}, "space": TREE, "compare": {"by": "c"}}, False),
+        ({"pruner": {"name": "median"}, "space": TINY}, False),
+        ({}, False),
+    ],
+)
+def test_beside_a_pruner_that_stops_the_model_goes_by_rungs(spec: dict[str, Any], fits: bool) -> None:
+    assert _decided(**spec)["fits_rungs"] is fits
+
+
 def test_promotion_of_the_trainer_resumes_and_of_other_code_stops_unless_said() -> None:
     assert _decided(**TRAINER)["pruner"] == {"name": "promotion", "eta": 3, "min_resource": 2, "max_resource": 40, "resume": True}
     assert _decided(pruner={"name": "auto", "max_resource": 20})["pruner"]["resume"] is False

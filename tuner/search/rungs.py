@@ -31,6 +31,8 @@ from tuner.wire import Reason, TrialState, Verdict
 
 RUNG_KEY = "tuner:rung"
 """System attribute of a trial: the rung it has been promoted to."""
+_MAX_RUNGS = 20
+"""Where the length of a training is not known: enough for 3^18 reports."""
 
 
 def build(spec: StudySpec, history: History) -> Rungs | None:
@@ -48,6 +50,14 @@ def build(spec: StudySpec, history: History) -> Rungs | None:
         num_brackets=int(options.get("brackets", 1)),
         resumes=bool(options.get("resume", True)),
     )
+
+
+def fitted(spec: StudySpec, history: History) -> Rungs:
+    """Rungs that judge nobody, for a sampler to be fitted to where another pruner ends trials. Whole trainings are the last."""
+    resource = spec.max_resource
+    known = isinstance(resource, int)  # Hyperband's may be "auto"
+    resources = rung_resources(None, resource, 3) if resource is not None and known else [3**power for power in range(_MAX_RUNGS)]
+    return Rungs(history, resources, eta=3, resumes=False)
 
 
 class Rungs:

@@ -105,11 +105,14 @@ class StudySearch:
         self._limits: dict[str, Any] = study.limits
         seed = int(attrs.get(studies.SEED_KEY, self.study_id))
         self._rungs: Rungs | LevelRungs | None
+        self._fitted: Rungs | None = None
         self._proposer: Proposer
         if self._levels is not None:
             self._rungs, self._proposer = self._levels.build_search(seed, self._max_attempts)
         else:
             whole = self._rungs = rungs.build(spec, self.history)
+            if self._strategy.get("fits_rungs"):
+                whole = self._fitted = rungs.fitted(spec, self.history)
             self._proposer = samplers.build(
                 spec.sampler, spec.space, self.history, seed=seed, max_attempts=self._max_attempts, rungs=whole
             )
@@ -186,9 +189,10 @@ class StudySearch:
             changed |= self.history.merge_trial(row)
         for report in early:
             self.history.merge_report(report.trial_id, report.step, report.metrics)
-        if self._rungs is not None:
+        kept = self._rungs or self._fitted
+        if kept is not None:
             for number in {row.number for row in rows} | self.history.numbers_of(report.trial_id for report in reports):
-                self._rungs.take_in(number)
+                kept.take_in(number)
         return facts, changed
 
     # --- judging ---------------------------------------------------------------------------------------------------------

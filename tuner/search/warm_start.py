@@ -16,6 +16,7 @@ from tuner import trials
 from tuner.search import past_studies, portfolio
 from tuner.search.portfolio import Candidate
 from tuner.search.rungs import RUNG_KEY
+from tuner.space import SearchSpace
 from tuner.spec import StudySpec
 from tuner.trials import Suggestion
 
@@ -31,6 +32,20 @@ def choose(
     return portfolio.choose(spec.space, past, portfolio.size(max_trials))
 
 
+def suggestions(space: SearchSpace, chosen: Sequence[Candidate], number: int, last_rung: int | None) -> list[Suggestion]:
+    """The trials that run these configurations, to the last rung where there are rungs."""
+    return [
+        Suggestion(
+            number=number + place,
+            params=candidate.params,
+            distributions=trials.distributions(space, candidate.params),
+            system_attrs={} if last_rung is None else {RUNG_KEY: last_rung},
+            origin="portfolio",
+        )
+        for place, candidate in enumerate(chosen)
+    ]
+
+
 def store(
     connection: Connection,
     study_id: int,
@@ -41,19 +56,8 @@ def store(
     last_rung: int | None,
 ) -> dict[str, Any] | None:
     """Store the trials from `number` on and the strategy that names them, and return it; None when the number is not free any more."""
-    attrs = {} if last_rung is None else {RUNG_KEY: last_rung}
-    suggestions = [
-        Suggestion(
-            number=number + place,
-            params=candidate.params,
-            distributions=trials.distributions(spec.space, candidate.params),
-            system_attrs=attrs,
-            origin="portfolio",
-        )
-        for place, candidate in enumerate(chosen)
-    ]
-    stored = trials.suggest(connection, study_id, suggestions)
-    if suggestions and not stored:
+    stored = trials.suggest(connection, study_id, suggestions(spec.space, chosen, number, last_rung))
+    if chosen and not stored:
         return None
     lent = [
         {"trial": trial, "study": candidate.study.name, "study_id": candidate.study.id, "source_trial": candidate.trial.number}

@@ -22,7 +22,7 @@ from tuner.search.history import History
 from tuner.search.rungs import Rungs
 from tuner.spec import StudySpec
 from tuner.strategies import rung_resources
-from tuner.wire import Lease, Report, Tell, Verdict
+from tuner.wire import Lease, Report, Tell, TrialCreate, Verdict
 
 SPACE = {"x": {"type": "float", "low": 0.0, "high": 1.0}}
 PROMOTION = {"name": "promotion", "max_resource": 9, "min_resource": 1}
@@ -546,3 +546,22 @@ def test_tpe_learns_from_paused_trials(database: Database, engines: list[Engine]
     values = [value(params) for params in desk.params()]
     assert np.median(values[40:]) < 0.75 * np.median(values[:12])
     assert set(desk.states()) == {"WAITING"}
+
+
+@pytest.mark.parametrize("pruner", ["successive_halving", "hyperband", "threshold"])
+def test_beside_another_pruner_the_first_survivors_are_not_copied(database: Database, engines: list[Engine], pruner: str) -> None:
+    """Two bad trials come to their end; of the many that ended early, the good ones teach all the same."""
+    options = {"threshold": {"upper": 9.0}}.get(pruner, {})
+    desk = _desk(database, SPACE | {"y": SPACE["x"]}, sampler={"name": "auto", "seed": 5}, pruner={"name": pruner, **options})
+    for place in range(40):
+        x, y = (0.9, 0.1) if place < 2 else (place % 7 / 7, place % 5 / 5)
+        trials.create(database, "default", desk.study.id, TrialCreate(params={"x": x, "y": y}))
+        (lease,) = desk.ask(engines[-1])
+        value = abs(x - 0.2) + abs(y - 0.7)
+        desk.report(lease, 0, value)
+        if place < 2:
+            desk.tell(lease, value)
+        else:
+            leases.tell(database, "default", lease.id, Tell(state="PRUNED"))
+    found = [lease.trial.params for lease in desk.ask(engines[-1], 12)]
+    assert np.median([abs(params["x"] - 0.2) + abs(params["y"] - 0.7) for params in found]) < 0.5
