@@ -169,3 +169,15 @@ def test_yaml_is_what_a_study_file_looks_like(call: Any) -> None:
     text = call("yaml.js", f"m.toYaml({json.dumps(data)})")
     assert read_spec_text(text) == data
     assert "  optimizer.lr:" in text
+
+
+def test_attempts_are_packed_in_lanes(call: Any) -> None:
+    attempts = [
+        {"started_at": "1970-01-01T00:00:00Z", "ended_at": "1970-01-01T00:00:04Z"},
+        {"started_at": "1970-01-01T00:00:02Z", "ended_at": None},
+        {"started_at": "1970-01-01T00:00:04Z", "ended_at": "1970-01-01T00:00:06Z"},
+    ]
+    lanes = call("lanes.js", f"m.pack({json.dumps(attempts)}, 10000)")
+    assert [[(item["from"], item["to"]) for item in lane] for lane in lanes] == [[(0, 4000), (4000, 6000)], [(2000, 10000)]]
+    assert call("lanes.js", f"m.utilisation(m.pack({json.dumps(attempts)}, 10000), 2, 0, 10000)") == 0.7
+    assert call("lanes.js", f"m.utilisation(m.pack({json.dumps(attempts)}, 10000), 2, 5000, 10000)") == 0.6

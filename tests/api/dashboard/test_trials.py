@@ -88,6 +88,24 @@ def test_trial_shows_attempts_logs_and_reports(visitor: Visitor, bench: Bench) -
     expect(page.locator(".page-head .state")).to_contain_text("Failed")
 
 
+def test_trial_shows_how_to_repeat_it(visitor: Visitor, bench: Bench) -> None:
+    study = bench.study("mine", trial={"executor": "command", "command": ["true"]})
+    lease = bench.lease(study, worker="node-1")
+    record = {
+        "seed": 7,
+        "device": {"kind": "cpu", "name": "a CPU"},
+        "versions": {"torch": "2.13.0"},
+        "weights": {"step": 3, "sha256": "ab" * 32},
+    }
+    bench.tell(lease, 0.5, record=record, user_attrs={"flags": ["vanishing"], "peak_memory": 123456789})
+    visitor.log_in(f"/studies/{study}/trials/0")
+    repeat = visitor.page.get_by_role("region", name="Repeat it")
+    expect(repeat.locator("code")).to_have_text("tuner trial rerun mine/0 --verify")
+    for text_ in ("a CPU", "torch 2.13.0", "abababababababab… after step 3"):
+        expect(repeat).to_contain_text(text_)
+    expect(visitor.page.get_by_role("region", name="Attributes")).to_contain_text('["vanishing"]')
+
+
 def test_workers(visitor: Visitor, bench: Bench) -> None:
     visitor.log_in("/workers")
     page = visitor.page
@@ -100,8 +118,17 @@ def test_workers(visitor: Visitor, bench: Bench) -> None:
     lease = bench.lease(bench.study(), worker="node-1")
     expect(row).to_contain_text("1 / 4")
     expect(row).to_contain_text("Working")
+    timeline = page.get_by_role("region", name="What ran when")
+    running = timeline.get_by_role("link", name=re.compile("digits, trial 0: running"))
+    expect(running).to_be_visible(timeout=10_000)
     bench.tell(lease, 0.5)
     expect(row).to_contain_text("0 / 4")
+    ended = timeline.get_by_role("link", name=re.compile("digits, trial 0: complete"))
+    expect(ended).to_be_visible(timeout=10_000)
+    timeline.get_by_role("button", name="15 min").click()
+    page.wait_for_url("**/workers?window=900")
+    ended.click()
+    expect(page.get_by_role("heading", name="Trial 0")).to_be_visible()
 
 
 def test_ten_thousand_trials(visitor: Visitor, bench: Bench, server: Server) -> None:

@@ -3,7 +3,7 @@
 import { html, useEffect, useState } from "../vendor/htm-preact.js";
 import { ApiError, get, post } from "../api.js";
 import { TrialCurves } from "../charts/trial_curves.js";
-import { Ago, Confirm, CopyButton, useClock } from "../controls.js";
+import { Ago, Command, Confirm, CopyButton, useClock } from "../controls.js";
 import { useStudyFeed } from "../feed.js";
 import { decodeNumber, formatBytes, formatCount, formatDuration, formatNumber, formatParam, formatReason } from "../format.js";
 import { Logs } from "../logs.js";
@@ -158,6 +158,39 @@ function Checkpoints({ trial, checkpoints }) {
     </section>`;
 }
 
+// What decided the trial, as its last attempt recorded it, and the command that repeats it.
+function Repeat({ trial, study, attempts }) {
+  const record = attempts.findLast((attempt) => attempt.record)?.record;
+  const digest = (value) => (typeof value === "string" ? `${value.slice(0, 16)}…` : undefined);
+  const facts = Object.entries({
+    Device: record?.device && Object.values(record.device).join(", "),
+    Seed: record?.seed,
+    Data: digest(record?.data),
+    Weights: record?.weights && `${digest(record.weights.sha256)} after step ${record.weights.step}`,
+    Versions:
+      record?.versions &&
+      Object.entries(record.versions)
+        .map(([name, version]) => `${name} ${version}`)
+        .join(", "),
+  }).filter(([, value]) => value !== undefined && value !== null);
+  const attributes = Object.entries(trial.user_attrs);
+  const show = (value) => (typeof value === "object" ? JSON.stringify(value) : String(value));
+  return html`
+    ${
+      attributes.length > 0 &&
+      html`<section class="card pad" aria-label="Attributes"><h2>Attributes</h2><dl class="facts">${attributes.map(
+        ([name, value]) => html`<dt class="mono">${name}</dt><dd class="wrap">${typeof value === "number" ? formatNumber(value) : show(value)}</dd>`,
+      )}</dl></section>`
+    }
+    ${
+      attempts.length > 0 &&
+      study.spec.trial?.executor !== "external" &&
+      html`<section class="card pad" aria-label="Repeat it"><h2>Repeat it</h2>
+      <p class="about"><${Command} text=${`tuner trial rerun ${study.name}/${trial.number} --verify`} /></p>
+      ${facts.length > 0 && html`<dl class="facts">${facts.map(([name, value]) => html`<dt>${name}</dt><dd class="wrap mono">${show(value)}</dd>`)}</dl>`}</section>`
+    }`;
+}
+
 export function Trial({ params }) {
   const number = Number(params.number);
   const { feed } = useStudyFeed(params.study);
@@ -220,7 +253,8 @@ export function Trial({ params }) {
     <div class="charts"><${TrialCurves} curves=${feed.curves} number=${number} resumes=${resumes} first=${feed.objectives[0]?.name} /></div>
     <div class="columns even">
       <${Parameters} feed=${feed} number=${number} />
-      <div><${Attempts} attempts=${attempts} /><${Checkpoints} trial=${trial} checkpoints=${checkpoints} /></div>
+      <div><${Attempts} attempts=${attempts} /><${Checkpoints} trial=${trial} checkpoints=${checkpoints} />
+        <${Repeat} trial=${trial} study=${study} attempts=${attempts} /></div>
     </div>
     <${Logs} key=${trial.id} trialId=${trial.id} running=${state === "RUNNING"} />`;
 }
