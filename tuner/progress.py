@@ -69,6 +69,8 @@ def describe(study: Study) -> str:
         facts.append(f"best {study.best_value:.4g} (trial {study.best_trial})")
     counts = study.counts
     facts.append(f"{counts.running} running")
+    if counts.waiting:  # paused at a rung, most of them, where there are rungs
+        facts.append(f"{counts.waiting} waiting")
     if counts.pruned:
         facts.append(f"{counts.pruned} pruned")
     if counts.fail:
