@@ -162,4 +162,8 @@ def _averaged(model: nn.Module, decay: float | None) -> AveragedModel | None:
     if decay is None:
         return None
     average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+    averaged = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+    for module in averaged.modules():
+        if isinstance(module, nn.RNNBase):
+            module.flatten_parameters()  # a copy's lie scattered, and cuDNN would gather them at each call
+    return averaged

@@ -18,13 +18,14 @@ class RecordingTrial:
         params: Mapping[str, Any] | None = None,
         *,
         seed: int = 7,
+        device: str = "cpu",
         folder: Path | None = None,
         resume: Path | None = None,
         verdicts: Mapping[int, str] | None = None,
     ) -> None:
         self.params = dict(params or {})
         self.seed = seed
-        self.device = "cpu"
+        self.device = device
         self.resume_path = resume
         self.start_step = 0
         self.folder = folder
