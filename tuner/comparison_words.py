@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from tuner import statistics
 from tuner.outcomes import StudyOutcomes
-from tuner.parameters import is_same, show
+from tuner.parameters import CategoricalParameter, is_same, show
 from tuner.results import Comparison, LevelResult
 from tuner.wire import Scalar, TrialState
 
@@ -59,9 +59,10 @@ def describe_search(study: StudyOutcomes, by: str, *, dealt: bool) -> list[str]:
     """What in the way the study was run speaks against reading too much into the figures."""
     notes = []
     if not dealt:
+        roots = {} if study.spec is None else study.spec.space.roots
+        way = f", as `compare: {{by: {by}}}` in its spec would" if isinstance(roots.get(by), CategoricalParameter) else ""
         notes.append(
-            f"The study did not give the levels of {by} equal budgets and equal seeds, as `compare: {{by: {by}}}` in its spec would:"
-            " how many trials a level got was up to the sampler."
+            f"The study did not give the levels of {by} equal budgets and equal seeds{way}: how many trials a level got was up to the sampler."
         )
     without = sum(by not in outcome.params for outcome in study.outcomes)
     if without:
@@ -102,20 +103,20 @@ def describe_figures(comparison: Comparison, *, failures_as: float) -> list[str]
     if not comparison.equal_budgets:
         counts = [level.trials.counted for level in held]
         notes.append(
-            f"The levels have from {min(counts)} to {max(counts)} counted trials; best_at_equal_budget looks at the first"
-            f" {comparison.budget} of each, expected_best is free of the number of trials."
+            f"The levels have from {min(counts)} to {max(counts)} counted trials: the best at equal budget is that of the first"
+            f" {comparison.budget} of each; the expected best does not depend on how many there are."
         )
     notes.append(
-        f"expected_best is that of {comparison.k} trials drawn from a level's without replacement, with a 95 % interval from the"
-        " standard error of 2000 bootstrap resamples; ranks are by it. Intervals beyond reliable_up_to are too narrow."
+        f"Expected best: of {comparison.k} trials drawn from a level's own without replacement, with a 95 % interval from the standard error"
+        " of bootstrap resamples. Ranks are by it."
     )
     few = [level.level for level in held if level.trials.counted < FEW]
     if few:
         notes.append(f"Fewer than {FEW} trials have {_names(few)}: those intervals are too narrow.")
     notes += _describe_power(comparison, held)
     notes.append(
-        f"sensitivity is the share of a level's trials within {_number(comparison.within)} of the best of all,"
-        " a tenth of the way from there to the median of all."
+        f"Sensitivity: the share of a level's trials that lie within {_number(comparison.within)} of the best of all, a tenth of the way from"
+        " there to the median of all."
     )
     return notes
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,16 @@ def test_curves_go_up_for_a_metric_to_maximize() -> None:
     assert curve.expected == pytest.approx([0.45, (0.5 * 2 + 0.3 + 0.9 * 3) / 6, (0.9 * 3 + 0.5) / 4, 0.9])
     assert all(low <= mean <= high for low, mean, high in zip(curve.low, curve.expected, curve.high, strict=True))  # type: ignore[operator]
     assert curve.reliable_up_to == 1
+
+
+def test_intervals_never_promise_more_for_fewer_trials() -> None:
+    """Accuracies near 1 with a long tail below: the interval of the best of two ends below that of the best of all."""
+    rng = np.random.default_rng(2)
+    found = compare(levels(*(1 - rng.lognormal(-4, 2, size=(2, 16)))), by="opt", metric="score", direction="maximize")
+    for level in found.levels:
+        assert level.best_after is not None
+        high = level.best_after.high
+        assert all(one is not None and other is not None and one <= other for one, other in pairwise(high))
 
 
 def test_no_difference_in_words() -> None:

@@ -89,6 +89,7 @@ def draw(found: Comparison, file: Path) -> None:
     axes = figure.add_subplot()
     for index, level in enumerate(level for level in found.levels if level.best_after is not None):
         _draw_level(axes, level, _COLOURS[index % len(_COLOURS)], _LINES[index // len(_COLOURS) % len(_LINES)])
+    axes.set_title("with 95 % intervals, faint where they cannot be relied on", fontsize="small", loc="left")
     axes.set_xlabel("trials k")
     axes.set_ylabel(f"expected best {found.metric} after k trials")
     axes.set_ylim(*_limits(found))
