@@ -24,6 +24,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from tuner.levels import block_of
 from tuner.search.history import History
 from tuner.spec import StudySpec
 from tuner.strategies import rung_resources
@@ -49,6 +50,7 @@ def build(spec: StudySpec, history: History) -> Rungs | None:
         eta=eta,
         num_brackets=int(options.get("brackets", 1)),
         resumes=bool(options.get("resume", True)),
+        num_levels=1 if spec.compare is None else spec.space.parameters[spec.compare.by].num_values or 1,
     )
 
 
@@ -63,8 +65,19 @@ def fitted(spec: StudySpec, history: History) -> Rungs:
 class Rungs:
     """Results of one study's trials at each rung, and the decisions that follow from them. Rung indices count from the first rung up."""
 
-    def __init__(self, history: History, resources: list[int], *, eta: int, num_brackets: int = 1, resumes: bool = True) -> None:
+    def __init__(
+        self,
+        history: History,
+        resources: list[int],
+        *,
+        eta: int,
+        num_brackets: int = 1,
+        resumes: bool = True,
+        num_levels: int = 1,
+    ) -> None:
+        """`num_levels`: levels the study compares, whose trials take turns; those of one block are of one bracket."""
         self.resources = resources
+        self._num_levels = num_levels
         self.resumes = resumes
         self._history = history
         self._eta = eta
@@ -215,7 +228,7 @@ class Rungs:
 
     def _bracket(self, number: int) -> int:
         """Bracket b begins at rung b."""
-        return self._cycle[number % len(self._cycle)]
+        return self._cycle[block_of(number, self._num_levels) % len(self._cycle)]
 
 
 def _cycle(num_rungs: int, eta: int, num_brackets: int) -> list[int]:

@@ -183,3 +183,17 @@ def test_each_level_promotes_its_own(database: Database, engines: list[Engine]) 
     promoted = desk.ask(engine, 3)
     assert sorted(str(lease.trial.params["opt"]) for lease in promoted) == sorted(CHOICES)
     assert all(lease.trial.number >= 6 for lease in promoted)
+
+
+def test_each_level_has_trials_of_each_bracket(database: Database, engines: list[Engine]) -> None:
+    """Brackets take turns as levels do: with two of either, a level would else get one kind only."""
+    pruner = {"name": "promotion", "max_resource": 9, "min_resource": 1, "eta": 3, "brackets": 2}
+    space = {"opt": {"type": "categorical", "choices": ["a", "b"]}, "x": {"type": "float", "low": 0.0, "high": 1.0}}
+    desk = Desk(database, space, sampler={"name": "random", "seed": 1}, pruner=pruner, compare=COMPARE)
+    paused: Counter[tuple[str, str]] = Counter()
+    for lease in desk.ask(engines[0], 28):
+        desk.report(lease, 0, 1.0)
+        engines[0].step()
+        paused[str(lease.trial.params["opt"]), desk.report(lease, 0, 1.0)] += 1
+    assert paused["a", "pause"] == paused["b", "pause"] > 0
+    assert paused["a", "continue"] == paused["b", "continue"] > 0
