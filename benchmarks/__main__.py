@@ -1,4 +1,6 @@
-"""Run every benchmark and write one file of results: `make bench` (about ten minutes), or `python -m benchmarks NAME ...` for some."""
+"""Run every benchmark and write one file of results: `make bench` (about ten minutes), or `python -m benchmarks NAME ...` for some,
+whose sections it replaces.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +8,26 @@ import importlib
 import sys
 from pathlib import Path
 
-NAMES = ("service", "suggest", "startup")
+NAMES = ("service", "suggest", "startup", "training")
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
+HEAD = "# Measured\nWritten by `make bench`. Machines differ and are noisy: the ratios matter.\n"
+
+
 def main() -> None:
-    names = sys.argv[1:] or list(NAMES)
-    sections = []
-    for name in names:
-        table = importlib.import_module(f"benchmarks.{name}").main([])
-        sections.append(f"## {name}\n{table}\n")
-        print(table, flush=True)
-    if set(names) == set(NAMES):
-        RESULTS.write_text(
-            "# Measured\nWritten by `make bench`. Machines differ and are noisy: the ratios matter.\n\n" + "\n".join(sections)
-        )
+    sections = read_sections()
+    for name in sys.argv[1:] or NAMES:
+        sections[name] = importlib.import_module(f"benchmarks.{name}").main([])
+        print(sections[name], flush=True)
+        parts = [f"## {known}\n{sections[known]}\n" for known in NAMES if known in sections]
+        RESULTS.write_text("\n".join([HEAD, *parts]))
+
+
+def read_sections() -> dict[str, str]:
+    """What was measured before, by name."""
+    parts = RESULTS.read_text().split("\n## ")[1:] if RESULTS.exists() else []
+    return {name: table.strip() for name, _, table in (part.partition("\n") for part in parts)}
 
 
 if __name__ == "__main__":
