@@ -2,8 +2,9 @@
 
 Optuna ranks every COMPLETE trial above every PRUNED one, so its TPE copies the first survivors of a halving, which survived because a rung
 with few entries stops nobody. Here all trials that reached a rung are compared at that rung, and the highest rung with enough results
-(dimension + 1, below which a density has nothing to say) leads. Trials under way count as bad (constant liar); paused ones do not
-count beyond the rung they have reached. Until some rung holds max(2W, dimension + 1) results, with W the trials under way,
+(dimension + 1, below which a density has nothing to say) leads. Trials under way of which nothing is known yet count as bad (constant
+liar), so that the next proposal is another one; those that have come to a rung, paused or promoted, do not count beyond it: a promoted one
+is among the best there, and calling it bad at the next would turn proposals away from where they should go. Until some rung holds max(2W, dimension + 1) results, with W the trials under way,
 proposals are random: with fewer the model would know less than it is asked by the workers at one time.
 """
 
@@ -48,7 +49,7 @@ class RungColumns(Columns):
 
     def having(self, names: tuple[str, ...], *, running: bool) -> Mask:
         mask = self._running[: self.num_rows].copy() if running else np.zeros(self.num_rows, dtype=bool)
-        for number in self._rungs.waiting:
+        for number in self._rungs.results(0):
             mask[self._history.place_of(number)] = False
         for number in self._rungs.results(self._rung):
             mask[self._history.place_of(number)] = True
