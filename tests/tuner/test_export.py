@@ -105,7 +105,7 @@ def test_mlflow(client: Client, study: Study, tmp_path: Path, capsys: pytest.Cap
 
     assert run("--format", "mlflow", "--to", str(tmp_path / "runs")) == 0
     uri = f"sqlite:///{tmp_path}/runs/mlflow.db"
-    assert capsys.readouterr().err == f"5 trials are runs of the experiment {NAME!r} in {uri}\n"
+    assert capsys.readouterr() == ("", f"5 trials are runs of the experiment {NAME!r} in {uri}\n")
     tracking = MlflowClient(tracking_uri=uri)
     experiment = tracking.get_experiment_by_name(NAME)
     assert experiment is not None

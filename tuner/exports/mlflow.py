@@ -34,6 +34,11 @@ MAX_TAG = 5_000
 MAX_PARAMS, MAX_METRICS = 100, 900
 """In one request, which may hold 1,000 of both together."""
 
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # what is exported is nobody else's business
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a wrong address is said in seconds, not in minutes
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it would print two lines a run
+}
 STATUS = {
     TrialState.WAITING: "SCHEDULED",
     TrialState.RUNNING: "RUNNING",
@@ -47,9 +52,8 @@ Item = TypeVar("Item")
 
 def export(client: Client, study: Study, target: str) -> str:
     """Write the experiment and return a sentence about it. InvalidValue for a target that cannot be used or has it already."""
-    # What is exported is nobody else's business, and a wrong address is to be said in seconds, not in minutes.
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         from mlflow.tracking import MlflowClient
     except ImportError:
