@@ -76,11 +76,13 @@ def steps(database: Database, trial: int) -> list[int]:
 
 
 def contents(store: ArtifactStore) -> dict[bytes, str]:
-    """What each file in the store holds, and its name."""
-    found = {}
+    """What each file in the store holds, no two the same, and its name."""
+    found: dict[bytes, str] = {}
     for name in store.files.list():
         with closing(store.files.open(name)) as file:
-            found[file.read(1000)] = name
+            content = file.read(1000)
+        assert content not in found
+        found[content] = name
     return found
 
 
@@ -279,7 +281,7 @@ def test_all_trials_keep_theirs_unless_told_otherwise(database: Database, folder
     start(database, num_trials=2)
     for score in (0.1, 0.2):
         lease = take(database)
-        send(folder, database, lease, 0)
+        send(folder, database, lease, 0, str(score).encode())
         tell(database, lease, values={"score": score})
     studies.stop(database, "default", "s")
     assert folder.retain(database) == 0
@@ -288,10 +290,11 @@ def test_all_trials_keep_theirs_unless_told_otherwise(database: Database, folder
 
 def test_a_deleted_study_leaves_no_files(database: Database, store: ArtifactStore) -> None:
     start(database, num_trials=2)
-    for _ in range(2):
+    for trial in range(2):
         lease = take(database)
         for step in (0, 1):
-            send(store, database, lease, step)
+            send(store, database, lease, step, f"{trial} {step}".encode())
+    assert len(bodies(store)) == 4
     store.delete_study(database, "default", "s")
     assert bodies(store) == []
     with pytest.raises(StudyNotFound):

@@ -49,6 +49,7 @@ def newest(client: Client, trial: int) -> int:  # noqa: F811
     return max((checkpoint.step for checkpoint in client.list_checkpoints(trial)), default=-1)
 
 
+@pytest.mark.slow
 def test_a_trial_goes_on_from_the_bucket_at_another_replica(
     server: Server,
     bucket: Bucket,
@@ -58,7 +59,7 @@ def test_a_trial_goes_on_from_the_bucket_at_another_replica(
     client: Client,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    (trial,) = enqueue("counts_in_checkpoints", epochs=200, beat=0.03)
+    (trial,) = enqueue("counts_in_checkpoints", epochs=120, beat=0.03)
     first = start_agent(ttl=2.0, name="host-1")
     eventually(lambda: newest(client, trial) > 5)
     first.kill()
@@ -68,11 +69,10 @@ def test_a_trial_goes_on_from_the_bucket_at_another_replica(
         start_agent(name="host-2", server=replica.url)
         ended = finished(trial)
         assert (ended.state, ended.attempt) == (TrialState.COMPLETE, 2)
-        assert ended.values == {"loss": 200.0}, "each step counted once: it resumed from exactly the state it had saved"
+        assert ended.values == {"loss": 120.0}, "each step counted once: it resumed from exactly the state it had saved"
         assert ended.user_attrs["started_at_2"] > 5
-        kept = {checkpoint.step for checkpoint in client.list_checkpoints(trial)}
-        assert kept == {198, 199}
-        assert len(bucket.names()) == 2
+        assert newest(client, trial) == 119
+        assert len(bucket.names()) == len(client.list_checkpoints(trial)) == 2
         assert bucket.uploads() == []
         assert not (tmp_path / "data" / "artifacts").exists()
     finally:
