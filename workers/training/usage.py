@@ -25,6 +25,7 @@ class Usage:
         self.seconds = 0.0
         self.is_measured = False
         if device.type == "cuda":
+            torch.cuda.init()  # type: ignore[no-untyped-call]  # before that there is nothing to reset
             torch.cuda.reset_peak_memory_stats(device)
         else:
             with suppress(OSError):
