@@ -54,18 +54,19 @@ def train(config: Mapping[str, Any], trial: Trial) -> dict[str, float]:
         trial.record.update(record.describe(run.config, run.data))
         if trial.resume_path is not None:
             run.restore(checkpoint.load(Path(trial.resume_path)))
-        values: dict[str, float] = {}
+        if run.is_stale():
+            return run.values  # the attempt before had come to the end, and no word of it has arrived
         try:
             for epoch in range(run.next_epoch, run.config.epochs):
-                values = run_epoch(run, epoch)
+                run.values = run_epoch(run, epoch)
                 is_last = epoch + 1 == run.config.epochs or run.is_stale()
                 if is_last and run.data.test is not None:
                     with run.mixed():
                         tested = metrics.evaluate(run.evaluated, run.data, run.data.test, run.loss)
-                    values |= {f"test_{name}": value for name, value in tested.items()}
+                    run.values |= {f"test_{name}": value for name, value in tested.items()}
                 if run.flags:
                     trial.user_attrs["flags"] = sorted(run.flags)
-                verdict = trial.report(epoch, values)
+                verdict = trial.report(epoch, run.values)
                 is_due = is_last or (epoch + 1) % run.config.checkpoint_every == 0
                 if verdict in ("pause", "stop") or (verdict == "continue" and is_due):
                     trial.save_checkpoint(run.state(epoch), step=epoch)
@@ -74,7 +75,7 @@ def train(config: Mapping[str, Any], trial: Trial) -> dict[str, float]:
                     break
         finally:
             trial.user_attrs.update(run.usage.read())
-        return values
+        return run.values
 
 
 def start(config: TrainerConfig, device: torch.device) -> Run:

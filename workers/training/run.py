@@ -62,6 +62,8 @@ class Run:
     scaler: GradScaler | None
     usage: Usage
     next_epoch: int = 0
+    values: dict[str, float] = field(default_factory=dict)
+    """Reported after the last epoch."""
     best_loss: float = math.inf
     stale_epochs: int = 0
     flags: set[str] = field(default_factory=set)
@@ -120,6 +122,7 @@ class Run:
             "epoch": epoch,
             **{name: part.state_dict() for name, part in self._parts().items()},
             "random": {"cpu": torch.get_rng_state()},
+            "values": self.values,
             "best_loss": self.best_loss,
             "stale_epochs": self.stale_epochs,
             "flags": sorted(self.flags),
@@ -134,6 +137,7 @@ class Run:
         torch.set_rng_state(state["random"]["cpu"])
         if self.device.type == "cuda" and "cuda" in state["random"]:
             torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
+        self.values = state["values"]
         self.best_loss, self.stale_epochs = state["best_loss"], state["stale_epochs"]
         self.flags = set(state["flags"])
         self.next_epoch = state["epoch"] + 1
