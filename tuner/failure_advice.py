@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from scipy import stats
 
 from tuner.outcomes import Outcome, StudyOutcomes
@@ -73,10 +74,12 @@ class _Part:
 def advise_on_failures(study: StudyOutcomes, best: Mapping[str, Any]) -> Iterator[Advice]:
     """Where trials fail, if that is clear; else that they do, from a fifth of the trials on. What the best trial has is never left out."""
     ended = [outcome for outcome in study.outcomes if outcome.state.is_finished and not outcome.is_cancelled]
+    num_failed = _count(ended)
+    if num_failed < MIN_FAILURES:
+        return
     found = list(_find_parts(study.spec, ended, best)) if study.spec is not None else []
     yield from found
-    num_failed = _count(ended)
-    if not found and num_failed >= MIN_FAILURES and 5 * num_failed >= len(ended):
+    if not found and 5 * num_failed >= len(ended):
         reasons = _reasons(ended)
         hint = HINTS.get(reasons.most_common(1)[0][0])
         counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
@@ -101,15 +104,24 @@ def _find_end(spec: StudySpec, name: str, having: Sequence[Outcome], best: Any, 
     """The cut with the smallest p-value, corrected for how many there are (Bonferroni)."""
     ordered = sorted(having, key=lambda outcome: outcome.params[name])
     values = [outcome.params[name] for outcome in ordered]
-    cuts = [index for index in range(1, len(values)) if values[index - 1] < values[index]]
-    parts = [(cut, True, _Part(ordered[cut:], ordered[:cut])) for cut in cuts]
-    parts += [(cut, False, _Part(ordered[:cut], ordered[cut:])) for cut in cuts]
-    failing = [(part.p_value, cut, above, part) for cut, above, part in parts if part.is_failing]
-    if not failing:
+    cuts = np.array([index for index in range(1, len(values)) if values[index - 1] < values[index]], dtype=int)
+    failed = np.cumsum([0] + [outcome.state == TrialState.FAIL for outcome in ordered])
+    found: tuple[float, int, bool] | None = None
+    for above in (True, False):
+        num_inside, failed_inside = (len(values) - cuts, failed[-1] - failed[cuts]) if above else (cuts, failed[cuts])
+        num_outside, failed_outside = len(values) - num_inside, failed[-1] - failed_inside
+        failing = (failed_inside >= MIN_FAILURES) & (2 * failed_inside >= num_inside) & (5 * failed_outside <= num_outside)
+        if failing.any():
+            p_values = stats.hypergeom.sf(failed_inside[failing] - 1, len(values), failed[-1], num_inside[failing])
+            place = int(np.argmin(p_values))
+            candidate = (float(p_values[place]), int(cuts[failing][place]), above)
+            found = candidate if found is None else min(found, candidate)
+    if found is None or found[0] * 2 * len(cuts) > certain:
         return
-    p_value, cut, above, part = min(failing, key=lambda item: item[:2])
+    _, cut, above = found
+    part = _Part(ordered[cut:], ordered[:cut]) if above else _Part(ordered[:cut], ordered[cut:])
     end = values[cut - 1] if above else values[cut]
-    if p_value * len(parts) > certain or (best is not None and (best > end if above else best < end)):
+    if best is not None and (best > end if above else best < end):
         return
     side, verb, word, field = ("above", "lower", "upper", "high") if above else ("below", "raise", "lower", "low")
     yield Advice(

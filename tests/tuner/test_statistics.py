@@ -84,6 +84,8 @@ def test_unmatched_by_hand() -> None:
     assert p == pytest.approx(statistics.smallest_p(4, matched=False))
     assert statistics.compare_unmatched(np.array([1.0, 3.0]), np.array([1.0, 2.0]))[1] == pytest.approx(3 / 8)
     assert statistics.compare_unmatched(np.ones(3), np.ones(5)) == (1.0, 0.5)
+    assert statistics.compare_unmatched(np.zeros(0), np.ones(5)) == (1.0, 0.5)
+    assert statistics.smallest_p(20_000, matched=False) == statistics.smallest_p(20_000, matched=True) == 0.0
 
 
 def test_holm_by_hand() -> None:
