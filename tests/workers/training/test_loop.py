@@ -124,7 +124,7 @@ def test_resumed_equals_uninterrupted_under_each_schedule(name: str, tmp_path: P
     [
         {"accumulate": 4},
         {"ema": 0.95},
-        {"precision": "fp16"},
+        {"precision": "fp16", "dataset": {"name": "diabetes"}, "model": {"name": "neuron"}, "augmentation": {"name": "none"}},
         {"precision": "bf16", "deterministic": True},
         {"optimizer": {"name": "lbfgs"}, "accumulate": 2, "ema": 0.5, "epochs": 4},
     ],
