@@ -106,7 +106,9 @@ def _worse(found: Found, name: str) -> str:
     if RANDOM not in found.any or name == RANDOM:
         return ""
     differences = found.any[name][:, :, -1] - found.any[RANDOM][:, :, -1]
-    noise = 2.0 * float(np.sqrt(differences.var(axis=1, ddof=1).mean() / differences.shape[1])) if differences.shape[1] > 1 else 0.0
+    noise = (
+        2.0 * float(np.sqrt(differences.var(axis=1, ddof=1).mean() / differences.shape[1])) if differences.shape[1] > 1 else 0.0
+    )
     worse = [each for each, mean in zip(found.problems, differences.mean(axis=1), strict=True) if mean > noise]
     return ", ".join(worse) or "none"
 
@@ -120,7 +122,9 @@ def plot(rows: Rows, path: Path) -> None:
 
     sets = sorted({row["set"] for row in rows})
     workers = sorted({row["workers"] for row in rows})
-    figure, axes = pyplot.subplots(len(sets), len(workers), figsize=(4.2 * len(workers), 3.4 * len(sets)), squeeze=False, sharey=True)
+    figure, axes = pyplot.subplots(
+        len(sets), len(workers), figsize=(4.2 * len(workers), 3.4 * len(sets)), squeeze=False, sharey=True
+    )
     for place, name in enumerate(sets):
         for column, count in enumerate(workers):
             axis = axes[place][column]
@@ -129,7 +133,11 @@ def plot(rows: Rows, path: Path) -> None:
                 curve = _mean_curve(regrets)
                 own = strategy.startswith("Tuner auto")
                 axis.plot(
-                    np.arange(1, len(curve) + 1) / len(curve), curve, label=strategy, linewidth=2.2 if own else 1.0, alpha=1.0 if own else 0.7
+                    np.arange(1, len(curve) + 1) / len(curve),
+                    curve,
+                    label=strategy,
+                    linewidth=2.2 if own else 1.0,
+                    alpha=1.0 if own else 0.7,
                 )
             axis.set_title(f"{name}, W = {count}")
             axis.set_xlabel("share of the budget of 32 trainings")

@@ -77,7 +77,9 @@ def _read_warm_start(raw: Any) -> bool | tuple[str, ...] | None:
         return raw
     named = raw.get("studies") if isinstance(raw, Mapping) and set(raw) == {"studies"} else None
     if not isinstance(named, list | tuple) or not 1 <= len(named) <= 50 or not all(isinstance(name, str) for name in named):
-        raise ValueError(f"must be true, false, or a mapping such as {{studies: [first, second]}} of 1 to 50 names, not {show(raw)}")
+        raise ValueError(
+            f"must be true, false, or a mapping such as {{studies: [first, second]}} of 1 to 50 names, not {show(raw)}"
+        )
     return tuple(named)
 
 
@@ -269,7 +271,9 @@ class TrialSpec(Model):
             if getattr(self, part) is not None and self.executor != owner:
                 problems.append(FieldError(part, f"is only allowed with executor: {owner}, not with {self.executor}"))
         if self.bundle is not None and self.executor not in BUNDLED:
-            problems.append(FieldError("bundle", f"is only allowed with executor: {' or '.join(BUNDLED)}, not with {self.executor}"))
+            problems.append(
+                FieldError("bundle", f"is only allowed with executor: {' or '.join(BUNDLED)}, not with {self.executor}")
+            )
         own = self.executor.value
         if own != "external" and getattr(self, own) is None:
             problems.append(FieldError(own, f"is missing: {TrialSpec.model_fields[own].description}"))
@@ -403,7 +407,9 @@ class StudySpec(Model):
             if name in names[:index]:
                 yield FieldError(f"objectives.{index}.name", f"repeats {show(name)}; objectives must differ in name")
         if self.warm_start and self.compare is not None:
-            yield FieldError("warm_start", f"would favour some choices of {self.compare.by}, which compare sets equal; leave one out")
+            yield FieldError(
+                "warm_start", f"would favour some choices of {self.compare.by}, which compare sets equal; leave one out"
+            )
         if len(names) == 1:
             return
         if not SAMPLERS[self.sampler.name].is_multi_objective:
