@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from tuner import comparison, statistics
-from tuner.best_configuration import Ranked, describe, show_likely
+from tuner.best_configuration import Ranked, describe
 from tuner.errors import Conflict, InvalidValue
 from tuner.failure_advice import CERTAIN, advise_on_failures
 from tuner.outcomes import StudyOutcomes
@@ -180,7 +180,7 @@ def _repeat(ranked: Ranked) -> Iterator[Advice]:
     if found is not None and found.num_as_good > 2 and found.repeated is None:
         yield Advice(
             kind="repeat",
-            sentence=f"{found.num_as_good} trials lie within {found.within:.2g} of the best value, with {show_likely(found.likely)}: the best"
-            " of so many is partly luck, repeat them on other seeds before you choose.",
+            sentence=f"{found.num_as_good} trials are as good as the best, within {found.within:.2g}: the best of so many is partly luck, repeat them on"
+            " other seeds before you choose.",
             evidence={"as_good": found.num_as_good, "within": found.within},
         )

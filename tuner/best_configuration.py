@@ -58,20 +58,32 @@ def describe(ranked: Ranked) -> BestConfiguration | None:
         for outcome, loss in zip(ranked.outcomes, ranked.losses, strict=True)
         if outcome.params == best.params and outcome.state == TrialState.COMPLETE
     ]
+    likely = {name: _likely([outcome.params[name] for outcome in as_good if name in outcome.params]) for name in best.params}
+    repeated = _mean(same) if len(same) > 1 else None
     return BestConfiguration(
         trial=best.number,
         value=ranked.sign * ranked.losses[0],
         params=dict(best.params),
         within=ranked.within,
         num_as_good=len(as_good),
-        likely={name: _likely([outcome.params[name] for outcome in as_good if name in outcome.params]) for name in best.params},
-        repeated=_mean(same) if len(same) > 1 else None,
+        likely=likely,
+        repeated=repeated,
         num_repeats=max(1, len(same)),
+        sentence=_say(len(as_good), ranked.within, likely, repeated, len(same)),
     )
 
 
-def show_likely(likely: Mapping[str, Likely]) -> str:
-    """In words: where the trials that are as good have their parameters."""
+def _say(num_as_good: int, within: float, likely: Mapping[str, Likely], repeated: Estimate | None, num_repeats: int) -> str:
+    text = f"No other trial lies within {within:.2g} of the best value."
+    if num_as_good > 1:
+        text = f"{num_as_good} trials lie within {within:.2g} of the best value, with {_show_likely(likely)}."
+    if repeated is not None:
+        text += f" Over {num_repeats} trials of the best configuration the mean is {repeated.value:.4g}"
+        text += f" (95 % interval {repeated.low:.4g} to {repeated.high:.4g})."
+    return text
+
+
+def _show_likely(likely: Mapping[str, Likely]) -> str:
     parts = []
     for name, found in likely.items():
         if found.choices is not None:

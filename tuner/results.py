@@ -127,6 +127,7 @@ class BestConfiguration(Answer):
         default=None, description="mean over the trials with exactly these parameters, where there are several"
     )
     num_repeats: int = 1
+    sentence: str = Field(description="how sure the best configuration is")
 
 
 class Advice(Answer):

@@ -99,7 +99,17 @@ def test_whole_studies(http: httpx.Client) -> None:
 def test_advice(http: httpx.Client) -> None:
     fill(http, count=50)
     answer = http.get("/v1/studies/s/advice").json()
-    assert set(answer["best"]) == {"trial", "value", "params", "within", "num_as_good", "likely", "repeated", "num_repeats"}
+    assert set(answer["best"]) == {
+        "trial",
+        "value",
+        "params",
+        "within",
+        "num_as_good",
+        "likely",
+        "repeated",
+        "num_repeats",
+        "sentence",
+    }
     assert answer["best"]["trial"] == 48
     assert answer["best"]["likely"]["opt"] == {"low": None, "high": None, "choices": ["adam"]}
     (dropped,) = (item for item in answer["items"] if item["kind"] == "drop")

@@ -192,7 +192,8 @@ def test_best_configuration() -> None:
     assert best.num_as_good > 2
     assert best.likely["opt"].choices
     (item,) = [item for item in found.items if item.kind == "repeat"]
-    assert f"{best.num_as_good} trials lie within" in item.sentence
+    assert item.sentence.startswith(f"{best.num_as_good} trials are as good as the best")
+    assert best.sentence.startswith(f"{best.num_as_good} trials lie within")
 
 
 def test_a_repeated_best_has_an_interval() -> None:
@@ -207,6 +208,7 @@ def test_a_repeated_best_has_an_interval() -> None:
     assert (best.trial, best.value, best.num_repeats) == (2, 1.0, 3)
     # Student's t with 2 degrees of freedom, 4.303, times 0.1 / sqrt(3).
     assert best.repeated.value == pytest.approx(0.9)
+    assert "Over 3 trials of the best configuration the mean is 0.9 (95 % interval 0.6516 to 1.148)." in best.sentence
     assert best.repeated.high == pytest.approx(0.9 + 4.3027 * 0.1 / 3**0.5, rel=1e-4)
 
 
