@@ -3,7 +3,7 @@
 The first is measured from outside, on trials of the contract's example that run one after the other in a warm trial process: from
 handing over the assignment to the word that the trial has ended, checkpoints written to disk included. The second sets the trainer's
 epochs beside those of scripts written out below, in turn, on the same data, model, optimizer and order of magnitude of everything else;
-the trainer measures its gradients' norms besides, which the scripts do not. Evaluation is in neither side's time.
+the trainer measures the norm of every fourth gradient besides, which the scripts do not. Evaluation is in neither side's time.
 
     python -m benchmarks.training [--trials 15] [--rounds 40]
 """

@@ -71,7 +71,7 @@ ENTRIES: tuple[MetricEntry, ...] = (
     _entry(
         "grad_norm",
         "Norm of the gradient, averaged over the epoch.",
-        "before clipping",
+        "in every fourth step, before clipping",
         "minimize",
         when_to_use="To watch: vanishing and exploding gradients show here.",
     ),

@@ -26,15 +26,14 @@ def total_norm(weights: Sequence[Tensor]) -> Tensor:
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(found))) if found else torch.zeros(())
 
 
-def clip(weights: Sequence[Tensor], *, norm: float | None, value: float | None) -> Tensor:
-    """Clip each entry to `value`, then the whole to `norm`, where given; returns the norm before."""
-    before = after = total_norm(weights)
-    if value is not None:
-        nn.utils.clip_grad_value_(weights, value)
-        after = before if norm is None else total_norm(weights)
-    if norm is not None:
-        nn.utils.clip_grads_with_norm_(weights, norm, after)
-    return before
+def clip(weights: Sequence[Tensor], norm: Tensor | None, *, max_norm: float | None, max_value: float | None) -> None:
+    """Clip each entry to `max_value`, then the whole to `max_norm`, where these are set; `norm` before, where it is known."""
+    if max_value is not None:
+        nn.utils.clip_grad_value_(weights, max_value)
+    if max_norm is not None:
+        if norm is None or max_value is not None:
+            norm = total_norm(weights)
+        nn.utils.clip_grads_with_norm_(weights, max_norm, norm)
 
 
 def layer_norms(model: nn.Module) -> dict[str, float]:

@@ -23,6 +23,9 @@ from workers.training.failures import TrainingFailed, named
 from workers.training.run import Run
 from workers.training.step import take_step
 
+WATCHED = 4
+"""The norm of the gradient is measured in one of so many steps: of a small network it costs a twentieth of the step."""
+
 
 class Trial(Protocol):
     """What the loop uses of the SDK's trial object."""
@@ -112,25 +115,24 @@ def run_epoch(run: Run, epoch: int) -> dict[str, float]:
 
 
 def train_epoch(run: Run, epoch: int) -> dict[str, float]:
-    """The steps of an epoch: `train_loss` and `grad_norm`, their means over samples and steps, and `samples_per_second`."""
+    """The steps of an epoch: `train_loss` and `grad_norm`, their means over samples and watched steps, and `samples_per_second`."""
     part, config = run.data.train, run.config
     order = batches.epoch_order(len(part), config.seed, epoch)
     loss_sum, norm_sum = (torch.zeros((), dtype=torch.float64, device=run.device) for _ in range(2))
-    num_steps, num_left_out = 0, torch.zeros((), dtype=torch.int64, device=run.device)
+    num_norms = torch.zeros((), dtype=torch.int64, device=run.device)
     run.model.train()
     if run.facts.train_eval:
         run.optimizer.train()  # type: ignore[attr-defined]
     began = time.perf_counter()
-    for step in batches.steps(part, order, config.batch_size, config.accumulate, full_batch=run.facts.full_batch):
+    steps = batches.steps(part, order, config.batch_size, config.accumulate, full_batch=run.facts.full_batch)
+    for number, step in enumerate(steps):
         if run.augment is not None:
             step = [(run.augment(inputs), targets) for inputs, targets in step]
-        loss, norm = take_step(run, step)
+        loss, norm = take_step(run, step, is_watched=number % WATCHED == 0)
         loss_sum.add_(loss, alpha=sum(len(targets) for _, targets in step))
-        num_steps += 1
-        if run.scaler is not None:  # the norm is not finite where fp16 left the step out
-            num_left_out.add_(~norm.isfinite())
-            norm = norm.nan_to_num(0.0, 0.0)
-        norm_sum.add_(norm)
+        if norm is not None:
+            num_norms.add_(norm.isfinite())  # it is not where fp16 left the step out
+            norm_sum.add_(norm if run.scaler is None else norm.nan_to_num(0.0, 0.0))
     train_loss = float(loss_sum) / len(part)  # waits for the device, so that the time below is the work's
     seconds = time.perf_counter() - began
     run.usage.add(len(part), seconds)
@@ -138,7 +140,7 @@ def train_epoch(run: Run, epoch: int) -> dict[str, float]:
         run.optimizer.eval()  # type: ignore[attr-defined]
     return {
         "train_loss": train_loss,
-        "grad_norm": float(norm_sum) / max(1, num_steps - int(num_left_out)),
+        "grad_norm": float(norm_sum) / max(1, int(num_norms)),
         "samples_per_second": len(part) / max(seconds, 1e-9),
     }
 

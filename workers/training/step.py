@@ -18,14 +18,14 @@ from workers.training.batches import Batch
 from workers.training.run import Run
 
 
-def take_step(run: Run, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
-    """Move the weights once; returns the mean loss of all samples, without penalties, and the norm of its gradient."""
+def take_step(run: Run, batches: Sequence[Batch], *, is_watched: bool = True) -> tuple[Tensor, Tensor | None]:
+    """Move the weights once; returns the mean loss of all samples, without penalties, and where watched the gradient's norm."""
     if run.facts.closure == "none":
         loss, _ = add_gradients(run, batches)
-        norm = apply_gradients(run)
+        norm = apply_gradients(run, is_watched=is_watched)
     else:
         loss = step_with_closure(run, batches)
-        norm = gradients.total_norm(run.weights)
+        norm = gradients.total_norm(run.weights) if is_watched else None
     run.schedule.step()
     if run.averaged is not None:
         run.averaged.update_parameters(run.model)
@@ -65,17 +65,18 @@ def compute_loss(run: Run, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Ten
     return loss, objective
 
 
-def apply_gradients(run: Run) -> Tensor:
-    """Clip and step; returns the norm before clipping, infinite where fp16 left the step out."""
+def apply_gradients(run: Run, *, is_watched: bool) -> Tensor | None:
+    """Clip and step; returns the norm before clipping where watched, infinite or NaN where fp16 left the step out."""
     config, scaler = run.config, run.scaler
-    if scaler is None:
-        norm = gradients.clip(run.weights, norm=config.clip_norm, value=config.clip_value)
+    if scaler is not None:
+        scaler.unscale_(run.optimizer)
+    norm = gradients.total_norm(run.weights) if is_watched else None
+    gradients.clip(run.weights, norm, max_norm=config.clip_norm, max_value=config.clip_value)
+    if scaler is not None:
+        scaler.step(run.optimizer)
+        scaler.update()
+    else:
         run.optimizer.step()
-        return norm
-    scaler.unscale_(run.optimizer)
-    norm = gradients.clip(run.weights, norm=config.clip_norm, value=config.clip_value)
-    scaler.step(run.optimizer)
-    scaler.update()
     return norm
 
 

@@ -105,6 +105,7 @@ def test_an_overflow_in_fp16_leaves_the_step_out_and_halves_the_scale() -> None:
     before = weights(run)
     batch = (run.data.train.inputs[:64], run.data.train.targets[:64])
     _, norm = take_step(run, [batch])
+    assert norm is not None
     assert not norm.isfinite()
     assert torch.equal(weights(run), before)
     assert run.scaler.get_scale() == 2.0**59
@@ -113,8 +114,33 @@ def test_an_overflow_in_fp16_leaves_the_step_out_and_halves_the_scale() -> None:
     assert values["grad_norm"] == 0.0  # no step of this epoch was taken
     run.scaler.load_state_dict(run.scaler.state_dict() | {"scale": 2.0**10})
     _, norm = take_step(run, [batch])
+    assert norm is not None
     assert 0 < norm < 100
     assert not torch.equal(weights(run), before)
+
+
+@pytest.mark.parametrize("clip", [{}, {"clip_norm": 0.01}, {"clip_value": 0.01, "clip_norm": 0.02}])
+def test_watching_the_gradient_changes_nothing(clip: dict[str, float]) -> None:
+    watched, unwatched = start(**clip), start(**clip)
+    batch = (watched.data.train.inputs[:64], watched.data.train.targets[:64])
+    _, norm = take_step(watched, [batch], is_watched=True)
+    _, nothing = take_step(unwatched, [batch], is_watched=False)
+    assert nothing is None
+    assert norm is not None
+    assert norm > 0.02  # before it was clipped
+    assert torch.equal(weights(watched), weights(unwatched))
+
+
+def test_the_norm_reported_is_that_of_every_fourth_step() -> None:
+    config = {"batch_size": 300, "optimizer": {"name": "sgd", "lr": 0.1}}  # five steps an epoch
+    reported, by_hand = start(**config), start(**config)
+    values = loop.run_epoch(reported, 0)
+    part = by_hand.data.train
+    norms = [take_step(by_hand, step)[1] for step in steps(part, epoch_order(len(part), 0, 0), 300, 1, full_batch=False)]
+    assert len(norms) == 5
+    assert norms[0] is not None
+    assert norms[4] is not None
+    assert values["grad_norm"] == pytest.approx(float(norms[0] + norms[4]) / 2)
 
 
 def test_gradients_that_are_never_finite_end_an_fp16_trial() -> None:
