@@ -83,7 +83,7 @@ SPACE = {
 }
 FAMILIES = {"power": 50, "crossing": 60, "late": 81, "diverging": 27}
 """Families of curves and the reports of a whole training."""
-NOISE = 0.02
+NOISE = 0.01
 """Standard deviation of a report; the best and the worst end of a training are about 1 apart."""
 
 

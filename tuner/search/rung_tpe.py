@@ -5,12 +5,14 @@ with few entries stops nobody. Here all trials that reached a rung are compared 
 (dimension + 1, below which a density has nothing to say) leads. Trials under way of which nothing is known yet count as bad (constant
 liar), so that the next proposal is another one; those that have come to a rung, paused or promoted, do not count beyond it: a promoted one
 is among the best there, and calling it bad at the next would turn proposals away from where they should go. Until some rung holds max(2W, dimension + 1) results, with W the trials under way,
-proposals are random: with fewer the model would know less than it is asked by the workers at one time.
+proposals are random: with fewer the model would know less than it is asked by the workers at one time. After that every third is,
+on average: what low rungs say may mislead, and so the search stays within a factor of random search with promotion (BOHB, Falkner et al. 2018).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,9 @@ from tuner.search.rungs import Rungs
 from tuner.search.tpe import ColumnTPESampler
 from tuner.wire import TrialState
 
+RANDOM_SHARE = 1.0 / 3.0
+"""BOHB's rho, at its published default."""
+
 
 class RungColumns(Columns):
     """The columns of a study, divided by the results of the leading rung. `begin` fixes it for one proposal."""
@@ -35,6 +40,10 @@ class RungColumns(Columns):
         self._rungs = rungs
         self._rung = 0
         super().__init__(history)
+
+    def reset(self) -> None:
+        super().reset()
+        self._reached = [_Reached() for _ in self._rungs.resources]
 
     def begin(self, rung: int) -> None:
         self._rung = rung
@@ -48,19 +57,39 @@ class RungColumns(Columns):
         return np.array(sorted(self._history.place_of(number) for number in best), dtype=np.intp)
 
     def having(self, names: tuple[str, ...], *, running: bool) -> Mask:
-        mask = self._running[: self.num_rows].copy() if running else np.zeros(self.num_rows, dtype=bool)
-        for number in self._rungs.results(0):
-            mask[self._history.place_of(number)] = False
-        for number in self._rungs.results(self._rung):
-            mask[self._history.place_of(number)] = True
+        mask: Mask = np.zeros(self.num_rows, dtype=bool)
+        if running:
+            mask |= self._running[: self.num_rows] & ~self._reached_by(0).mask[: self.num_rows]
+        mask |= self._reached_by(self._rung).mask[: self.num_rows]
         return mask & self.having_params(names, 0, self.num_rows)
 
     def spaces(self) -> list[Mapping[str, BaseDistribution]]:
         """The parameter sets of the trials with a result at the leading rung, in the order of their first numbers."""
-        found: dict[frozenset[str], None] = {}
-        for number in sorted(self._rungs.results(self._rung)):
-            found.setdefault(frozenset(self._history.get(number).params))
-        return [{name: self._history.space[name] for name in self._history.space if name in names} for names in found]
+        first = self._reached_by(self._rung).first_numbers
+        space = self._history.space
+        return [{name: space[name] for name in space if name in names} for names in sorted(first, key=lambda names: first[names])]
+
+    def _reached_by(self, rung: int) -> _Reached:
+        """Those with a result at a rung, those that came since the last look taken in."""
+        reached = self._reached[rung]
+        if len(reached.mask) < self.num_rows:
+            reached.mask = np.concatenate([reached.mask, np.zeros(2 * self.num_rows - len(reached.mask), dtype=bool)])
+        arrivals = self._rungs.arrivals(rung)
+        for number in arrivals[reached.num_taken :]:
+            reached.mask[self._history.place_of(number)] = True
+            names = frozenset(self._history.get(number).params)
+            reached.first_numbers[names] = min(number, reached.first_numbers.get(names, number))
+        reached.num_taken = len(arrivals)
+        return reached
+
+
+@dataclass
+class _Reached:
+    """The trials with a result at one rung, by row, and the least number of each set of parameters among them."""
+
+    mask: Mask = field(default_factory=lambda: np.zeros(64, dtype=bool))
+    first_numbers: dict[frozenset[str], int] = field(default_factory=dict)
+    num_taken: int = 0
 
 
 class RungTPESampler(ColumnTPESampler):
@@ -68,6 +97,7 @@ class RungTPESampler(ColumnTPESampler):
 
     def __init__(self, history: History, rungs: Rungs, **options: Any) -> None:
         self._startup = options.get("n_startup_trials")
+        self._is_random = False
         super().__init__(history, **options)
         self._rungs = rungs
         self._enough = 1 + sum(not distribution.single() for distribution in history.space.values())
@@ -77,8 +107,14 @@ class RungTPESampler(ColumnTPESampler):
         if self._group:
             self._group_decomposed_search_space = _Groups(self._rung_columns, self)
 
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        self._is_random = self._rng.rng.random_sample() < RANDOM_SHARE
+        return super().infer_relative_search_space(study, trial)
+
     def begins(self) -> bool:
-        """Whether the model speaks; fixes the rung it speaks of."""
+        """Whether the model speaks in this proposal; fixes the rung it speaks of."""
+        if self._is_random:
+            return False
         wanted = self._startup
         if wanted is None:
             unfinished = self._history.counts[TrialState.WAITING] + self._history.counts[TrialState.RUNNING]

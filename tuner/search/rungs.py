@@ -18,7 +18,7 @@ from __future__ import annotations
 import bisect
 import heapq
 import math
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
@@ -84,6 +84,7 @@ class Rungs:
         self._sign = -1.0 if history.directions[0] == StudyDirection.MAXIMIZE else 1.0
         self._cycle = _cycle(len(resources), eta, num_brackets)
         self._ranks: list[dict[int, float]] = [{} for _ in resources]
+        self._arrivals: list[list[int]] = [[] for _ in resources]
         # By rung and bracket: rank and number of each result, best first.
         self._ordered: list[list[list[tuple[float, int]]]] = [[[] for _ in range(num_brackets)] for _ in resources]
         self._waiting: set[int] = set()  # numbers of trials that have completed their rung and run no more
@@ -183,6 +184,10 @@ class Rungs:
         """Rank (the smaller the better) by number of trial."""
         return self._ranks[rung]
 
+    def arrivals(self, rung: int) -> Sequence[int]:
+        """Numbers of the trials with a result, as they came; only ever appended to."""
+        return self._arrivals[rung]
+
     def best(self, rung: int, count: int) -> list[int]:
         """Numbers of the `count` best at a rung, of all brackets."""
         tops = [ordered[:count] for ordered in self._ordered[rung]]
@@ -216,6 +221,8 @@ class Rungs:
         ordered = self._ordered[rung][self._bracket(number)]
         if known is not None:  # the trial has run again and reported another value
             del ordered[bisect.bisect_left(ordered, (known, number))]
+        else:
+            self._arrivals[rung].append(number)
         bisect.insort(ordered, (rank, number))
         self._ranks[rung][number] = rank
 
