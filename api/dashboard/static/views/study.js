@@ -107,9 +107,10 @@ function Strip({ feed }) {
   const now = useClock();
   const limit = limits.max_trials ?? null;
   const finished = counts.complete + counts.pruned + counts.fail;
-  const speed = rate(trials);
   const running = study.state === "RUNNING";
   const elapsed = ((study.finished_at ? Date.parse(study.finished_at) : now) - Date.parse(study.created_at)) / 1000;
+  // At its end a study closes all its paused trials at once: then the last ends say nothing.
+  const speed = study.finished_at ? finished / Math.max(elapsed, 1) : rate(trials);
   const parts = [
     [counts.complete, "complete"],
     [counts.pruned, "pruned"],
