@@ -23,7 +23,8 @@ def write(rows: Rows) -> str:
     parts = []
     for name, workers in sorted({(row["set"], row["workers"]) for row in rows}):
         found = _gather([row for row in rows if (row["set"], row["workers"]) == (name, workers)])
-        parts += [_table(f"{name}, W = {workers}", found), ""]
+        if found.problems:
+            parts += [_table(f"{name}, W = {workers}", found), ""]
     return "\n".join(parts)
 
 
