@@ -446,13 +446,13 @@ def test_code_that_comes_with_a_study(client: Client, start_agent: StartAgent, f
     (context / "lost.py").unlink()
     studies.append(client.create_study({"name": "crafted", **spec, "trial": of_crafted}).id)
     studies.append(client.create_study({"name": "whole", **spec}, context=context).id)
-    trials = [client.create_trial(study, TrialCreate(params={"x": float(study)})).id for study in studies]
+    trials = [client.create_trial(study, TrialCreate(params={"x": 1.5})).id for study in studies]
 
     assert client.lease(LeaseRequest(wait=0)) == []
     agent = start_agent(allow=("shipped:*",), allow_bundles=True)
     ended = [finished(trial) for trial in trials]
     assert [trial.state for trial in ended] == ["FAIL", "FAIL", "COMPLETE"]
-    assert ended[2].values == {"loss": studies[2] + 0.5}
+    assert ended[2].values == {"loss": 2.0}
     assert [trial.reason for trial in ended[:2]] == ["refused", "refused"]
     assert "missing or damaged" in (ended[0].error or "")
     assert "the path '../../canary' leaves the bundle's folder" in (ended[1].error or "")
