@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from tests.buckets import Bucket, Endpoint
 
 os.environ["TUNER_ALLOW_UNSAFE_DATABASE"] = "1"
+# Optuna's gRPC proxy sends params as a protobuf map, in which the C implementation mixes the order up, differently in each process and
+# whatever the storage behind it; the one in Python keeps it, as Optuna's storage suite demands. Here, since protobuf reads it once, when
+# it is first imported, and any test module may be the first.
+os.environ["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"] = "python"
 
 
 @pytest.fixture(scope="session")

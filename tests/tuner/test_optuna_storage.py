@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import pickle
 import socket
 import threading
@@ -31,9 +30,6 @@ from tuner.optuna_storage import PostgresStorage
 from tuner.wire import AskRequest, Report, Tell
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-# The proxy sends params as a protobuf map, in which the C implementation mixes the order up, differently in each process and whatever
-# the storage behind it; the one in Python keeps it, as the suite demands. Read when protobuf is first imported, by the first proxy.
-os.environ["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"] = "python"
 
 
 class TestContract(StorageTestCase):

@@ -115,6 +115,7 @@ def test_what_is_no_bundle_is_refused_and_leaves_nothing(tmp_path: Path, what: s
 @pytest.mark.parametrize(
     "data",
     [b"x", b"\x1f\x8b", gzip.compress(b"")[:-3], gzip.compress(tar(member("a")))[:-9], gzip.compress(tar(member("a"))) + b"rest"],
+    ids=["no magic", "magic only", "cut empty", "cut", "with a rest"],
 )
 def test_what_is_no_gzip_file_is_refused(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(InvalidValue, match=r"^bundle: not a whole gzip file"):

@@ -1,6 +1,6 @@
 // Small controls: theme switch, copy button, segmented choice, menu, confirmation, relative time.
 
-import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { formatAgo } from "./format.js";
 
 const THEMES = { system: "Theme: as the system", light: "Theme: light", dark: "Theme: dark" };
@@ -64,7 +64,7 @@ export function Select({ label, options, value, onChange }) {
 // A button that opens a small panel below it; closed by Escape, or by a click elsewhere.
 export function Menu({ label, children }) {
   const details = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const close = (event) => {
       const open = details.current?.open;
       if (open && (event.type === "pointerdown" ? !details.current.contains(event.target) : event.key === "Escape")) {

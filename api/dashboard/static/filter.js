@@ -1,6 +1,6 @@
 // The one selection of a study's page: a filter text in the address. Table and charts show the trials that pass; the server decides which.
 
-import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
+import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { get } from "./api.js";
 import { formatCount, formatNumber } from "./format.js";
 import { useQuery } from "./router.js";
@@ -80,7 +80,8 @@ export function filteredFeed(feed, numbers) {
 export function FilterBar({ filter, total }) {
   const [typed, type] = useState(filter.text);
   const input = useRef(null);
-  useEffect(() => type(filter.text), [filter.text]);
+  // Layout effects: others run after the bar has been painted, and what is typed until then would be lost.
+  useLayoutEffect(() => type(filter.text), [filter.text]);
   const apply = useMemo(() => {
     let timer;
     return (text) => {
@@ -88,7 +89,7 @@ export function FilterBar({ filter, total }) {
       timer = setTimeout(() => filter.set(text.trim()), PAUSE);
     };
   }, []);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const onKey = (event) => {
       if (event.key !== "/" || /^(input|textarea|select)$/i.test(event.target.tagName)) return;
       event.preventDefault();

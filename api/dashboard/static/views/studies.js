@@ -1,6 +1,6 @@
 // All studies, newest first: state, progress, best value. Live: one stream of summaries for the whole project.
 
-import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm-preact.js";
+import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../vendor/htm-preact.js";
 import { get } from "../api.js";
 import { setConnection } from "../connection.js";
 import { Ago, Command, Select } from "../controls.js";
@@ -126,7 +126,7 @@ export function Studies() {
       timer = setTimeout(() => setQuery(text), 200);
     };
   }, []);
-  useEffect(() => {
+  useLayoutEffect(() => {
     document.title = "Studies · Tuner";
     const onKey = (event) => {
       if (event.key !== "/" || /^(input|textarea|select)$/i.test(event.target.tagName)) return;

@@ -1,6 +1,6 @@
 // One trial: why it is as it is. Its parameters beside the best trial's, its curves, every attempt with who ran it and how it ended, logs, checkpoints.
 
-import { html, useEffect, useState } from "../vendor/htm-preact.js";
+import { html, useEffect, useLayoutEffect, useState } from "../vendor/htm-preact.js";
 import { ApiError, get, post } from "../api.js";
 import { TrialCurves } from "../charts/trial_curves.js";
 import { Ago, Command, Confirm, CopyButton, useClock } from "../controls.js";
@@ -201,7 +201,7 @@ export function Trial({ params }) {
   useEffect(() => {
     document.title = `Trial ${number}${study ? ` · ${study.name}` : ""} · Tuner`;
   }, [number, study?.name]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const onKey = (event) => {
       if (!study || /^(input|textarea|select)$/i.test(event.target.tagName) || event.ctrlKey || event.metaKey || event.altKey) return;
       if (event.key === "[" && number > 0) navigate(trialAddress(study.id, number - 1));
