@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from tuner.cli.signals import on_signals
 from tuner.settings import Settings
 
 
@@ -21,6 +22,5 @@ def search(
     from tuner.search import engine
 
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    on_signals((signal.SIGTERM, signal.SIGINT), stop.set)
     engine.run(Settings.from_environment(data=data), stop)

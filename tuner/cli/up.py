@@ -13,6 +13,7 @@ import typer
 from tuner.cli.deployment import Deployment
 from tuner.cli.options import AllowBundles, DataRoot, check_folders
 from tuner.cli.output import say
+from tuner.cli.signals import on_signals
 from tuner.errors import InvalidValue
 from tuner.settings import Settings
 
@@ -73,14 +74,7 @@ def parse_slots(workers: str) -> int | None:
 def stop_on_signals(deployment: Deployment) -> threading.Event:
     """An event that the first signal to end sets; the second makes the deployment end its parts without waiting for them."""
     stop = threading.Event()
-
-    def handle(*_: object) -> None:
-        if stop.is_set():
-            deployment.hurried.set()
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, handle)
+    on_signals((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), stop.set, deployment.hurried.set)
     return stop
 
 
