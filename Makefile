@@ -23,8 +23,8 @@ help: ## list the targets
 demo: .venv/.demo ## start everything, run a study, print the leaderboard and the dashboard's address
 	$(BIN)/tuner demo
 
-test: .venv/.dev ## run the test suite (FAST=1 leaves out the slow tests)
-	$(BIN)/python -m pytest $(if $(FAST),-m 'not slow') $(ARGS)
+test: .venv/.dev ## run the test suite, a process a core (FAST=1 leaves out the slow tests)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(if $(FAST),-m 'not slow') $(ARGS)
 
 bench: .venv/.dev ## measure what the README claims, side by side with the alternative
 	$(BIN)/python -m benchmarks $(ARGS)
