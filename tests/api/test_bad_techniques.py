@@ -86,6 +86,18 @@ CASES: dict[str, tuple[Mapping, Mapping, str, str]] = {
     ),
     "a depth that halves images away": ({"model": {"name": "cnn", "depth": 4}}, {}, "trial.trainer.model.depth", "must be at most 3 for images of 8x8"),
     "heads that do not divide": ({"model": {"name": "vit", "dim": 30}}, {}, "trial.trainer.model.dim", "must be a multiple of model.heads, 4, not 30"),
+    "a slope that the activation has not": (
+        {"model": {"name": "mlp", "activation": "relu", "slope": 2.0}}, {},
+        "trial.trainer.model.slope", "only the sigmoid has a slope, relu has none",
+    ),
+    "a slope for activations some of which have none": (
+        {}, {"model.activation": choices("sigmoid", "tanh"), "model.slope": {"type": "float", "low": 0.5, "high": 2.0}},
+        "space.model.activation.choices", "with model.activation tanh: model.slope: only the sigmoid has a slope, tanh has none",
+    ),
+    "both directions of tokens": (
+        {"dataset": {"name": "cycles"}, "model": {"name": "lstm", "bidirectional": True}}, {},
+        "trial.trainer.model.bidirectional", "must be false for tokens, which would see their successors",
+    ),
     "no epochs": ({"epochs": 0}, {}, "trial.trainer.epochs", "must be an integer from 1"),
     "an unknown field": ({"epoch": 3}, {}, "trial.trainer.epoch", "did you mean epochs"),
     "a data set without its file": ({"dataset": {"name": "npz"}}, {}, "trial.trainer.dataset.path", "npz needs it"),

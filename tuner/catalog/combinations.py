@@ -36,6 +36,8 @@ MEETINGS = (
     (("regularizer",), ("regularizer",)),
 )
 """Components and fields that meet, and those in which a problem of their meeting shows."""
+MET = ("slope",)
+"""Hyperparameters of models that decide no shape, and that others of the model leave no use."""
 
 Cell = dict[str, Value]
 
@@ -69,7 +71,7 @@ def is_decisive(path: str, trainer: Mapping[str, Any], space: SearchSpace) -> bo
     choices = chooser.choices if isinstance(chooser, CategoricalParameter) else ()
     names = [name for name in (*choices, default_name(section, trainer)) if name is not None]
     found = [get(kind, str(name)).by_name.get(field) for name in names]
-    return any(h is not None and not h.per_lane for h in found)
+    return any(h is not None and (not h.per_lane or h.name in MET) for h in found)
 
 
 class _Meeting:

@@ -57,6 +57,12 @@ def model_problems(model: Mapping[str, Any], shape: tuple[int, ...] | None) -> l
         problems.append(FieldError("model.dim", f"must be a multiple of model.heads, {model['heads']}, not {model['dim']}"))
     if model.get("experts") is not None and model["chosen"] > model["experts"]:
         problems.append(FieldError("model.chosen", f"must be at most model.experts, {model['experts']}, not {model['chosen']}"))
+    if model.get("slope", 1.0) != 1.0 and model["activation"] != "sigmoid":
+        msg = f"only the sigmoid has a slope, {model['activation']} has none: leave it out where model.activation is not sigmoid"
+        problems.append(FieldError("model.slope", msg))
+    if model.get("bidirectional") and shape is not None and len(shape) == 1:
+        msg = "must be false for tokens, which would see their successors"
+        problems.append(FieldError("model.bidirectional", msg))
     if shape is not None and len(shape) == 3:
         problems += _image_problems(model, shape[1], shape[2])
     return problems

@@ -90,7 +90,7 @@ def _resnet(model: Model, shape: Shape, outputs: int) -> int:
 
 def _recurrent(model: Model, shape: Shape, outputs: int) -> int:
     hidden, is_tokens = model["hidden"], len(shape) == 1
-    ways = 2 if model["bidirectional"] and not is_tokens else 1
+    ways = 2 if model["bidirectional"] else 1
     features = hidden if is_tokens else shape[-1] * (shape[0] if len(shape) == 3 else 1)
     inputs = [features, *[hidden * ways] * (model["depth"] - 1)]
     # Each gate has weights of the input and of the state, and two biases.

@@ -16,6 +16,7 @@ NO_GPU_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUD
 NO_HOST_MEMORY = ("can't allocate memory", "not enough memory")
 """The CPU allocator has no exception class of its own."""
 NOT_REPEATABLE = "does not have a deterministic implementation"
+ONE_SAMPLE = "Expected more than 1 value per channel"
 NO_COMPILER = "No working C++ compiler"
 
 
@@ -61,6 +62,11 @@ def _explain(error: Exception) -> tuple[str, str] | None:
     if NOT_REPEATABLE in text:
         operation = line.partition(" ")[0]
         return "exception", f"deterministic: this device has no {operation} that repeats bit for bit; set deterministic to false"
+    if ONE_SAMPLE in text:
+        return "exception", (
+            "model.norm: batch norm cannot train on a single sample, and the last batch of an epoch may be one; "
+            "set another batch_size or another norm"
+        )
     # The class stands in a module that takes seconds to import and is there only when something was compiled.
     if any(base.__name__ == "TorchDynamoException" for base in type(error).__mro__):
         if NO_COMPILER in text:

@@ -53,11 +53,19 @@ def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
 
 
 def test_what_nobody_foresaw_is_one_sentence_and_its_trace_is_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
-    """Batch norm cannot train on the single sample that batches of seven leave of 120."""
+    with pytest.raises(TrainingFailed) as caught, named():
+        torch.zeros(2, 3) @ torch.zeros(2, 3)
+    assert caught.value.reason == "exception"
+    assert str(caught.value).startswith("RuntimeError: mat1 and mat2 shapes cannot be multiplied")
+    assert "\n" not in str(caught.value)
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_batch_norm_on_a_single_sample_is_named() -> None:
+    """Batches of seven leave one of 120."""
     failed = failure(IRIS | {"model": {"name": "mlp", "norm": "batch"}, "batch_size": 7})
     assert failed.reason == "exception"
-    assert str(failed).startswith("ValueError: Expected more than 1 value per channel")
-    assert "Traceback" in capsys.readouterr().err
+    assert str(failed).startswith("model.norm: batch norm cannot train on a single sample")
 
 
 def test_errors_with_a_reason_of_their_own_keep_it() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.workers.training import references
@@ -328,7 +328,8 @@ def test_coupled_and_decoupled_decay_differ() -> None:
 def test_decay_facts_are_true() -> None:
     """With a gradient of zero, decoupled decay shrinks a weight by exactly lr * decay; coupled adaptive decay does not."""
     for entry in catalog.entries("optimizers"):
-        if entry.facts.decay != "decoupled" or entry.name in ("prodigy", "muon"):
+        # Prodigy's and Muon's rates are not lr alone; LAMB's step is scaled to the norm of the weight.
+        if entry.facts.decay != "decoupled" or entry.name in ("prodigy", "muon", "lamb"):
             continue
         weight = torch.nn.Parameter(torch.full((2, 2), 3.0, dtype=torch.float64))
         optimizer: Any = optimizers.build(entry.name, [weight], lr=0.01, weight_decay=0.5)
@@ -339,12 +340,65 @@ def test_decay_facts_are_true() -> None:
             optimizer.step()
         if entry.facts.train_eval:
             optimizer.eval()
-        wanted = 3 * (1 - 0.01 * (1.0 if entry.name == "lamb" else 0.5))
-        if entry.name != "lamb":  # its step is scaled to the norm of the weight
-            assert float(weight.detach()[0, 0]) == pytest.approx(wanted, rel=1e-9), entry.name
+        assert float(weight.detach()[0, 0]) == pytest.approx(3 * (1 - 0.01 * 0.5), rel=1e-9), entry.name
 
 
 def test_eps_has_two_places() -> None:
     outside = optimized("rmsprop", "mlp", lr=0.01, eps=1e-2)
     inside = optimized("rmsprop", "mlp", lr=0.01, eps=1e-2, eps_inside=True)
     assert difference(outside, inside) > 1e-3
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_adam_corrects_the_bias_of_its_first_steps(scale: float) -> None:
+    """Of a constant gradient mhat / sqrt(vhat) is 1 in every step; uncorrected the first would be (1-b1) / sqrt(1-b2) = 3.2."""
+    weight = nn.Parameter(torch.zeros(3, dtype=torch.float64))
+    optimizer = optimizers.build("adam", [weight], lr=0.01, eps=0.0)
+    for step in range(1, 21):
+        optimizer.zero_grad()
+        (scale * weight).sum().backward()
+        optimizer.step()
+        assert weight.detach().tolist() == pytest.approx([-0.01 * step] * 3, rel=1e-7)
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize(("name", "more"), [("nesterov", {}), ("sgd", {"nesterov": True})])
+def test_nesterovs_two_forms_are_one(name: str, more: dict[str, Any], problem: str) -> None:
+    """His own takes the gradient at the looked-ahead point w - mu v; that point is what torch's form calls the weights."""
+    lr, mu = 0.02, 0.9
+    weights, loss = PROBLEMS[problem]()
+    velocity = [torch.zeros_like(w) for w in weights]
+    for _ in range(STEPS):
+        ahead = [w - mu * v for w, v in zip(weights, velocity, strict=True)]
+        velocity = [mu * v + lr * g for v, g in zip(velocity, gradients_at(ahead, loss), strict=True)]
+        weights = [w - v for w, v in zip(weights, velocity, strict=True)]
+    found = optimized(name, problem, lr=lr, momentum=mu, **more)
+    assert difference(found, [w - mu * v for w, v in zip(weights, velocity, strict=True)]) < 1e-7
+    assert difference(found, weights) > 1e-4
+
+
+@pytest.mark.parametrize("name", ["newton", "newton_cg", "bfgs"])
+def test_reaches_the_minimum_that_scipy_finds(name: str) -> None:
+    """Of a convex loss, so that there is one: softmax regression on 20 samples with a penalty."""
+    inputs, classes = normal(5, 20, 5), torch.arange(20) % 3
+
+    def loss(flat: Tensor) -> Tensor:
+        return functional.cross_entropy(inputs @ flat.view(3, 5).T, classes) + 1e-2 * flat.square().sum()
+
+    def gradient(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        leaf = torch.from_numpy(x.copy()).requires_grad_()
+        return torch.autograd.grad(loss(leaf), leaf)[0].numpy()
+
+    wanted = scipy.optimize.minimize(
+        lambda x: float(loss(torch.from_numpy(x))),
+        np.zeros(15),
+        jac=gradient,
+        hess=lambda x: torch.autograd.functional.hessian(loss, torch.from_numpy(x)).numpy(),
+        method="trust-exact",
+        options={"gtol": 1e-10},
+    ).x
+    weight = nn.Parameter(torch.zeros(15, dtype=torch.float64))
+    optimizer = optimizers.build(name, [weight], **({"tolerance_grad": 1e-10} if name == "bfgs" else {}))
+    for _ in range(20):
+        optimizer.step(lambda: loss(weight))
+    assert difference([weight.detach()], [torch.from_numpy(wanted)]) < 1e-7

@@ -36,7 +36,7 @@ class Recurrent(nn.Module):
             depth,
             batch_first=True,
             dropout=dropout if depth > 1 else 0.0,
-            bidirectional=bidirectional and not self.takes_tokens,
+            bidirectional=bidirectional,
         )
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden * (2 if self.layers.bidirectional else 1), outputs)
