@@ -328,3 +328,9 @@ def test_nothing_given_as_a_configuration_breaks_the_check(trainer: dict[Any, An
 def test_numbers_too_large_for_a_float_are_refused() -> None:
     (found,) = problems(BASE | {"optimizer": {"name": "adam", "lr": 10**400}})
     assert found.startswith("trial.trainer.optimizer.lr: must be a number above 0, not 1000")
+
+
+def test_the_place_of_parallelism_is_kept_open_in_every_configuration() -> None:
+    completed = catalog.complete({"dataset": {"name": "digits"}, "model": {"name": "mlp"}})
+    assert "parallel" in completed
+    assert completed["parallel"] is None

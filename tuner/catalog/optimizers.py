@@ -313,7 +313,7 @@ SECOND_ORDER: tuple[OptimizerEntry, ...] = (
         _lr(1.0),
         number("damping", 1e-4, 0, log=True, per_lane=False, summary="added to the diagonal"),
         switch("line_search", True, summary="halve the step until the loss falls enough"),
-        facts=OptimizerFacts(order=2, closure="loss", full_batch=True, max_parameters=5_000, decay="none"),
+        facts=OptimizerFacts(order=2, closure="loss", create_graph=True, full_batch=True, max_parameters=5_000, decay="none"),
     ),
     _entry(
         "newton_cg",
@@ -323,7 +323,7 @@ SECOND_ORDER: tuple[OptimizerEntry, ...] = (
         "Nocedal and Wright 2006, algorithm 7.1; own implementation",
         _lr(1.0),
         integer("max_cg", 50, 1, 10_000, summary="products in one step"),
-        facts=OptimizerFacts(order=2, closure="loss", full_batch=True, decay="none"),
+        facts=OptimizerFacts(order=2, closure="loss", create_graph=True, full_batch=True, decay="none"),
     ),
     _entry(
         "bfgs",
@@ -359,7 +359,7 @@ SECOND_ORDER: tuple[OptimizerEntry, ...] = (
         _eps(1e-4),
         number("power", 1.0, 0, 1, low_open=True, summary="of the root of the diagonal"),
         _decay(),
-        facts=OptimizerFacts(order=2, closure="loss", decay="decoupled"),
+        facts=OptimizerFacts(order=2, closure="loss", create_graph=True, decay="decoupled"),
     ),
     _entry(
         "sophia",
@@ -373,7 +373,7 @@ SECOND_ORDER: tuple[OptimizerEntry, ...] = (
         _eps(1e-12),
         integer("update_every", 10, 1, 10_000, summary="steps between two looks at the Hessian"),
         _decay(),
-        facts=OptimizerFacts(order=2, closure="loss", decay="decoupled"),
+        facts=OptimizerFacts(order=2, closure="loss", create_graph=True, decay="decoupled"),
     ),
     _entry(
         "shampoo",

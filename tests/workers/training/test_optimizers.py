@@ -402,3 +402,58 @@ def test_reaches_the_minimum_that_scipy_finds(name: str) -> None:
     for _ in range(20):
         optimizer.step(lambda: loss(weight))
     assert difference([weight.detach()], [torch.from_numpy(wanted)]) < 1e-7
+
+
+class Slope(torch.autograd.Function):
+    """2 x times the gradient from behind, which itself has no derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gradient: Tensor) -> Tensor:
+        return 2 * x * gradient
+
+    @staticmethod
+    def backward(ctx: Any, _: Tensor) -> Any:
+        raise RuntimeError("differentiated twice")
+
+
+class Square(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.square()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return Slope.apply(ctx.saved_tensors[0], gradient)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("name", optimizers.names())
+def test_the_catalogue_says_who_differentiates_twice_and_takes_which_closure(name: str) -> None:
+    facts = optimizers.facts(name)
+    weight = nn.Parameter(torch.ones(3, 2))
+    optimizer: Any = optimizers.build(name, [weight])
+    called = []
+
+    def closure() -> Tensor:
+        called.append(name)
+        loss: Tensor = Square.apply(weight).sum()  # type: ignore[no-untyped-call]
+        if facts.closure == "backward":
+            optimizer.zero_grad()
+            loss.backward()
+        return loss
+
+    def step() -> None:
+        if facts.closure == "none":
+            closure().backward()
+            called.clear()
+            optimizer.step()
+        else:
+            optimizer.step(closure)
+
+    if facts.create_graph:
+        with pytest.raises(RuntimeError, match="twice"):
+            step()
+    else:
+        step()
+        assert not torch.equal(weight.detach(), torch.ones(3, 2))
+    assert bool(called) == (facts.closure != "none")
