@@ -16,15 +16,17 @@ export function term(name, operator, value) {
 
 const formatExact = (value) => String(Number(value.toPrecision(6)));
 
-// The filter with the terms that bound a parameter replaced by a range; null: without them.
+// The filter with the terms that bound a parameter replaced by a range, of which one end may be null; null: without them.
 export function withRange(text, name, range) {
   const others = text.split(/\s+(?=(?:[^"]*"[^"]*")*[^"]*$)/).filter((old) => old && !old.startsWith(`${name}>=`) && !old.startsWith(`${name}<=`));
-  return [...others, ...(range ? [term(name, ">=", range[0]), term(name, "<=", range[1])] : [])].join(" ");
+  return [...others, ...(range ?? []).flatMap((bound, i) => (bound === null ? [] : [term(name, [">=", "<="][i], bound)]))].join(" ");
 }
 
-export function withValue(text, name, value) {
+export const withValue = (text, name, value) => withValues(text, name, [value]);
+
+export function withValues(text, name, values) {
   const others = text.split(/\s+(?=(?:[^"]*"[^"]*")*[^"]*$)/).filter((old) => old && !old.startsWith(`${name}=`));
-  return [...others, term(name, "=", value)].join(" ");
+  return [...others, `${name}=${values.map((value) => term("", "", value)).join(",")}`].join(" ");
 }
 
 // {text, set, numbers, error}: `numbers` is the Set that passes, null without a filter or before the first answer.

@@ -118,13 +118,16 @@ export class Trials {
 // Reports of some of a study's trials: number -> step -> {metric: value}. A step reported again (after a takeover) replaces the old one.
 export class Curves {
   #steps = new Map();
+  #times = new Map(); // number -> step -> {at: milliseconds, epoch}
   #fetched = new Set();
 
   merge(items) {
     for (const { trial, reports } of items) {
       if (!this.#steps.has(trial)) this.#steps.set(trial, new Map());
+      if (!this.#times.has(trial)) this.#times.set(trial, new Map());
       const steps = this.#steps.get(trial);
       for (const report of reports) {
+        if (report.at) this.#times.get(trial).set(report.step, { at: report.at * 1000, epoch: report.epoch });
         const values = {};
         for (const [name, value] of Object.entries(report.values)) values[name] = decodeNumber(value);
         steps.set(report.step, { ...steps.get(report.step), ...values });
@@ -151,6 +154,7 @@ export class Curves {
     for (const number of this.#steps.keys()) {
       if (wanted.has(number)) continue;
       this.#steps.delete(number);
+      this.#times.delete(number);
       this.#fetched.delete(number);
     }
   }
@@ -172,6 +176,11 @@ export class Curves {
       .filter(([, values]) => metric in values)
       .map(([step, values]) => [step, values[metric]])
       .sort((a, b) => a[0] - b[0]);
+  }
+
+  // When each step was reported: step -> {at, epoch of the lease}, in the order of steps.
+  times(number) {
+    return new Map([...(this.#times.get(number) ?? [])].sort((a, b) => a[0] - b[0]));
   }
 
   last(number, metric) {
