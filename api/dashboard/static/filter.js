@@ -58,12 +58,12 @@ export function useFilter(feed, version) {
   return text ? { text, set, numbers: answer.numbers, error: answer.text === text ? answer.error : null } : { text, set, numbers: null, error: null };
 }
 
-// The feed as a filter shows it: the same study, only the trials that pass.
-export function filteredFeed(feed, numbers) {
-  if (!numbers) return feed;
+// The feed as a filter shows it: the same study, only the trials that pass and are in one of `states` (all when empty).
+export function filteredFeed(feed, numbers, states = []) {
+  if (!numbers && !states.length) return feed;
   const trials = Object.create(feed.trials);
   trials.numbers = function* shown() {
-    for (const number of feed.trials.numbers()) if (numbers.has(number)) yield number;
+    for (const number of feed.trials.numbers()) if ((!numbers || numbers.has(number)) && (!states.length || states.includes(feed.trials.states[number]))) yield number;
   };
   return {
     study: feed.study,

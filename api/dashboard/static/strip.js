@@ -27,13 +27,14 @@ function formatRate(perSecond) {
   return perSecond * 60 >= 1 ? `${formatNumber(perSecond * 60, 2)} / min` : `${formatNumber(perSecond * 3600, 2)} / h`;
 }
 
-// What the best gained over the best before it: {gain, over}, the absolute difference and the number of the one it beat; null for a first best.
+// What the best gained over the best before it: {gain, sign, over}, the difference and the number of the one it beat; null for a first best.
 export function lastGain(trials, objective) {
   const steps = bestSoFar(points(trials, objective, "COMPLETE", "trial"), objective.direction === "maximize");
   const numbers = [...new Set(steps.map(([, , number]) => number))];
   if (numbers.length < 2) return null;
   const [over, best] = numbers.slice(-2);
-  return { gain: Math.abs(trials.value(objective.name, best) - trials.value(objective.name, over)), over };
+  const gain = trials.value(objective.name, best) - trials.value(objective.name, over);
+  return { gain: Math.abs(gain), sign: gain < 0 ? "−" : "+", over };
 }
 
 function useUsage(feed) {
@@ -78,7 +79,7 @@ function BestStat({ feed }) {
   return html`
     <${Stat} main=${true} label=${`Best ${objective?.name ?? "value"} ${objective?.direction === "maximize" ? "↑" : "↓"}`} value=${formatNumber(value)} title=${String(value)}>
       ${study.best_trial === null ? "no complete trial yet" : html`<${Link} href=${trialAddress(study.id, study.best_trial)}>trial ${study.best_trial}<//>`}
-      ${gained && html`, better by ${formatNumber(gained.gain, 3)} than <${Link} href=${trialAddress(study.id, gained.over)}>trial ${gained.over}<//>`}
+      ${gained && html`, ${gained.sign}${formatNumber(gained.gain, 3)} over <${Link} href=${trialAddress(study.id, gained.over)}>trial ${gained.over}<//>`}
     <//>`;
 }
 

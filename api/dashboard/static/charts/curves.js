@@ -9,6 +9,7 @@ import { navigate, trialAddress, useQuery } from "../router.js";
 import { choose, isHigherBetter, placed, smooth, worstOfBest } from "./curve_data.js";
 import { viridis } from "./viridis.js";
 
+const BAR = "path://M0 0h12v4H0z";
 const NUM_LISTED = 8; // rows of the tooltip
 const AXES = { step: "step", wall: "time since the start", busy: "time of training" };
 
@@ -105,7 +106,7 @@ export function LearningCurves({ feed, objective, study, version }) {
       return lineSeries(name, data, palette.waiting, { z: 2, lineStyle: { width: 1, color: palette.waiting, opacity: rank === undefined ? 0.28 : 0.5 } });
     });
     const kinds = new Map(groups.map(({ number, kind, rank }) => [`${number}`, rank !== undefined ? `#${number}, rank ${rank + 1}` : `#${number}${kind === "running" ? ", running" : ""}`]));
-    const listed = groups.filter(({ kind }) => kind === "best").map(({ number }) => ({ name: `${number}`, icon: "roundRect" }));
+    const listed = groups.filter(({ kind }) => kind === "best").map(({ number }) => ({ name: `${number}`, icon: BAR }));
     return {
       grid: { left: 60, right: 20, top: 30, bottom: 40 },
       legend: {
@@ -117,7 +118,7 @@ export function LearningCurves({ feed, objective, study, version }) {
         right: 0,
         type: "scroll",
         itemWidth: 12,
-        itemHeight: 6,
+        itemHeight: 12,
         itemGap: 14,
         textStyle: { color: palette.muted, fontSize: 11 },
       },

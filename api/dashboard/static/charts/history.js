@@ -93,10 +93,12 @@ export function History({ feed, objective, study }) {
       grid: { left: 60, right: 20, top: 30, bottom: 40 },
       legend: {
         data: ["Complete", "Pruned", "Running, latest report", { name: "Best so far", icon: "path://M0 3h12v2H0z" }],
+        type: "scroll",
         top: 0,
         left: 0,
+        right: 0,
         itemWidth: 12,
-        itemHeight: 8,
+        itemHeight: 12,
         itemGap: 14,
         textStyle: { color: palette.muted, fontSize: 11 },
       },

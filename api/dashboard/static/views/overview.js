@@ -89,7 +89,7 @@ function Latest({ feed, study, objective }) {
   const value = (number) => {
     const final = trials.value(objective.name, number);
     const [step, last] = final === undefined ? (curves.last(number, objective.name) ?? []) : [];
-    return final !== undefined ? html`<b>${formatNumber(final)}</b>` : last !== undefined ? html`${formatNumber(last)} <span class="muted">at step ${step}</span>` : "";
+    return final !== undefined ? html`<b>${formatNumber(final)}</b>` : last !== undefined ? html`${formatNumber(last)} <span class="muted step">at step ${step}</span>` : "";
   };
   return html`
     <section class="card pad latest" aria-label="Latest"><h2>Latest</h2>
@@ -119,9 +119,9 @@ function Charts(shared) {
     <div class="charts">
       ${feed.objectives.length > 1 ? html`<${Pareto} ...${shared} />` : html`<${History} ...${shared} />`}
       <${LearningCurves} ...${shared} />
-      <${ParallelCoordinates} ...${shared} maxLines=${MAX_LINES} />
       <${Importance} ...${shared} answer=${answer} method=${method} setMethod=${setMethod} />
       <${Latest} ...${shared} />
+      <${ParallelCoordinates} ...${shared} maxLines=${MAX_LINES} />
     </div>
     <${Advice} feed=${feed} study=${study} />
     <${Leading} ...${shared} />`;

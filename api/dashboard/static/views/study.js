@@ -1,6 +1,6 @@
 // One study: what it has reached, how it goes, what can be done; below, the tabs.
 
-import { html, useEffect, useState } from "../vendor/htm-preact.js";
+import { html, useEffect, useMemo, useState } from "../vendor/htm-preact.js";
 import { post } from "../api.js";
 import { Confirm } from "../controls.js";
 import { AddTrial } from "../enqueue.js";
@@ -10,8 +10,9 @@ import { formatCount } from "../format.js";
 import { Banner, Failure, Loading } from "../notices.js";
 import { Link, useQuery } from "../router.js";
 import { mayWrite, useCaller } from "../session.js";
-import { State, STUDY_STATES } from "../states.js";
+import { Icon, State, STUDY_STATES, TRIAL_STATES } from "../states.js";
 import { Strip } from "../strip.js";
+import { STATES } from "../trials.js";
 import { Configuration } from "./configuration.js";
 import { Explore } from "./explore.js";
 import { Levels } from "./levels.js";
@@ -65,6 +66,20 @@ function Actions({ feed }) {
     }`;
 }
 
+// States of trials to choose from, each with its count among those that pass the filter; the choice holds on every tab.
+function StateChips({ trials, version, states, setStates }) {
+  const counts = useMemo(() => trials.counts(), [trials, version]);
+  const toggle = (state) => setStates(states.includes(state) ? states.filter((other) => other !== state) : [...states, state]);
+  return html`
+    <div class="chips" role="group" aria-label="States shown">${STATES.map(
+      (state) => html`
+      <button class="chip" data-tone=${TRIAL_STATES[state].tone} aria-pressed=${states.includes(state)}
+        disabled=${!counts[state] && !states.includes(state)} onClick=${() => toggle(state)}>
+        <${Icon} name=${TRIAL_STATES[state].icon} />${TRIAL_STATES[state].word}<span class="count">${formatCount(counts[state])}</span>
+      </button>`,
+    )}</div>`;
+}
+
 const TABS = [
   ["overview", "Overview"],
   ["trials", "Trials"],
@@ -73,10 +88,14 @@ const TABS = [
   ["configuration", "Configuration"],
 ];
 
+const FILTERED = ["overview", "trials", "explore"];
+
 export function Study({ params }) {
   const { feed, version } = useStudyFeed(params.study);
   const [tab, setTab] = useQuery("tab", "overview");
   const filter = useFilter(feed, version);
+  const [stateText, setStateText] = useQuery("state");
+  const states = stateText ? stateText.split(",").filter((state) => STATES.includes(state)) : [];
   const caller = useCaller();
   const name = feed?.study?.name;
   useEffect(() => {
@@ -86,6 +105,7 @@ export function Study({ params }) {
   if (!feed?.loaded) return html`<${Loading} />`;
   const { study } = feed;
   const Panel = { trials: TrialsTable, explore: Explore, compare: Levels, configuration: Configuration }[tab] ?? Overview;
+  const passing = filteredFeed(feed, filter.numbers);
   const total = Object.values(study.counts).reduce((sum, count) => sum + count, 0);
   return html`
     <nav class="crumbs" aria-label="Breadcrumb"><${Link} href="/studies">Studies<//></nav>
@@ -104,7 +124,12 @@ export function Study({ params }) {
       )}
     </div>
     <div id="panel" role="tabpanel" aria-labelledby=${`tab-${tab}`}>
-      ${["overview", "trials", "explore"].includes(tab) && total > 0 && html`<${FilterBar} filter=${filter} total=${total} />`}
-      <${Panel} key=${tab} feed=${filteredFeed(feed, filter.numbers)} study=${study} version=${version} filter=${filter} />
+      ${
+        FILTERED.includes(tab) &&
+        total > 0 &&
+        html`<div class="selection"><${FilterBar} filter=${filter} total=${total} />
+        <${StateChips} trials=${passing.trials} version=${version} states=${states} setStates=${(chosen) => setStateText(chosen.join(","))} /></div>`
+      }
+      <${Panel} key=${tab} feed=${filteredFeed(passing, null, states)} study=${study} version=${version} filter=${{ ...filter, states }} />
     </div>`;
 }
