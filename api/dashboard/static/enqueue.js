@@ -23,13 +23,13 @@ function startAnswers(params, space) {
   return Object.fromEntries(Object.entries(params).map(([name, value]) => [name, space[name]?.type === "categorical" ? keyOf(value) : String(value)]));
 }
 
-const hint = ({ low, high, log, step }) => [`${formatNumber(low)} to ${formatNumber(high)}`, log && "log", step && `step ${formatNumber(step)}`].filter(Boolean).join(", ");
+const hint = ({ low, high, log, step, when }) => [`${formatNumber(low)} to ${formatNumber(high)}`, log && "log", step && `step ${formatNumber(step)}`, when && "conditional"].filter(Boolean).join(", ");
 
 function ParameterField({ name, parameter, value, problem, onChange }) {
   const id = `problem-${name}`;
   const shared = { "aria-label": name, "aria-invalid": Boolean(problem), "aria-describedby": problem ? id : undefined };
   return html`
-    <label class="field"><span class="mono" title=${name}>${name}${parameter?.when && html`<span class="muted"> conditional</span>`}</span>
+    <label class="field"><span class="mono" title=${name}>${name}</span>
       ${
         parameter?.type === "categorical"
           ? html`<select ...${shared} value=${value} onChange=${(event) => onChange(event.currentTarget.value)}>

@@ -140,6 +140,7 @@ export function LearningCurves({ feed, objective, study, version }) {
         nameGap: 24,
         splitLine: { show: false },
         minInterval: view.by === "step" ? 1 : undefined,
+        ...(logX ? { min: "dataMin" } : {}),
         max: "dataMax",
         axisLabel: { color: palette.muted, fontSize: 11, hideOverlap: true, formatter: place },
       }),

@@ -98,7 +98,7 @@ export function History({ feed, objective, study }) {
         left: 0,
         right: 0,
         itemWidth: 12,
-        itemHeight: 12,
+        itemHeight: 9,
         itemGap: 14,
         textStyle: { color: palette.muted, fontSize: 11 },
       },

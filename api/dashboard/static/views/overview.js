@@ -48,9 +48,9 @@ function Leading({ feed, study, objective }) {
   if (!ranked.length) return null;
   return html`
     <section class="card table-card"><h2>${feed.objectives.length > 1 ? `Leading trials by ${objective.name}` : "Leading trials"}</h2>
-      <div class="scroll" tabindex="0" role="region" aria-label="Leading trials"><table class="list">
+      <div class="scroll" tabindex="0" role="region" aria-label="Leading trials"><table class="list leading">
         <thead><tr><th scope="col">Trial</th><th scope="col" class="right">${objective.name}</th>
-          <th scope="col" class="right">Took</th>${names.map((name) => html`<th scope="col" class=${numeric[name] ? "right" : ""}>${name}</th>`)}</tr></thead>
+          <th scope="col" class="right">Took</th>${names.map((name) => html`<th scope="col" title=${name} class=${numeric[name] ? "right" : ""}>${name}</th>`)}</tr></thead>
         <tbody>${ranked.map(
           (number) => html`
           <tr key=${number} ...${hovering(number)} onClick=${(event) => event.target.closest("a") || navigate(trialAddress(study.id, number))}>

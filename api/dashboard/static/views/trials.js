@@ -64,11 +64,12 @@ export function TrialsTable({ feed, study, version, filter }) {
   const { cells, loaded } = useCells(feed, shown, version);
   const cellGroups = useCellGroups(feed);
   const order = useMemo(() => trials.order({ sorts, cells }), [trials, version, filter.states.join(), sortText, loaded]);
-  const toggleSelected = (number) => {
-    const next = new Set(selected);
-    if (!next.delete(number)) next.add(number);
-    select(next);
-  };
+  const toggleSelected = (number) =>
+    select((old) => {
+      const next = new Set(old);
+      if (!next.delete(number)) next.add(number);
+      return next;
+    });
   const selection = { has: (number) => selected.has(number), toggle: toggleSelected };
   const { columns, groups } = useColumns({ feed, study, order, version, selection, shown, hidden, cells });
   const compact = density === "compact";
