@@ -184,7 +184,11 @@ def test_attempts_are_packed_in_lanes(call: Any) -> None:
 
 
 def test_curves_are_smoothed_and_placed_in_time(call: Any) -> None:
-    assert call("charts/curve_data.js", "m.smooth([[0, 1], [1, null], [2, 3]], 0.5)") == [[0, 1], [1, None], [2, pytest.approx(7 / 3)]]
+    assert call("charts/curve_data.js", "m.smooth([[0, 1], [1, null], [2, 3]], 0.5)") == [
+        [0, 1],
+        [1, None],
+        [2, pytest.approx(7 / 3)],
+    ]
     assert call("charts/curve_data.js", "m.smooth([[0, 1], [1, 5]], 0)") == [[0, 1], [1, 5]]
     # Two attempts with a pause of 100 s between: two reports 10 s apart, then one whose own time is taken to be 10 s too.
     times = "[[0, { at: 15000, epoch: 1 }], [1, { at: 25000, epoch: 1 }], [2, { at: 125000, epoch: 2 }]]"
@@ -228,7 +232,9 @@ def test_a_trial_is_found_in_every_kind_of_series(call: Any) -> None:
     assert call("chart_hover.js", f"m.places({series}, 3)") == [
         {"seriesIndex": 0, "dataIndex": 1}, {"seriesIndex": 1}, {"seriesIndex": 2, "dataIndex": 0},
     ]  # fmt: skip
-    events = "[{ data: [0, 1, 7] }, { data: [0, 1], seriesName: '12' }, { data: { number: 5 } }, { data: [0, 1], seriesName: 'adam' }]"
+    events = (
+        "[{ data: [0, 1, 7] }, { data: [0, 1], seriesName: '12' }, { data: { number: 5 } }, { data: [0, 1], seriesName: 'adam' }]"
+    )
     assert call("chart_hover.js", f"{events}.map(m.trialOf)") == [7, 12, 5, None]
 
 
@@ -253,7 +259,11 @@ def test_the_first_limit_ends_a_study(call: Any) -> None:
 
 def test_answers_of_the_form_become_parameters(call: Any) -> None:
     space = "{ k: { type: 'categorical', choices: ['1', 1, null] }, x: { type: 'float' } }"
-    assert call("enqueue.js", f"""m.readParams({{ k: '"1"', x: '1e-3', y: 'text', z: '' }}, {space})""") == {"k": "1", "x": 0.001, "y": "text"}
+    assert call("enqueue.js", f"""m.readParams({{ k: '"1"', x: '1e-3', y: 'text', z: '' }}, {space})""") == {
+        "k": "1",
+        "x": 0.001,
+        "y": "text",
+    }
     assert call("enqueue.js", f"m.readParams({{ k: 'null', x: 'oops' }}, {space})") == {"k": None, "x": "oops"}
 
 

@@ -20,7 +20,9 @@ pytestmark = pytest.mark.browser
 @pytest.fixture
 def study(bench: Bench) -> int:
     """Two complete trials with curves, the second better, and one that runs on one GPU."""
-    made = bench.study(limits={"max_trials": 10, "max_gpu_seconds": 7200}, trial={"executor": "external", "resources": {"gpus": 1}})
+    made = bench.study(
+        limits={"max_trials": 10, "max_gpu_seconds": 7200}, trial={"executor": "external", "resources": {"gpus": 1}}
+    )
     for number, best in enumerate((0.5, 0.75)):
         lease = bench.lease(made, number)
         for step in range(4):
