@@ -314,14 +314,14 @@ _COLUMNS = text(
 
 _NEW_REPORTS = text(
     """
-    SELECT t.number, r.step, r.epoch, r.metrics FROM reports r JOIN trials t ON t.id = r.trial_id
+    SELECT t.number, r.step, r.epoch, r.metrics, r.created_at FROM reports r JOIN trials t ON t.id = r.trial_id
     WHERE r.study_id = :study AND r.revision >= :since ORDER BY t.number, r.step LIMIT :limit
     """
 )
 
 _CURVES = text(
     """
-    SELECT t.number, r.step, r.epoch, r.metrics FROM trials t JOIN reports r ON r.trial_id = t.id
+    SELECT t.number, r.step, r.epoch, r.metrics, r.created_at FROM trials t JOIN reports r ON r.trial_id = t.id
     WHERE t.study_id = :study AND t.number = ANY(:numbers) ORDER BY t.number, r.step
     """
 )
@@ -346,7 +346,7 @@ def _objectives(study: Row[*tuple[Any, ...]]) -> list[str]:
 
 
 def _report(row: Row[Any]) -> ReportItem:
-    return ReportItem(step=row.step, epoch=row.epoch, values=row.metrics)
+    return ReportItem(step=row.step, epoch=row.epoch, values=row.metrics, at=row.created_at.timestamp())
 
 
 def _by_trial(found: Sequence[Row[Any]]) -> list[TrialReports]:

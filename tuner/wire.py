@@ -334,6 +334,27 @@ class ReportItem(Answer):
     step: int
     epoch: int = 0
     values: dict[str, Number]
+    at: float | None = Field(default=None, description="when it came, in seconds since 1970")
+
+
+class CellNames(Answer):
+    """Columns beyond the usual ones that trials of a study have."""
+
+    metrics: list[str]
+    attributes: list[str]
+    facts: list[str]
+
+
+class Cells(Answer):
+    """One such column: the trials that have it, and beside each its cells."""
+
+    numbers: list[int]
+    columns: dict[str, list[Any]] = Field(description="last, min and max of a metric's reports, else value")
+
+
+class Usage(Answer):
+    gpu_seconds: float = Field(description="of all leases, the running ones until now")
+    running_gpus: float = Field(description="GPUs held at this moment")
 
 
 # --- leases --------------------------------------------------------------------------------------------------------------

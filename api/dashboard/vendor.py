@@ -31,7 +31,7 @@ ECHARTS_PARTS = {
         "ToolboxComponent",
         "TooltipComponent",
     ),
-    "renderers": ("CanvasRenderer",),
+    "renderers": ("CanvasRenderer", "SVGRenderer"),
 }
 """What the charts use. ECharts complains on the console, and so fails the browser tests, about a part that is missing."""
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from api import export as exports
 from api.auth import READ, SUBMIT
 from api.routing import Call, Routes
-from tuner import studies, views, wire
+from tuner import cells, studies, views, wire
 from tuner.errors import FieldError, InvalidValue
 from tuner.spec import StudySpec
 
@@ -36,6 +36,11 @@ class CurvesQuery(wire.Body):
 
 class NumbersQuery(wire.Body):
     filter: str = Field(default="", max_length=2000, description="such as state:complete lr<1e-3 optimizer=adam")
+
+
+class CellsQuery(wire.Body):
+    kind: str = Field(max_length=20, description="metric, attribute or fact")
+    name: str = Field(max_length=256, description="one of /cells/names")
 
 
 class Numbers(wire.Answer):
@@ -140,6 +145,24 @@ def get_columns(call: Call, study: str, query: ColumnsQuery) -> dict[str, Any]:
 def get_numbers(call: Call, study: str, query: NumbersQuery) -> Numbers:
     """Numbers of the trials that pass a filter: which rows of the columns to show."""
     return Numbers.model_construct(numbers=views.numbers(call.database, call.project, study, query.filter))
+
+
+@routes.route("GET", "/v1/studies/{study}/cells/names", READ, answer=wire.CellNames)
+def get_cell_names(call: Call, study: str) -> wire.CellNames:
+    """Which columns its trials have beyond those of /columns: metrics, attributes, facts of how they were run."""
+    return cells.names(call.database, call.project, study)
+
+
+@routes.route("GET", "/v1/studies/{study}/cells", READ, answer=wire.Cells)
+def get_cells(call: Call, study: str, query: CellsQuery) -> wire.Cells:
+    """One such column: of a metric the last, least and greatest intermediate value of each trial."""
+    return cells.cells(call.database, call.project, study, query.kind, query.name)
+
+
+@routes.route("GET", "/v1/studies/{study}/usage", READ, answer=wire.Usage)
+def get_usage(call: Call, study: str) -> wire.Usage:
+    """GPU-seconds used so far."""
+    return cells.usage(call.database, call.project, study)
 
 
 @routes.route("GET", "/v1/studies/{study}/curves", READ, answer=Curves)

@@ -44,6 +44,9 @@ TABLE: dict[str, set[Scope] | None] = {
     "GET /v1/studies/{study}/advice": READ,
     "GET /v1/compare": READ,
     "GET /v1/studies/{study}/columns": READ,
+    "GET /v1/studies/{study}/cells": READ,
+    "GET /v1/studies/{study}/cells/names": READ,
+    "GET /v1/studies/{study}/usage": READ,
     "GET /v1/studies/{study}/curves": READ,
     "GET /v1/studies/{study}/numbers": READ,
     "GET /v1/studies/{study}/export": READ,
@@ -147,7 +150,7 @@ def address(route: str, study: int, trial: int) -> tuple[str, str]:
         "key_id": "none", "digest": "x", "sha256": BUNDLE, "name:path": "app.js",
     }.items():  # fmt: skip
         path = path.replace("{" + name + "}", str(value))
-    return method, path
+    return method, path + ("?kind=fact&name=worker" if path.endswith("/cells") else "")
 
 
 def status(http: httpx.Client, method: str, path: str) -> int:

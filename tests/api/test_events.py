@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 import httpx
@@ -73,6 +73,8 @@ def test_changes_of_a_study_as_they_happen(server: Server, http: httpx.Client) -
         lease = other.post("/v1/studies/s/ask", json={"wait": 0}).json()["leases"][0]["id"]
         other.post(f"/v1/leases/{lease}/reports", json={"reports": [{"step": 3, "values": {"score": "NaN"}}]})
         reported = stream.until(lambda event: event["data"]["reports"])
+        (item,) = reported["data"]["reports"][0]["reports"]
+        assert abs(item.pop("at") - time()) < 60
         assert reported["data"]["reports"] == [{"trial": 0, "reports": [{"step": 3, "epoch": 1, "values": {"score": "NaN"}}]}]
         other.post(f"/v1/leases/{lease}/tell", json={"state": "COMPLETE", "values": {"score": 0.5}})
         ended = stream.until(lambda event: event["data"]["study"]["counts"]["complete"])

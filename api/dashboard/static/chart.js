@@ -2,6 +2,9 @@
 // `build(palette)` gives ECharts' option; tooltips are DOM nodes made here, never HTML text, so no name can become markup.
 
 import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
+import { fileName, picture, save, toCsv } from "./chart_export.js";
+import { hover, onHover, places, trialOf } from "./chart_hover.js";
+import { Menu } from "./controls.js";
 
 let library = null;
 const loadLibrary = () =>
@@ -84,6 +87,7 @@ export const axis = (palette, rest) => ({
 class PacedChart {
   #timer = null;
   #earliest = 0;
+  #series = [];
 
   constructor(library, readBuild) {
     this.library = library;
@@ -97,6 +101,13 @@ class PacedChart {
     else this.#timer = setTimeout(() => this.#draw(), wait);
   }
 
+  // Highlights a trial wherever it is drawn; null: none.
+  point(number) {
+    this.library.dispatchAction({ type: "downplay" });
+    if (number === null) return;
+    for (const place of places(this.#series, number)) this.library.dispatchAction({ type: "highlight", ...place });
+  }
+
   dispose() {
     clearTimeout(this.#timer);
     this.library.dispose();
@@ -108,7 +119,9 @@ class PacedChart {
     const palette = readPalette();
     const base = { animation: false, backgroundColor: "transparent", textStyle: { fontFamily: palette.font, color: palette.text } };
     // Not lazily: between a lazy setOption and its frame, a pointer event meets axes that are half replaced.
-    this.library.setOption({ ...base, ...this.readBuild()(palette) }, { replaceMerge: REPLACED });
+    const option = this.readBuild()(palette);
+    this.#series = option.series;
+    this.library.setOption({ ...base, ...option }, { replaceMerge: REPLACED });
     requestAnimationFrame(() => {
       const now = performance.now();
       this.#earliest = now + Math.min(LONGEST_PAUSE, 9 * (now - started));
@@ -127,21 +140,26 @@ function takeRanges(library, latest) {
   arm();
 }
 
-function Canvas({ build, label, height, onPoint, onRange }) {
+function Canvas({ build, label, height, onPoint, onRange, on = {} }) {
   const box = useRef(null);
   const chart = useRef(null);
   const latest = useRef({});
-  latest.current = { build, onPoint, onRange };
+  latest.current = { build, onPoint, onRange, on };
   const [failed, fail] = useState(false);
   useEffect(() => {
     let gone = false;
     let observer;
+    let unsubscribe;
     const dark = matchMedia("(prefers-color-scheme: dark)");
     loadLibrary()
       .then((echarts) => {
         if (gone) return;
         chart.current = new PacedChart(echarts.init(box.current, null, { renderer: "canvas" }), () => latest.current.build);
         chart.current.library.on("click", (event) => latest.current.onPoint?.(event));
+        chart.current.library.on("mouseover", (event) => hover(trialOf(event), box.current));
+        chart.current.library.on("mouseout", () => hover(null, box.current));
+        for (const name of Object.keys(on)) chart.current.library.on(name, (event) => latest.current.on[name]?.(event, chart.current.library));
+        unsubscribe = onHover((number, source) => source === box.current || chart.current?.point(number));
         observer = new ResizeObserver(() => chart.current.library.resize());
         observer.observe(box.current);
         chart.current.redraw();
@@ -156,6 +174,7 @@ function Canvas({ build, label, height, onPoint, onRange }) {
       removeEventListener("tuner:theme", redraw);
       dark.removeEventListener("change", redraw);
       observer?.disconnect();
+      unsubscribe?.();
       chart.current?.dispose();
       chart.current = null;
     };
@@ -175,16 +194,30 @@ function DataTable({ columns, rows }) {
     </div>`;
 }
 
-// `table()` gives {columns, rows}; `empty` is the reason why there is nothing to draw, if so.
-export function Chart({ title, summary, build, table, controls, empty, height = 280, onPoint, onRange, wide = false }) {
+export function Save({ title, build, table, height }) {
+  const draw = async (event, format) => {
+    const { clientWidth: width } = event.currentTarget.closest("figure");
+    const palette = readPalette();
+    save(fileName(title, format), await picture(await loadLibrary(), build(palette), palette, format, { width, height }));
+  };
+  return html`<${Menu} label="Save">
+    ${build && html`<button class="small quiet" onClick=${(event) => draw(event, "png")}>Picture (PNG)</button>`}
+    ${build && html`<button class="small quiet" onClick=${(event) => draw(event, "svg")}>Drawing (SVG)</button>`}
+    <button class="small quiet" onClick=${() => save(fileName(title, "csv"), new Blob([toCsv(table())], { type: "text/csv" }))}>Data (CSV)</button>
+  <//>`;
+}
+
+// `on` are handlers (event, chart) of further events of ECharts; `table()` gives {columns, rows}; `empty` is the reason why there is nothing to draw, if so.
+export function Chart({ title, summary, build, table, controls, empty, height = 280, onPoint, onRange, on, wide = false }) {
   const [asTable, setAsTable] = useState(false);
   return html`
     <figure class=${wide ? "chart wide" : "chart"}>
       <div class="chart-head">
-        <h2>${title}</h2>
+        <h2 title=${title}>${title}</h2>
         <div class="chart-controls">
           ${!empty && controls}
           ${!empty && html`<button class="small quiet" aria-pressed=${asTable} onClick=${() => setAsTable(!asTable)}>Table</button>`}
+          ${!empty && table && html`<${Save} title=${title} build=${build} table=${table} height=${height} />`}
         </div>
       </div>
       ${
@@ -192,7 +225,7 @@ export function Chart({ title, summary, build, table, controls, empty, height = 
           ? html`<p class="chart-note" style=${{ height: `${height}px` }}>${empty}</p>`
           : asTable
             ? html`<${DataTable} ...${table()} />`
-            : html`<${Canvas} build=${build} label=${`${title}. ${summary}`} height=${height} onPoint=${onPoint} onRange=${onRange} />`
+            : html`<${Canvas} build=${build} label=${`${title}. ${summary}`} height=${height} onPoint=${onPoint} onRange=${onRange} on=${on} />`
       }
       <figcaption>${!empty && summary}</figcaption>
     </figure>`;

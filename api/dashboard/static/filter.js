@@ -16,15 +16,17 @@ export function term(name, operator, value) {
 
 const formatExact = (value) => String(Number(value.toPrecision(6)));
 
-// The filter with the terms that bound a parameter replaced by a range; null: without them.
+// The filter with the terms that bound a parameter replaced by a range, of which one end may be null; null: without them.
 export function withRange(text, name, range) {
   const others = text.split(/\s+(?=(?:[^"]*"[^"]*")*[^"]*$)/).filter((old) => old && !old.startsWith(`${name}>=`) && !old.startsWith(`${name}<=`));
-  return [...others, ...(range ? [term(name, ">=", range[0]), term(name, "<=", range[1])] : [])].join(" ");
+  return [...others, ...(range ?? []).flatMap((bound, i) => (bound === null ? [] : [term(name, [">=", "<="][i], bound)]))].join(" ");
 }
 
-export function withValue(text, name, value) {
+export const withValue = (text, name, value) => withValues(text, name, [value]);
+
+export function withValues(text, name, values) {
   const others = text.split(/\s+(?=(?:[^"]*"[^"]*")*[^"]*$)/).filter((old) => old && !old.startsWith(`${name}=`));
-  return [...others, term(name, "=", value)].join(" ");
+  return [...others, `${name}=${values.map((value) => term("", "", value)).join(",")}`].join(" ");
 }
 
 // {text, set, numbers, error}: `numbers` is the Set that passes, null without a filter or before the first answer.
@@ -56,12 +58,12 @@ export function useFilter(feed, version) {
   return text ? { text, set, numbers: answer.numbers, error: answer.text === text ? answer.error : null } : { text, set, numbers: null, error: null };
 }
 
-// The feed as a filter shows it: the same study, only the trials that pass.
-export function filteredFeed(feed, numbers) {
-  if (!numbers) return feed;
+// The feed as a filter shows it: the same study, only the trials that pass and are in one of `states` (all when empty).
+export function filteredFeed(feed, numbers, states = []) {
+  if (!numbers && !states.length) return feed;
   const trials = Object.create(feed.trials);
   trials.numbers = function* shown() {
-    for (const number of feed.trials.numbers()) if (numbers.has(number)) yield number;
+    for (const number of feed.trials.numbers()) if ((!numbers || numbers.has(number)) && (!states.length || states.includes(feed.trials.states[number]))) yield number;
   };
   return {
     study: feed.study,

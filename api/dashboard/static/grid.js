@@ -2,11 +2,13 @@
 
 import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 
-const ROW = 32;
+const [WIDE, COMPACT] = [32, 26]; // pixels of a row
 const MARGIN = 8;
 
-// `columns`: [{key, label, width, align, cell(index), sortable, title}]; the first stays in sight. `sort` is {key, descending}.
-export function Grid({ label, columns, length, sort, onSort, onOpen, onToggle, height, rowKey }) {
+// `columns`: [{key, label, width, align, cell(index), sortable, title}]; the first stays in sight. `sorts` is [{key, descending}, ...], the first
+// counting most; onSort gets {key, descendingFirst, add}. `target` is {index} of a row to go to, a new object each time.
+export function Grid({ label, columns, length, sorts, onSort, onOpen, onToggle, height, rowKey, compact = false, target = null }) {
+  const ROW = compact ? COMPACT : WIDE;
   const box = useRef(null);
   const [top, setTop] = useState(0);
   const [active, setActive] = useState(-1);
@@ -28,6 +30,9 @@ export function Grid({ label, columns, length, sort, onSort, onOpen, onToggle, h
     if (next * ROW < view.scrollTop) view.scrollTop = next * ROW;
     else if ((next + 2) * ROW > view.scrollTop + view.clientHeight) view.scrollTop = (next + 2) * ROW - view.clientHeight;
   };
+  useEffect(() => {
+    if (target) move(target.index);
+  }, [target]);
   const onKeyDown = (event) => {
     if (event.target !== box.current || event.ctrlKey || event.metaKey || event.altKey) return;
     const page = Math.floor(seen / ROW) - 2;
@@ -40,11 +45,14 @@ export function Grid({ label, columns, length, sort, onSort, onOpen, onToggle, h
   };
   const header = (column) => {
     if (!column.sortable) return column.label;
-    const sorted = sort.key === column.key;
-    return html`<button class="sort" onClick=${() => onSort({ key: column.key, descending: sorted ? !sort.descending : Boolean(column.descendingFirst) })}>
-      <span>${column.label}</span><span aria-hidden="true" class="arrow">${sorted ? (sort.descending ? "↓" : "↑") : ""}</span></button>`;
+    const place = sorts.findIndex(({ key }) => key === column.key);
+    const arrow = place < 0 ? "" : `${sorts[place].descending ? "↓" : "↑"}${sorts.length > 1 ? place + 1 : ""}`;
+    return html`<button class="sort" title=${`Sort by ${column.label}; with Shift after the columns before`}
+      onClick=${(event) => onSort({ key: column.key, descendingFirst: column.descendingFirst, add: event.shiftKey })}>
+      <span>${column.label}</span><span aria-hidden="true" class="arrow">${arrow}</span></button>`;
   };
-  const order = (column) => (sort.key !== column.key ? undefined : sort.descending ? "descending" : "ascending");
+  // ARIA knows one sorted column: the one that counts most.
+  const order = (column) => (sorts[0]?.key !== column.key ? undefined : sorts[0].descending ? "descending" : "ascending");
   const rows = [];
   for (let index = first; index < last; index += 1) {
     rows.push(html`
@@ -54,7 +62,7 @@ export function Grid({ label, columns, length, sort, onSort, onOpen, onToggle, h
       </div>`);
   }
   return html`
-    <div class="grid" role="grid" tabindex="0" ref=${box} aria-label=${label} aria-rowcount=${length + 1} aria-colcount=${columns.length}
+    <div class=${compact ? "grid compact" : "grid"} role="grid" tabindex="0" ref=${box} aria-label=${label} aria-rowcount=${length + 1} aria-colcount=${columns.length}
          aria-activedescendant=${active >= first && active < last ? `row-${active}` : undefined}
          style=${{ maxHeight: height ? `${height}px` : undefined }}
          onScroll=${(event) => setTop(event.currentTarget.scrollTop)} onKeyDown=${onKeyDown}>

@@ -8,6 +8,23 @@ export const STATES = ["RUNNING", "WAITING", "COMPLETE", "PRUNED", "FAIL"];
 const time = (given) => (typeof given === "number" ? given * 1000 : given ? Date.parse(given) : undefined);
 const cell = (value) => (value === null ? undefined : value);
 
+// `numbers` in the order of one key; absent and NaN cells come last in both directions, ties stay as they were.
+function sorted(trials, numbers, { key, descending = false }, cells) {
+  const present = [];
+  const absent = [];
+  for (const number of numbers) {
+    const value = trials.sortValue(key, number, cells);
+    (value === undefined || Number.isNaN(value) ? absent : present).push([value, number]);
+  }
+  const sign = descending ? -1 : 1;
+  const mixed = present.some(([value]) => typeof value !== "number");
+  const compare = mixed
+    ? ([a], [b]) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b)))
+    : ([a], [b]) => a - b;
+  present.sort((a, b) => sign * compare(a, b));
+  return present.concat(absent).map(([, number]) => number);
+}
+
 export class Trials {
   constructor() {
     this.length = 0; // one above the highest number seen
@@ -74,7 +91,9 @@ export class Trials {
   }
 
   // The cell a table sorts by: "number", "state", "duration", "finished", "value:NAME" or "param:NAME".
-  sortValue(key, number) {
+  // Other keys are those of `cells`, arrays by number.
+  sortValue(key, number, cells = {}) {
+    if (key in cells) return cells[key][number];
     if (key === "number") return number;
     if (key === "state") return STATES.indexOf(this.states[number]);
     if (key === "duration") return this.duration(number);
@@ -84,22 +103,16 @@ export class Trials {
   }
 
   // Numbers of the trials in one of `states` (all when empty), sorted; absent and NaN cells come last in both directions.
-  order({ states = [], key = "number", descending = false } = {}) {
-    const wanted = new Set(states);
-    const present = [];
-    const absent = [];
-    for (const number of this.numbers()) {
-      if (wanted.size && !wanted.has(this.states[number])) continue;
-      const value = this.sortValue(key, number);
-      (value === undefined || Number.isNaN(value) ? absent : present).push([value, number]);
+  // `sorts` are several keys, of which the first counts most, in place of one.
+  order({ states = [], key = "number", descending = false, sorts = [{ key, descending }], cells = {} } = {}) {
+    if (sorts.length > 1) {
+      // Sorting is stable: by the least key first, so that each further one keeps the order within its ties.
+      return sorts.reduceRight((numbers, sort) => sorted(this, numbers, sort, cells), this.order({ states }));
     }
-    const sign = descending ? -1 : 1;
-    const mixed = present.some(([value]) => typeof value !== "number");
-    const compare = mixed
-      ? ([a], [b]) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b)))
-      : ([a], [b]) => a - b;
-    present.sort((a, b) => sign * compare(a, b) || a[1] - b[1]);
-    return present.concat(absent).map(([, number]) => number);
+    const wanted = new Set(states);
+    const numbers = [];
+    for (const number of this.numbers()) if (!wanted.size || wanted.has(this.states[number])) numbers.push(number);
+    return sorted(this, numbers, sorts[0] ?? { key: "number" }, cells);
   }
 
   // Complete trials with a finite value, best first.
@@ -118,13 +131,16 @@ export class Trials {
 // Reports of some of a study's trials: number -> step -> {metric: value}. A step reported again (after a takeover) replaces the old one.
 export class Curves {
   #steps = new Map();
+  #times = new Map(); // number -> step -> {at: milliseconds, epoch}
   #fetched = new Set();
 
   merge(items) {
     for (const { trial, reports } of items) {
       if (!this.#steps.has(trial)) this.#steps.set(trial, new Map());
+      if (!this.#times.has(trial)) this.#times.set(trial, new Map());
       const steps = this.#steps.get(trial);
       for (const report of reports) {
+        if (report.at) this.#times.get(trial).set(report.step, { at: report.at * 1000, epoch: report.epoch });
         const values = {};
         for (const [name, value] of Object.entries(report.values)) values[name] = decodeNumber(value);
         steps.set(report.step, { ...steps.get(report.step), ...values });
@@ -151,6 +167,7 @@ export class Curves {
     for (const number of this.#steps.keys()) {
       if (wanted.has(number)) continue;
       this.#steps.delete(number);
+      this.#times.delete(number);
       this.#fetched.delete(number);
     }
   }
@@ -172,6 +189,11 @@ export class Curves {
       .filter(([, values]) => metric in values)
       .map(([step, values]) => [step, values[metric]])
       .sort((a, b) => a[0] - b[0]);
+  }
+
+  // When each step was reported: step -> {at, epoch of the lease}, in the order of steps.
+  times(number) {
+    return new Map([...(this.#times.get(number) ?? [])].sort((a, b) => a[0] - b[0]));
   }
 
   last(number, metric) {

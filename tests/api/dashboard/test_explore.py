@@ -99,10 +99,89 @@ def test_selected_trials_run_again_and_are_cancelled(visitor: Visitor, bench: Be
     assert states == ["FAIL", "FAIL"]
 
 
-def test_viewer_selects_nothing(visitor: Visitor, study: int) -> None:
+def test_viewer_may_only_copy_what_is_selected(visitor: Visitor, study: int) -> None:
+    visitor.context.grant_permissions(["clipboard-read", "clipboard-write"])
     visitor.log_in(f"/studies/{study}?tab=trials", Scope.VIEWER)
-    expect(visitor.page.get_by_role("grid", name="Trials")).to_have_attribute("aria-rowcount", "41")
-    expect(visitor.page.get_by_label("Select trial 39")).to_have_count(0)
+    page = visitor.page
+    page.get_by_label("Select trial 39").check()
+    bulk = page.get_by_role("group", name="Selected trials")
+    expect(bulk.get_by_role("button")).to_have_text(["Copy as YAML", "Copy as JSON", "Clear"])
+    bulk.get_by_role("button", name="Copy as YAML").click()
+    expect(bulk.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == "lr: 1e-4\noptimizer: adam\n"
+
+
+def test_states_are_chosen_for_every_tab(visitor: Visitor, bench: Bench, study: int) -> None:
+    bench.add(study, None, "FAIL", 3)
+    visitor.log_in(f"/studies/{study}?tab=trials&filter=optimizer%3Dadam")
+    page = visitor.page
+    grid = page.get_by_role("grid", name="Trials")
+    expect(page.get_by_role("button", name=re.compile("^Complete"))).to_contain_text("20")
+    page.get_by_role("button", name=re.compile("^Failed")).click()
+    expect(grid).to_have_attribute("aria-rowcount", "2")
+    page.get_by_role("tab", name="Overview").click()
+    expect(page.locator("figure", has_text="Optimization history")).to_contain_text("No values yet")
+    page.get_by_role("button", name=re.compile("^Complete")).click()
+    expect(page.locator("figure", has_text="Optimization history").locator("figcaption")).to_contain_text("20 complete")
+    assert "state=FAIL%2CCOMPLETE" in page.url
+
+
+def test_dragging_along_an_axis_filters(visitor: Visitor, study: int) -> None:
+    visitor.log_in(f"/studies/{study}?tab=explore&axes=lr")
+    page = visitor.page
+    figure = page.locator("figure", has_text="Parallel coordinates")
+    canvas = figure.locator("canvas").first
+    canvas.wait_for()
+    box = canvas.bounding_box()
+    assert box is not None
+    # One parameter and the objective: the first axis stands 50 pixels from the left, from 34 pixels below the top.
+    x, top = box["x"] + 50, box["y"] + 34
+    page.mouse.move(x, top + 10)
+    page.mouse.down()
+    page.mouse.move(x, top + 60, steps=4)
+    page.mouse.move(x, top + 150, steps=4)
+    page.mouse.up()
+    expect(page.get_by_label("Filter of trials")).to_have_value(re.compile(r"^lr>=\S+ lr<=\S+$"))
+    expect(page.get_by_text(re.compile(r"^(8|16|24) of 40 trials$"))).to_be_visible()
+
+
+def test_axes_are_arranged_in_the_address(visitor: Visitor, study: int) -> None:
+    visitor.log_in(f"/studies/{study}?tab=explore")
+    page = visitor.page
+    figure = page.locator("figure", has_text="Parallel coordinates")
+    figure.locator("summary", has_text="Settings").click()
+    axes = figure.get_by_role("list", name="Axes")
+    expect(axes.get_by_role("listitem")).to_have_count(3)
+    figure.get_by_role("button", name="lr: further right").click()
+    figure.get_by_role("button", name="lr: upside down").click()
+    figure.get_by_role("button", name="lr: logarithmic").click()
+    figure.get_by_role("button", name="momentum: leave out").click()
+    figure.get_by_label("Colour").select_option("time it took")
+    expect(figure.locator("figcaption")).to_contain_text("2 of 3 parameters; coloured by duration")
+    page.reload()
+    figure.locator("summary", has_text="Settings").click()
+    expect(axes.locator("li > span")).to_have_text(["optimizer", "lr"])
+    expect(figure.get_by_role("button", name="lr: logarithmic")).to_have_attribute("aria-pressed", "false")
+    assert has_drawn(page, "Parallel coordinates")
+    figure.get_by_role("button", name="As at first").click()
+    expect(axes.get_by_role("listitem")).to_have_count(3)
+    assert "axes=" not in page.url
+
+
+def test_planes_and_correlations(visitor: Visitor, study: int) -> None:
+    visitor.log_in(f"/studies/{study}?tab=explore")
+    page = visitor.page
+    plane = page.locator("figure", has_text="Two parameters")
+    plane.get_by_role("button", name="Ranks").click()
+    expect(plane.locator("figcaption")).to_contain_text("coloured by its rank")
+    plane.get_by_label("Horizontal parameter").select_option("optimizer")
+    expect(plane.locator("figcaption")).to_contain_text("Best: optimizer")
+    assert "plane=ranks" in page.url
+    assert "plane-x=optimizer" in page.url
+    correlation = page.locator("figure", has_text="Correlation")
+    expect(correlation.locator("figcaption")).to_contain_text("over 40 complete trials; strongest with accuracy")
+    correlation.get_by_role("button", name="Table").click()
+    expect(correlation.get_by_role("row")).to_have_count(4)  # head, accuracy, lr, time; momentum is always the same
 
 
 def test_explore_draws_and_a_dragged_range_filters(visitor: Visitor, study: int) -> None:

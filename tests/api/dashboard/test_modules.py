@@ -181,3 +181,95 @@ def test_attempts_are_packed_in_lanes(call: Any) -> None:
     assert [[(item["from"], item["to"]) for item in lane] for lane in lanes] == [[(0, 4000), (4000, 6000)], [(2000, 10000)]]
     assert call("lanes.js", f"m.utilisation(m.pack({json.dumps(attempts)}, 10000), 2, 0, 10000)") == 0.7
     assert call("lanes.js", f"m.utilisation(m.pack({json.dumps(attempts)}, 10000), 2, 5000, 10000)") == 0.6
+
+
+def test_curves_are_smoothed_and_placed_in_time(call: Any) -> None:
+    assert call("charts/curve_data.js", "m.smooth([[0, 1], [1, null], [2, 3]], 0.5)") == [
+        [0, 1],
+        [1, None],
+        [2, pytest.approx(7 / 3)],
+    ]
+    assert call("charts/curve_data.js", "m.smooth([[0, 1], [1, 5]], 0)") == [[0, 1], [1, 5]]
+    # Two attempts with a pause of 100 s between: two reports 10 s apart, then one whose own time is taken to be 10 s too.
+    times = "[[0, { at: 15000, epoch: 1 }], [1, { at: 25000, epoch: 1 }], [2, { at: 125000, epoch: 2 }]]"
+    assert call("charts/curve_data.js", f"[...m.seconds(new Map({times}), 5000, false)]") == [[0, 10], [1, 20], [2, 120]]
+    assert call("charts/curve_data.js", f"[...m.seconds(new Map({times}), 5000, true)]") == [[0, 10], [1, 20], [2, 30]]
+
+
+def test_rank_correlation(call: Any) -> None:
+    assert call("charts/correlation.js", "m.ranks([3, 1, 3, 2])") == [2.5, 0, 2.5, 1]
+    assert call("charts/correlation.js", "m.spearman([1, 2, 3, 4, 5], [1, 4, 9, 16, 25])") == pytest.approx(1)
+    assert call("charts/correlation.js", "m.spearman([1, 2, 3, 4, 5, NaN], [5, 4, 3, 2, 1, 0])") == pytest.approx(-1)
+    # scipy.stats.spearmanr([1, 2, 3, 4, 5], [2, 1, 4, 3, 5]).statistic
+    assert call("charts/correlation.js", "m.spearman([1, 2, 3, 4, 5], [2, 1, 4, 3, 5])") == pytest.approx(0.8)
+    assert call("charts/correlation.js", "m.spearman([1, 2, 3, 4, 5], [7, 7, 7, 7, 7])") is None
+    assert call("charts/correlation.js", "m.spearman([1, 2], [1, 2])") is None
+
+
+def test_a_stretch_of_an_axis_is_a_filter(call: Any) -> None:
+    number = "{ type: 'value', min: 0, max: 1 }"
+    assert call("charts/parallel.js", f"m.selection('', 'x', {number}, [0.25, 0.5])") == "x>=0.25 x<=0.5"
+    assert call("charts/parallel.js", f"m.selection('x<=0.1', 'x', {number}, [0.25, 1])") == "x>=0.25"
+    choices = "{ type: 'category', choices: ['a', 'b c', 'd'] }"
+    assert call("charts/parallel.js", f"m.selection('state:complete', 'k', {choices}, [0.6, 2])") == 'state:complete k="b c",d'
+    assert len(call("charts/parallel.js", "m.sample(Array.from({ length: 20000 }, (_, i) => i))")) == 5000
+
+
+def test_charts_become_files(call: Any) -> None:
+    data = """{ columns: ["Trial", "=name"], rows: [[1, "=1+1"], [2, 'a "b", c'], [3, "-2.5"], [4, undefined]] }"""
+    expected = 'Trial,\'=name\r\n1,\'=1+1\r\n2,"a ""b"", c"\r\n3,-2.5\r\n4,\r\n'
+    assert call("chart_export.js", f"m.toCsv({data})") == expected
+    assert call("chart_export.js", "[m.fileName('Two parameters', 'png'), m.fileName('../ß?', 'csv'), m.fileName('//', 'svg')]") == [
+        "two-parameters.png", "ß.csv", "chart.svg",
+    ]  # fmt: skip
+
+
+def test_a_trial_is_found_in_every_kind_of_series(call: Any) -> None:
+    series = """[
+        { type: "scatter", data: [[0, 0.5, 7], [1, 0.25, 3]] }, { type: "line", name: "3", data: [[0, 1], [1, 2]] },
+        { type: "parallel", data: [{ number: 3, value: [] }] }, { type: "custom", data: [[0, 0, 3]] },
+        { type: "scatter", large: true, data: [[0, 0, 3]] }]"""
+    assert call("chart_hover.js", f"m.places({series}, 3)") == [
+        {"seriesIndex": 0, "dataIndex": 1}, {"seriesIndex": 1}, {"seriesIndex": 2, "dataIndex": 0},
+    ]  # fmt: skip
+    events = (
+        "[{ data: [0, 1, 7] }, { data: [0, 1], seriesName: '12' }, { data: { number: 5 } }, { data: [0, 1], seriesName: 'adam' }]"
+    )
+    assert call("chart_hover.js", f"{events}.map(m.trialOf)") == [7, 12, 5, None]
+
+
+def test_sorts_are_read_and_written(call: Any) -> None:
+    assert call("views/trials.js", "m.writeSorts(m.readSorts('-value:loss|param:lr'))") == "-value:loss|param:lr"
+    click = "m.writeSorts(m.sortedBy(m.readSorts('param:lr'), { key: '%s', descendingFirst: %s, add: %s }))"
+    assert call("views/trials.js", click % ("number", "true", "false")) == "-number"
+    assert call("views/trials.js", click % ("number", "true", "true")) == "param:lr|-number"
+    assert call("views/trials.js", click % ("param:lr", "false", "true")) == "-param:lr"
+
+
+def test_the_first_limit_ends_a_study(call: Any) -> None:
+    state = "study: { state: 'RUNNING' }, finished: 10, speed: 0.5, elapsed: 100, usage: { gpu_seconds: 40, running_gpus: 2 }"
+    for limits, left in [
+        ("{ max_trials: 30 }", 40),
+        ("{ max_trials: 30, timeout: 110 }", 10),
+        ("{ max_gpu_seconds: 50 }", 5),
+        ("{}", None),
+    ]:
+        assert call("strip.js", f"m.remaining({{ {state}, limits: {limits} }})") == left
+
+
+def test_answers_of_the_form_become_parameters(call: Any) -> None:
+    space = "{ k: { type: 'categorical', choices: ['1', 1, null] }, x: { type: 'float' } }"
+    assert call("enqueue.js", f"""m.readParams({{ k: '"1"', x: '1e-3', y: 'text', z: '' }}, {space})""") == {
+        "k": "1",
+        "x": 0.001,
+        "y": "text",
+    }
+    assert call("enqueue.js", f"m.readParams({{ k: 'null', x: 'oops' }}, {space})") == {"k": None, "x": "oops"}
+
+
+def test_configurations_are_copied(call: Any) -> None:
+    script = """(() => {
+        const trials = { paramNames: () => ["lr", "k"], params: { lr: [0.1, 1e-5], k: ["a", undefined] } };
+        return [m.asText(trials, [0], "yaml"), m.asText(trials, [0, 1], "yaml"), JSON.parse(m.asText(trials, [1], "json"))];
+    })()"""
+    assert call("bulk.js", script) == ["lr: 0.1\nk: a\n", "trial_0: {lr: 0.1, k: a}\ntrial_1: {lr: 1e-5}\n", {"lr": 1e-5}]

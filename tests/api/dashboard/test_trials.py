@@ -175,3 +175,41 @@ def _insert_trials(server: Server, study: int, count: int) -> None:
             {"study": study, "count": count},
         )
         connection.execute(text("UPDATE studies SET next_number = :count WHERE id = :study"), {"study": study, "count": count})
+
+
+def test_several_sorts_metrics_and_a_jump(visitor: Visitor, bench: Bench) -> None:
+    study = bench.study()
+    for number, values in enumerate(((0.5, 0.1), (0.9, 0.2), (0.1, 0.7))):
+        lease = bench.lease(study, number, worker=f"node-{number % 2}")
+        for step, value in enumerate(values):
+            bench.report(lease, step, value)
+        bench.tell(lease, values[-1], user_attrs={"note": f"n{number}"})
+    visitor.log_in(f"/studies/{study}?tab=trials")
+    page = visitor.page
+    grid = page.get_by_role("grid", name="Trials")
+    rows = grid.get_by_role("row")
+    page.locator("summary", has_text="Columns").click()
+    for label in ("max accuracy", "note", "Worker"):
+        page.get_by_label(label, exact=True).check()
+    page.keyboard.press("Escape")
+    expect(rows.nth(1)).to_contain_text("0.7")
+    grid.get_by_role("button", name=re.compile("^Worker")).click()
+    grid.get_by_role("button", name=re.compile("^max accuracy")).click(modifiers=["Shift"])
+    expect(page.get_by_text("sorted by 2 columns")).to_be_visible()
+    expect(rows.locator(".cell:first-child a")).to_have_text(["0", "2", "1"])
+    grid.get_by_role("button", name=re.compile("^max accuracy")).click(modifiers=["Shift"])
+    expect(rows.locator(".cell:first-child a")).to_have_text(["2", "0", "1"])
+    page.get_by_role("button", name="Compact").click()
+    page.reload()
+    expect(rows.locator(".cell:first-child a")).to_have_text(["2", "0", "1"])
+    expect(rows.nth(1)).to_contain_text("n2")
+    box = rows.nth(1).bounding_box()
+    assert box is not None
+    assert box["height"] == 26
+
+    page.get_by_label("Go to trial").fill("1")
+    page.get_by_label("Go to trial").press("Enter")
+    expect(grid.locator(".row.active a")).to_have_text("1")
+    page.get_by_label("Go to trial").fill("7")
+    page.get_by_label("Go to trial").press("Enter")
+    expect(page.get_by_text("Trial 7 is not among those shown.")).to_be_visible()

@@ -1,36 +1,17 @@
-// Learning curves: the best trials in colours, the running ones live, some others in grey for comparison.
+// Learning curves: the best trials in colours, the running ones live, some others in grey for comparison; where a pruned one ended is marked.
 
-import { html, useEffect, useState } from "../vendor/htm-preact.js";
+import { html, useEffect } from "../vendor/htm-preact.js";
 import { axis, Chart, tip, tooltip } from "../chart.js";
-import { Choice, Select } from "../controls.js";
-import { formatNumber } from "../format.js";
-import { navigate, trialAddress } from "../router.js";
+import { RANGES, SCALES, Setting, Settings } from "../chart_settings.js";
+import { Select } from "../controls.js";
+import { formatDuration, formatNumber } from "../format.js";
+import { navigate, trialAddress, useQuery } from "../router.js";
+import { choose, isHigherBetter, placed, smooth, worstOfBest } from "./curve_data.js";
+import { viridis } from "./viridis.js";
 
-const NUM_BEST = 20;
-const NUM_COLOURED = 5;
-const NUM_RUNNING = 40;
-const NUM_OTHERS = 40;
-const LOSSES = /loss|error|rmse|mse|mae|nll|perplexity/i;
-
-// Which trials to draw: {best, running, others}, each a list of numbers.
-export function choose(trials, objective) {
-  const best = trials.ranked(objective).slice(0, NUM_BEST);
-  const running = trials.order({ states: ["RUNNING"], descending: true }).slice(0, NUM_RUNNING);
-  const taken = new Set(best);
-  const others = trials
-    .order({ states: ["PRUNED", "COMPLETE"], descending: true })
-    .filter((number) => !taken.has(number))
-    .slice(0, NUM_OTHERS);
-  return { best, running, others };
-}
-
-// Where to cut the axis so that the best curves fill it: a little beyond their worst point, if others lie far beyond that; else undefined.
-export function worstOfBest(best, all, higherIsBetter) {
-  if (!best.length) return undefined;
-  const [low, high] = [Math.min(...best), Math.max(...best)];
-  const [bound, worst] = higherIsBetter ? [low - 0.15 * (high - low), Math.min(...all)] : [high + 0.15 * (high - low), Math.max(...all)];
-  return high > low && Math.abs(worst - bound) > 0.5 * (high - low) && (higherIsBetter ? worst < bound : worst > bound) ? bound : undefined;
-}
+const BAR = "path://M0 0h12v4H0z";
+const NUM_LISTED = 8; // rows of the tooltip
+const AXES = { step: "step", wall: "time since the start", busy: "time of training" };
 
 export function lineSeries(name, data, colour, rest = {}) {
   return {
@@ -45,15 +26,39 @@ export function lineSeries(name, data, colour, rest = {}) {
     connectNulls: false,
     silent: false,
     triggerLineEvent: true,
-    emphasis: { lineStyle: { width: 3 } },
+    emphasis: { lineStyle: { width: 3.5, opacity: 1 } },
     ...rest,
   };
 }
 
+// What the address says about how the curves are drawn.
+function useView(objective) {
+  const [metric, setMetric] = useQuery("metric", objective.name);
+  const [by, setBy] = useQuery("x", "step");
+  const [top, setTop] = useQuery("top", "5");
+  const [weight, setWeight] = useQuery("smooth", "0");
+  const [scale, setScale] = useQuery("curve-y", "linear");
+  const [scaleX, setScaleX] = useQuery("curve-x", "linear");
+  const [range, setRange] = useQuery("curve-range", "typical");
+  return { metric, setMetric, by: by in AXES ? by : "step", setBy, top, setTop, weight, setWeight, scale, setScale, scaleX, setScaleX, range, setRange };
+}
+
+function Controls({ view, metrics, shown, positive, clippable, gpus }) {
+  const axes = [["step", "by step"], ["wall", "by time"], ["busy", gpus ? "by GPU time" : "by training time"]];
+  return html`
+    ${metrics.length > 1 && html`<${Select} label="Metric" value=${shown} onChange=${view.setMetric} options=${metrics.map((name) => [name, name])} />`}
+    <${Select} label="Horizontal axis of the curves" value=${view.by} onChange=${view.setBy} options=${axes} />
+    <${Settings}>
+      <${Setting} label="In colour" value=${view.top} onChange=${view.setTop} options=${["1", "3", "5", "10", "20"].map((count) => [count, count === "1" ? "the best" : `the best ${count}`])} />
+      <${Setting} label="Smoothing" value=${view.weight} onChange=${view.setWeight} options=${[["0", "none"], ["0.5", "light"], ["0.8", "medium"], ["0.95", "strong"]]} />
+      ${positive && html`<${Setting} label="Value axis" value=${view.scale} onChange=${view.setScale} options=${SCALES} />`}
+      <${Setting} label="Horizontal axis" value=${view.scaleX} onChange=${view.setScaleX} options=${SCALES} />
+      ${clippable && html`<${Setting} label="Range" value=${view.range} onChange=${view.setRange} options=${RANGES} />`}
+    <//>`;
+}
+
 export function LearningCurves({ feed, objective, study, version }) {
-  const [metric, setMetric] = useState(objective.name);
-  const [scale, setScale] = useState("linear");
-  const [range, setRange] = useState("typical");
+  const view = useView(objective);
   const { trials, curves } = feed;
   const { best, running, others } = choose(trials, objective);
   useEffect(() => {
@@ -61,60 +66,59 @@ export function LearningCurves({ feed, objective, study, version }) {
   }, [feed, version]);
 
   const metrics = curves.metrics();
-  const shown = metrics.includes(metric) || !metrics.length ? metric : metrics[0];
-  const finite = (number) => curves.points(number, shown).map(([step, value]) => [step, Number.isFinite(value) ? value : null]);
+  const shown = metrics.includes(view.metric) || !metrics.length ? view.metric : metrics[0];
+  const gpus = Number(study.spec.trial?.resources?.gpus ?? study.spec.trial?.gpus ?? 0);
+  const factor = view.by === "busy" && gpus ? gpus : 1;
+  const logX = view.scaleX === "log";
+  const points = (number) => {
+    const found = smooth(placed(feed, number, shown, view.by), Number(view.weight) || 0);
+    return logX || factor !== 1 ? found.map(([x, value]) => [x * factor, value]).filter(([x]) => !logX || x > 0) : found;
+  };
+  const count = Math.max(1, Number(view.top) || 5);
   const groups = [
-    ...others.map((number) => ({ number, kind: "other", data: finite(number) })),
-    ...best.map((number, rank) => ({ number, kind: "best", rank, data: finite(number) })),
-    ...running.map((number) => ({ number, kind: "running", data: finite(number) })),
+    ...others.map((number) => ({ number, kind: "other", data: points(number) })),
+    ...best.map((number, rank) => ({ number, kind: rank < count ? "best" : "other", rank, data: points(number) })),
+    ...running.map((number) => ({ number, kind: "running", data: points(number) })),
   ].filter(({ data }) => data.length);
+  const pruned = groups.filter(({ number }) => trials.states[number] === "PRUNED").map(({ number, data }) => [...data.at(-1), number]);
   const positive = groups.every(({ data }) => data.every(([, value]) => value === null || value > 0));
   const drawn = (kind) => groups.filter((group) => group.kind === kind).length;
-  const summary = `${shown} by step: ${drawn("best")} best trials, ${drawn("running")} running, ${drawn("other")} others in grey`;
-  const higherIsBetter = shown === objective.name ? objective.direction === "maximize" : !LOSSES.test(shown);
+  const higherIsBetter = isHigherBetter(shown, objective);
   const valuesOf = (wanted) => groups.filter(wanted).flatMap(({ data }) => data.map(([, value]) => value).filter(Number.isFinite));
   const bound = worstOfBest(
     valuesOf(({ kind }) => kind === "best"),
     valuesOf(() => true),
     higherIsBetter,
   );
-  const clipping = bound !== undefined && range === "typical";
-  const caption = `${summary}${clipping ? "; far worse values cut off" : ""}.`;
+  const clipping = bound !== undefined && view.range !== "all";
+  const axisName = view.by === "busy" && gpus ? "GPU time" : AXES[view.by];
+  const caption =
+    `${shown} by ${axisName}: ${drawn("best")} best trials, ${drawn("running")} running, ${drawn("other")} others in grey` +
+    `${pruned.length ? ` (${pruned.length} pruned, their ends marked)` : ""}${Number(view.weight) ? "; smoothed" : ""}${clipping ? "; far worse values cut off" : ""}.`;
+  const place = (x) => (view.by === "step" ? formatNumber(x) : formatDuration(x));
 
   const build = (palette) => {
+    const colour = (rank) => (count <= palette.series.length ? palette.series[rank] : viridis(palette.dark ? 1 - (0.8 * rank) / count : (0.85 * rank) / count));
     const series = groups.map(({ number, kind, rank, data }) => {
       const name = `${number}`;
-      if (kind === "running")
-        return lineSeries(name, data, palette.running, { z: 4, lineStyle: { width: 1.5, color: palette.running, type: [4, 2] } });
-      if (kind === "best" && rank < NUM_COLOURED) {
-        const colour = palette.series[rank];
-        return lineSeries(name, data, colour, {
-          z: 5,
-          lineStyle: { width: 2, color: colour },
-        });
-      }
-      return lineSeries(name, data, palette.waiting, {
-        z: 2,
-        lineStyle: { width: 1, color: palette.waiting, opacity: kind === "best" ? 0.6 : 0.28 },
-      });
+      if (kind === "running") return lineSeries(name, data, palette.running, { z: 4, lineStyle: { width: 1.5, color: palette.running, type: [4, 2] } });
+      if (kind === "best") return lineSeries(name, data, colour(rank), { z: 5, lineStyle: { width: 2, color: colour(rank) } });
+      return lineSeries(name, data, palette.waiting, { z: 2, lineStyle: { width: 1, color: palette.waiting, opacity: rank === undefined ? 0.28 : 0.5 } });
     });
-    const kinds = new Map(
-      groups.map(({ number, kind, rank }) => [
-        `${number}`,
-        kind === "best" ? `#${number}, rank ${rank + 1}` : `#${number}${kind === "running" ? ", running" : ""}`,
-      ]),
-    );
+    const kinds = new Map(groups.map(({ number, kind, rank }) => [`${number}`, rank !== undefined ? `#${number}, rank ${rank + 1}` : `#${number}${kind === "running" ? ", running" : ""}`]));
+    const listed = groups.filter(({ kind }) => kind === "best").map(({ number }) => ({ name: `${number}`, icon: BAR }));
     return {
       grid: { left: 60, right: 20, top: 30, bottom: 40 },
       legend: {
-        data: groups
-          .filter(({ kind, rank }) => kind === "best" && rank < NUM_COLOURED)
-          .map(({ number }) => ({ name: `${number}`, icon: "roundRect" })),
-        formatter: (name) => `trial ${name}`,
+        data: [...(count <= palette.series.length ? listed : []), ...(pruned.length ? [{ name: "pruned", icon: "diamond" }] : [])],
+        formatter: (name) => (name === "pruned" ? "pruned here" : `trial ${name}`),
+        selectedMode: false,
         top: 0,
         left: 0,
+        right: 0,
+        type: "scroll",
         itemWidth: 12,
-        itemHeight: 4,
+        itemHeight: 12,
         itemGap: 14,
         textStyle: { color: palette.muted, fontSize: 11 },
       },
@@ -123,18 +127,25 @@ export function LearningCurves({ feed, objective, study, version }) {
         axisPointer: { lineStyle: { color: palette.line } },
         formatter: (found) => {
           const rows = found
-            .filter(({ data }) => data[1] !== null)
+            .filter(({ data, seriesName }) => data[1] !== null && seriesName !== "pruned")
             .sort((a, b) => (higherIsBetter ? b.data[1] - a.data[1] : a.data[1] - b.data[1]));
-          const title = `Step ${rows[0]?.data[0] ?? ""}`;
-          const lines = rows
-            .slice(0, 8)
-            .map(({ seriesName, data, color }) => [kinds.get(seriesName) ?? seriesName, formatNumber(data[1]), color]);
-          return tip(title, rows.length > 8 ? [...lines, [`and ${rows.length - 8} more`, ""]] : lines);
+          const lines = rows.slice(0, NUM_LISTED).map(({ seriesName, data, color }) => [kinds.get(seriesName) ?? seriesName, formatNumber(data[1]), color]);
+          const title = rows.length ? `${view.by === "step" ? "Step " : ""}${place(rows[0].data[0])}` : "";
+          return tip(title, rows.length > NUM_LISTED ? [...lines, [`and ${rows.length - NUM_LISTED} more`, ""]] : lines);
         },
       }),
-      xAxis: axis(palette, { type: "value", name: "step", nameGap: 24, splitLine: { show: false }, minInterval: 1, max: "dataMax" }),
+      xAxis: axis(palette, {
+        type: logX ? "log" : "value",
+        name: axisName,
+        nameGap: 24,
+        splitLine: { show: false },
+        minInterval: view.by === "step" ? 1 : undefined,
+        ...(logX ? { min: "dataMin" } : {}),
+        max: "dataMax",
+        axisLabel: { color: palette.muted, fontSize: 11, hideOverlap: true, formatter: place },
+      }),
       yAxis: axis(palette, {
-        type: scale === "log" && positive ? "log" : "value",
+        type: view.scale === "log" && positive ? "log" : "value",
         scale: true,
         ...(clipping ? { [higherIsBetter ? "min" : "max"]: bound } : {}),
         axisLabel: {
@@ -144,33 +155,20 @@ export function LearningCurves({ feed, objective, study, version }) {
           ...(clipping ? { [higherIsBetter ? "showMinLabel" : "showMaxLabel"]: false } : {}),
         },
       }),
-      series,
+      series: [
+        ...series,
+        ...(pruned.length ? [{ name: "pruned", type: "scatter", symbol: "diamond", symbolSize: 7, data: pruned, z: 3, itemStyle: { color: palette.pruned } }] : []),
+      ],
       dataZoom: [{ id: "x", type: "inside", filterMode: "none", zoomOnMouseWheel: "ctrl", moveOnMouseWheel: false }],
     };
   };
 
-  const controls = html`
-    ${metrics.length > 1 && html`<${Select} label="Metric" value=${shown} onChange=${setMetric} options=${metrics.map((name) => [name, name])} />`}
-    ${
-      bound !== undefined &&
-      html`<${Choice} label="Range of values" value=${range} onChange=${setRange} options=${[
-        ["typical", "Typical"],
-        ["all", "All values"],
-      ]} />`
-    }
-    ${
-      positive &&
-      groups.length > 0 &&
-      html`<${Choice} label="Scale" value=${scale} onChange=${setScale} options=${[
-        ["linear", "Linear"],
-        ["log", "Log"],
-      ]} />`
-    }`;
+  const controls = html`<${Controls} view=${view} metrics=${metrics} shown=${shown} positive=${positive} clippable=${bound !== undefined} gpus=${gpus} />`;
   return html`<${Chart} title="Learning curves" summary=${caption} build=${build} controls=${controls}
-    empty=${groups.length ? null : "No reports yet: a trial's curve appears with its first report."}
-    onPoint=${({ seriesName }) => navigate(trialAddress(study.id, seriesName))}
+    empty=${groups.length ? null : metrics.length ? `No drawn trial has reported ${shown}.` : "No reports yet: a trial's curve appears with its first report."}
+    onPoint=${({ seriesName, data }) => navigate(trialAddress(study.id, seriesName === "pruned" ? data[2] : seriesName))}
     table=${() => ({
-      columns: ["Trial", "Kind", "Last step", `Last ${shown}`],
-      rows: groups.map(({ number, kind, data }) => [number, kind, data.at(-1)[0], formatNumber(data.at(-1)[1], 6)]),
+      columns: ["Trial", "Kind", `Last ${axisName}`, `Last ${shown}`],
+      rows: groups.map(({ number, kind, data }) => [number, kind, place(data.at(-1)[0]), formatNumber(data.at(-1)[1], 6)]),
     })} />`;
 }

@@ -1,10 +1,11 @@
 // How the values of the objective are spread: the share of complete trials that are at least as good as a value (empirical distribution), one line
 // a level of a parameter. A line that lies above another everywhere is the better level (Radosavovic et al. 2019).
 
-import { html, useState } from "../vendor/htm-preact.js";
+import { html } from "../vendor/htm-preact.js";
 import { axis, Chart, tip, tooltip } from "../chart.js";
 import { Select } from "../controls.js";
 import { formatCount, formatNumber, formatParam } from "../format.js";
+import { useQuery } from "../router.js";
 import { outlierBound } from "./history.js";
 
 const MAX_LEVELS = 8;
@@ -19,7 +20,7 @@ export function distribution(values, maximize) {
 
 export function Distribution({ feed, objective }) {
   const { trials } = feed;
-  const [by, setBy] = useState("");
+  const [by, setBy] = useQuery("levels");
   const maximize = objective.direction === "maximize";
   const ranked = trials.ranked(objective);
   const space = feed.study.spec.space ?? {};

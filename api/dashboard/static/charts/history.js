@@ -1,11 +1,12 @@
 // Optimization history: every finished trial's value in the order of trials or of time, and the best so far as a line.
 // Far outliers are cut off by default (a diverged loss would flatten all else); the caption says how many.
 
-import { html, useState } from "../vendor/htm-preact.js";
+import { html } from "../vendor/htm-preact.js";
 import { axis, Chart, tip, tooltip } from "../chart.js";
+import { pointed } from "../chart_hover.js";
 import { Choice } from "../controls.js";
 import { formatCount, formatNumber } from "../format.js";
-import { navigate, trialAddress } from "../router.js";
+import { navigate, trialAddress, useQuery } from "../router.js";
 
 const LARGE = 4000;
 const MIN_FOR_RANGE = 5; // with so many finished values, a running trial far from them waits outside instead of stretching the axis
@@ -46,9 +47,9 @@ function extent(found) {
 }
 
 export function History({ feed, objective, study }) {
-  const [by, setBy] = useState("trial");
-  const [scale, setScale] = useState("linear");
-  const [range, setRange] = useState("typical");
+  const [by, setBy] = useQuery("history-x", "trial");
+  const [scale, setScale] = useQuery("history-y", "linear");
+  const [range, setRange] = useQuery("history-range", "typical");
   const { trials, curves } = feed;
   const maximize = objective.direction === "maximize";
   const complete = points(trials, objective, "COMPLETE", by);
@@ -84,7 +85,7 @@ export function History({ feed, objective, study }) {
       symbolSize: data.length > 1000 ? 4 : 7,
       itemStyle: { color: colour, opacity: data.length > 1000 ? 0.55 : 0.75 },
       large: data.length > LARGE,
-      emphasis: { scale: 1.4 },
+      emphasis: pointed(palette),
       ...rest,
     });
     const log = scale === "log" && positive;
@@ -92,10 +93,12 @@ export function History({ feed, objective, study }) {
       grid: { left: 60, right: 20, top: 30, bottom: 40 },
       legend: {
         data: ["Complete", "Pruned", "Running, latest report", { name: "Best so far", icon: "path://M0 3h12v2H0z" }],
+        type: "scroll",
         top: 0,
         left: 0,
+        right: 0,
         itemWidth: 12,
-        itemHeight: 8,
+        itemHeight: 9,
         itemGap: 14,
         textStyle: { color: palette.muted, fontSize: 11 },
       },

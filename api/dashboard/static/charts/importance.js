@@ -2,6 +2,7 @@
 
 import { html, useEffect, useState } from "../vendor/htm-preact.js";
 import { get } from "../api.js";
+import { Save } from "../chart.js";
 import { Choice } from "../controls.js";
 import { formatNumber } from "../format.js";
 
@@ -46,10 +47,11 @@ export function Importance({ feed, objective, answer, method, setMethod }) {
   return html`
     <figure class="chart">
       <div class="chart-head"><h2>Importance for ${objective.name}</h2>
-        <${Choice} label="Method" value=${method} onChange=${setMethod} options=${[
+        <div class="chart-controls"><${Choice} label="Method" value=${method} onChange=${setMethod} options=${[
           ["ped_anova", "PED-ANOVA"],
           ["fanova", "fANOVA"],
-        ]} /></div>
+        ]} />
+        ${!empty && html`<${Save} title=${`Importance for ${objective.name}`} table=${() => ({ columns: ["Parameter", "Importance"], rows: entries })} />`}</div></div>
       ${
         empty
           ? html`<p class="chart-note">${empty}</p>`

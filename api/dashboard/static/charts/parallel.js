@@ -1,94 +1,89 @@
-// Parallel coordinates: one line a complete trial across its parameters to its value, coloured by rank. Drag along an axis to filter.
-// A parameter absent by its condition is skipped by the line. Admitted weakness: beyond MAX_LINES the best and an even sample are drawn.
+// Parallel coordinates: one line a complete trial across its parameters to its value, coloured by rank or by what one likes. Dragging along an
+// axis filters the whole page. A parameter absent by its condition is skipped by the line. Admitted weakness: beyond `maxLines` the best half
+// and an even sample of the rest are drawn; the caption counts them.
 
 import { html } from "../vendor/htm-preact.js";
 import { Chart, tip, tooltip } from "../chart.js";
-import { formatCount, formatNumber, formatParam } from "../format.js";
+import { Settings } from "../chart_settings.js";
+import { withRange, withValues } from "../filter.js";
+import { formatCount, formatDuration, formatNumber, formatParam } from "../format.js";
 import { navigate, trialAddress } from "../router.js";
 import { outlierBound } from "./history.js";
+import { AxesPanel, parameterAxis, useAxes } from "./parallel_axes.js";
+import { standout } from "./viridis.js";
 
-const MAX_LINES = 800;
-const MAX_AXES = 10;
-const AXIS_WIDTH = 120; // below this the labels of neighbours run into each other
-const VIRIDIS = [
-  [68, 1, 84],
-  [59, 82, 139],
-  [33, 145, 140],
-  [94, 201, 98],
-  [253, 231, 37],
-];
+const MAX_LINES = 5000;
+const MANY = 400; // above this the lines are thin and straight
 
-export function viridis(share) {
-  const place = Math.min(1, Math.max(0, share)) * (VIRIDIS.length - 1);
-  const [from, to] = [VIRIDIS[Math.floor(place)], VIRIDIS[Math.ceil(place)]];
-  return `rgb(${from.map((part, i) => Math.round(part + (to[i] - part) * (place % 1))).join(",")})`;
+// The best half of `most`, and an even sample of the rest.
+export function sample(ranked, most = MAX_LINES) {
+  if (ranked.length <= most) return ranked;
+  const half = Math.floor(most / 2);
+  const [best, rest] = [ranked.slice(0, half), ranked.slice(half)];
+  return best.concat(Array.from({ length: most - half }, (_, i) => rest[Math.floor((i * rest.length) / (most - half))]));
 }
 
-// The best half of MAX_LINES, and an even sample of the rest.
-export function sample(ranked) {
-  if (ranked.length <= MAX_LINES) return ranked;
-  const [best, rest] = [ranked.slice(0, MAX_LINES / 2), ranked.slice(MAX_LINES / 2)];
-  return best.concat(Array.from({ length: MAX_LINES / 2 }, (_, i) => rest[Math.floor((i * rest.length) / (MAX_LINES / 2))]));
+// What a stretch [low, high] dragged along an axis means as a filter; a bound at the axis's end is left open.
+export function selection(text, name, axis, [low, high]) {
+  if (axis.type === "category") {
+    const chosen = axis.choices.filter((_, place) => place >= Math.ceil(low - 0.5) && place <= Math.floor(high + 0.5));
+    return chosen.length ? withValues(text, name, chosen) : text;
+  }
+  const room = 1e-9 * Math.max(Math.abs(axis.min ?? 0), Math.abs(axis.max ?? 0));
+  return withRange(text, name, [low <= axis.min + room ? null : low, high >= axis.max - room ? null : high]);
 }
 
-export function ParallelCoordinates({ feed, objective, study }) {
+// Quality 0 to 1 of each of `shown` by the column that colours: its rank among them, 1 the best or greatest; undefined where it has none.
+function qualities(feed, shown, colour) {
+  const { trials, objectives } = feed;
+  const last = Math.max(1, shown.length - 1);
+  if (!colour) return new Map(shown.map((number, rank) => [number, 1 - rank / last]));
+  const column = (number) => (colour === "duration" ? trials.duration(number) : (trials.values[colour]?.[number] ?? trials.params[colour]?.[number]));
+  const given = shown.filter((number) => column(number) !== undefined);
+  const levels = [...new Set(given.map(column))].sort((a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b))));
+  if (objectives.find(({ name }) => name === colour)?.direction === "minimize") levels.reverse();
+  const place = new Map(levels.map((level, i) => [level, levels.length > 1 ? i / (levels.length - 1) : 1]));
+  return new Map(given.map((number) => [number, place.get(column(number))]));
+}
+
+const axisLabel = (palette) => ({
+  color: palette.text,
+  fontSize: 11,
+  backgroundColor: palette.raised,
+  padding: [1, 3],
+  borderRadius: 3,
+  formatter: (value) => formatParam(typeof value === "string" ? value : Number(value)),
+  showMinLabel: true,
+  showMaxLabel: true,
+  hideOverlap: true,
+});
+
+export function ParallelCoordinates({ feed, objective, study, filter, maxLines = MAX_LINES }) {
   const { trials } = feed;
   const ranked = trials.ranked(objective);
   const maximize = objective.direction === "maximize";
-  const bound = outlierBound(
-    ranked.map((number) => trials.value(objective.name, number)),
-    maximize,
-  );
-  const typical =
-    bound === undefined
-      ? ranked
-      : ranked.filter((number) =>
-          maximize ? trials.value(objective.name, number) >= bound : trials.value(objective.name, number) <= bound,
-        );
-  const shown = sample(typical);
-  const space = feed.study.spec.space ?? {};
-  const maxAxes = Math.max(2, Math.min(MAX_AXES, Math.floor(innerWidth / AXIS_WIDTH) - 1));
-  const filled = trials.paramNames().map((name) => [name, shown.filter((number) => trials.params[name][number] !== undefined).length]);
-  const names = filled
-    .filter(([, count]) => count > 0)
-    .sort((a, b) => b[1] - a[1])
-    .slice(0, maxAxes)
-    .map(([name]) => name)
-    .sort((a, b) => trials.paramNames().indexOf(a) - trials.paramNames().indexOf(b));
+  const value = (number) => trials.value(objective.name, number);
+  const bound = outlierBound(ranked.map(value), maximize);
+  const typical = bound === undefined ? ranked : ranked.filter((number) => (maximize ? value(number) >= bound : value(number) <= bound));
+  const shown = sample(typical, maxLines);
+  const axes = useAxes(trials, shown);
+  const { names } = axes;
+  const total = trials.paramNames().length;
   const summary =
     `${formatCount(shown.length)}${shown.length < ranked.length ? ` of ${formatCount(ranked.length)}` : ""} complete trials` +
     `${typical.length < ranked.length ? ` (${formatCount(ranked.length - typical.length)} with far worse values left out)` : ""}` +
-    `${names.length < filled.length ? `, ${names.length} of ${filled.length} parameters` : ""}; the better a trial, the stronger its line stands out. Drag along an axis to filter.`;
+    `${names.length < total ? `, ${names.length} of ${total} parameters` : ""}; ` +
+    `${axes.colour ? `coloured by ${axes.colour}` : "the better a trial, the stronger its line stands out"}.${filter ? " Drag along an axis to filter." : ""}`;
+  const parameterAxes = () => names.map((name) => parameterAxis(feed, name, axes));
 
   const build = (palette) => {
-    const axes = names.map((name, dim) => {
-      const given = shown.map((number) => trials.params[name][number]).filter((value) => value !== undefined);
-      const numeric = given.every((value) => typeof value === "number") && space[name]?.type !== "categorical";
-      const common = { dim, name, nameTextStyle: { color: palette.text, fontSize: 11 }, nameTruncate: { maxWidth: 130 } };
-      if (!numeric) {
-        const choices = space[name]?.choices ?? [...new Set(given)].sort();
-        return { ...common, type: "category", data: choices.map(formatParam) };
-      }
-      const log = Boolean(space[name]?.log) && given.every((value) => value > 0);
-      return {
-        ...common,
-        type: log ? "log" : "value",
-        scale: true,
-        min: Math.min(...given),
-        max: Math.max(...given),
-        ...(given.every(Number.isInteger) ? { minInterval: 1 } : {}),
-      };
-    });
-    axes.push({
-      dim: names.length,
-      name: objective.name,
-      type: "value",
-      scale: true,
-      inverse: !maximize,
-      nameLocation: maximize ? "end" : "start",
-      nameTextStyle: { color: palette.text, fontSize: 11, fontWeight: 600 },
-      nameTruncate: { maxWidth: 130 },
-    });
+    const found = parameterAxes();
+    const many = shown.length > MANY;
+    const quality = qualities(feed, shown, axes.colour);
+    const nameStyle = { nameTextStyle: { color: palette.text, fontSize: 11 }, nameTruncate: { maxWidth: 120 } };
+    // Names of axes that run the other way would stand below: they are kept above.
+    const named = (axis) => ({ ...axis, ...nameStyle, nameLocation: axis.inverse ? "start" : "end" });
+    const objectiveAxis = { id: "axis:", name: objective.name, type: "value", scale: true, inverse: !maximize };
     return {
       parallel: {
         left: 50,
@@ -96,29 +91,23 @@ export function ParallelCoordinates({ feed, objective, study }) {
         top: 34,
         bottom: 20,
         parallelAxisDefault: {
-          nameLocation: "end",
+          realtime: false,
           nameGap: 14,
           axisLine: { lineStyle: { color: palette.waiting } },
           axisTick: { show: false },
-          axisLabel: {
-            color: palette.text,
-            fontSize: 11,
-            backgroundColor: palette.raised,
-            padding: [1, 3],
-            borderRadius: 3,
-            formatter: (value) => formatParam(typeof value === "string" ? value : Number(value)),
-            showMinLabel: true,
-            showMaxLabel: true,
-            hideOverlap: true,
-          },
-          areaSelectStyle: { width: 16, borderColor: palette.accent, color: palette.accent, opacity: 0.2 },
+          axisLabel: axisLabel(palette),
+          areaSelectStyle: { width: 20, borderColor: palette.accent, color: palette.accent, opacity: 0.2 },
         },
       },
-      parallelAxis: axes,
+      parallelAxis: [...found, objectiveAxis].map((axis, dim) => ({ dim, ...named(axis), ...(dim === names.length ? { nameTextStyle: { color: palette.text, fontSize: 11, fontWeight: 600 } } : {}) })),
       tooltip: tooltip(palette, {
         trigger: "item",
-        formatter: ({ data }) =>
-          tip(`Trial ${data.number}`, [[objective.name, formatNumber(trials.value(objective.name, data.number), 6)]]),
+        formatter: ({ data: { number } }) =>
+          tip(`Trial ${number}`, [
+            [objective.name, formatNumber(value(number), 6)],
+            ...names.filter((name) => trials.params[name][number] !== undefined).map((name) => [name, formatParam(trials.params[name][number])]),
+            ["took", formatDuration(trials.duration(number))],
+          ]),
       }),
       series: [
         {
@@ -126,28 +115,18 @@ export function ParallelCoordinates({ feed, objective, study }) {
           z: 0,
           inactiveOpacity: 0.03,
           activeOpacity: 0.9,
-          smooth: 0.12,
-          emphasis: { lineStyle: { width: 3, opacity: 1 } },
+          smooth: many ? 0 : 0.12,
+          emphasis: { lineStyle: { width: 3.5, opacity: 1, color: palette.accent } },
           data: shown
             .map((number, rank) => {
-              const quality = shown.length > 1 ? 1 - rank / (shown.length - 1) : 1;
-              return {
-                number,
-                value: [
-                  ...names.map((name, dim) => {
-                    const value = trials.params[name][number];
-                    if (value === undefined) return "-";
-                    return axes[dim].type === "category" ? formatParam(value) : value;
-                  }),
-                  trials.value(objective.name, number),
-                ],
-                // Light ground: the best are dark; dark ground: the best are bright.
-                lineStyle: {
-                  color: viridis(palette.dark ? quality : 0.92 * (1 - quality)),
-                  opacity: 0.12 + 0.68 * quality ** 3,
-                  width: rank < 3 ? 2.5 : 1.2,
-                },
-              };
+              const share = quality.get(number);
+              const line = share === undefined ? { color: palette.waiting, opacity: 0.1 } : { color: standout(palette, share), opacity: axes.colour ? (many ? 0.25 : 0.6) : 0.06 + (many ? 0.5 : 0.72) * share ** (many ? 6 : 3) };
+              const cells = names.map((name, dim) => {
+                const cell = trials.params[name][number];
+                if (cell === undefined) return "-";
+                return found[dim].type === "category" ? formatParam(cell) : cell;
+              });
+              return { number, value: [...cells, value(number)], lineStyle: { ...line, width: rank < 3 && !axes.colour ? 2.5 : many ? 1 : 1.2 } };
             })
             .reverse(),
         },
@@ -155,15 +134,21 @@ export function ParallelCoordinates({ feed, objective, study }) {
     };
   };
 
-  return html`<${Chart} title="Parallel coordinates" wide=${true} height=${300} summary=${summary} build=${build}
-    empty=${shown.length >= 2 && names.length ? null : "Needs at least two complete trials."}
+  const onSelect = ({ parallelAxisId, intervals }, library) => {
+    if (!intervals?.length || !parallelAxisId) return;
+    library.dispatchAction({ type: "axisAreaSelect", parallelAxisId, intervals: [] });
+    const name = parallelAxisId.slice("axis:".length);
+    const axis = parameterAxes().find((one) => one.name === name) ?? { type: "value" };
+    const range = [Math.min(...intervals[0]), Math.max(...intervals[0])];
+    filter.set(selection(filter.text, name || objective.name, axis, range));
+  };
+  const controls = html`<${Settings}><${AxesPanel} feed=${feed} axes=${axes} objectives=${[objective, ...feed.objectives.filter((other) => other !== objective)]} /><//>`;
+  return html`<${Chart} title="Parallel coordinates" wide=${true} height=${300} summary=${summary} build=${build} controls=${controls}
+    empty=${shown.length < 2 ? "Needs at least two complete trials." : names.length ? null : "No complete trial has a parameter."}
+    on=${filter ? { axisareaselected: onSelect } : {}}
     onPoint=${({ data }) => navigate(trialAddress(study.id, data.number))}
     table=${() => ({
       columns: ["Trial", ...names, objective.name],
-      rows: shown.map((number) => [
-        number,
-        ...names.map((name) => formatParam(trials.params[name][number])),
-        formatNumber(trials.value(objective.name, number), 6),
-      ]),
+      rows: shown.map((number) => [number, ...names.map((name) => formatParam(trials.params[name][number])), formatNumber(value(number), 6)]),
     })} />`;
 }

@@ -1,10 +1,11 @@
 // Two objectives against each other: complete trials, and among them the front of those that no other beats in both.
 
-import { html, useState } from "../vendor/htm-preact.js";
+import { html } from "../vendor/htm-preact.js";
 import { axis, Chart, tip, tooltip } from "../chart.js";
+import { pointed } from "../chart_hover.js";
 import { Select } from "../controls.js";
 import { formatCount, formatNumber } from "../format.js";
-import { navigate, trialAddress } from "../router.js";
+import { navigate, trialAddress, useQuery } from "../router.js";
 
 // Of points [a, b, number], those that none beats in both; ordered by the first objective.
 export function front(points, first, second) {
@@ -19,10 +20,11 @@ export function front(points, first, second) {
   return kept;
 }
 
-export function Pareto({ feed, study }) {
+export function Pareto({ feed, study, wide }) {
   const { trials, objectives } = feed;
-  const [names, setNames] = useState([objectives[0].name, objectives[1].name]);
-  const [first, second] = names.map((name) => objectives.find((objective) => objective.name === name) ?? objectives[0]);
+  const [across, setAcross] = useQuery("pareto-x", objectives[0].name);
+  const [up, setUp] = useQuery("pareto-y", objectives[1].name);
+  const [first, second] = [across, up].map((name, i) => objectives.find((objective) => objective.name === name) ?? objectives[i]);
   const points = trials
     .order({ states: ["COMPLETE"] })
     .map((number) => [trials.value(first.name, number), trials.value(second.name, number), number])
@@ -33,7 +35,7 @@ export function Pareto({ feed, study }) {
 
   const build = (palette) => {
     const label = { color: palette.muted, fontSize: 11, formatter: (value) => formatNumber(value) };
-    const scatter = (name, data, colour, rest) => ({ name, type: "scatter", data, itemStyle: { color: colour }, ...rest });
+    const scatter = (name, data, colour, rest) => ({ name, type: "scatter", data, itemStyle: { color: colour }, emphasis: pointed(palette), ...rest });
     return {
       grid: { left: 70, right: 24, top: 30, bottom: 44 },
       legend: { top: 0, left: 0, itemWidth: 12, itemHeight: 8, textStyle: { color: palette.muted, fontSize: 11 } },
@@ -61,6 +63,7 @@ export function Pareto({ feed, study }) {
           color: palette.accent,
           symbol: "circle",
           symbolSize: 9,
+          emphasis: pointed(palette),
           lineStyle: { width: 1.5, type: [4, 3] },
           z: 4,
         },
@@ -68,14 +71,13 @@ export function Pareto({ feed, study }) {
     };
   };
 
-  const pick = (place) => (name) => setNames(names.map((old, i) => (i === place ? name : old)));
   const options = objectives.map(({ name }) => [name, name]);
   const controls =
     objectives.length > 2 &&
     html`
-    <${Select} label="Horizontal objective" value=${names[0]} options=${options} onChange=${pick(0)} />
-    <${Select} label="Vertical objective" value=${names[1]} options=${options} onChange=${pick(1)} />`;
-  return html`<${Chart} title="Pareto front" summary=${summary} build=${build} controls=${controls}
+    <${Select} label="Horizontal objective" value=${first.name} options=${options} onChange=${setAcross} />
+    <${Select} label="Vertical objective" value=${second.name} options=${options} onChange=${setUp} />`;
+  return html`<${Chart} title="Pareto front" wide=${wide} summary=${summary} build=${build} controls=${controls}
     empty=${points.length ? null : "No trial is complete yet."}
     onPoint=${({ data }) => navigate(trialAddress(study.id, data[2]))}
     table=${() => ({

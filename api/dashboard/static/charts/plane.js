@@ -1,12 +1,13 @@
 // Two parameters against each other: the plane is cut into cells, each coloured by the best value found in it; trials are dots.
 
-import { html, useState } from "../vendor/htm-preact.js";
+import { html } from "../vendor/htm-preact.js";
 import { dimension, dimensionAxis } from "../axes.js";
 import { Chart, tip, tooltip } from "../chart.js";
-import { Select } from "../controls.js";
+import { pointed } from "../chart_hover.js";
+import { Choice, Select } from "../controls.js";
 import { formatCount, formatNumber, formatParam } from "../format.js";
-import { navigate, trialAddress } from "../router.js";
-import { viridis } from "./parallel.js";
+import { navigate, trialAddress, useQuery } from "../router.js";
+import { standout } from "./viridis.js";
 
 const CELLS = 16;
 const MAX_DOTS = 2000;
@@ -16,6 +17,12 @@ export function edges(dim, places) {
   if (dim.categorical) return Array.from({ length: dim.choices.length + 1 }, (_, index) => index - 0.5);
   const scale = dim.log ? Math.log10 : (x) => x;
   const back = dim.log ? (x) => 10 ** x : (x) => x;
+  // A parameter with steps has few places, each used again and again: they become the cells.
+  const distinct = [...new Set(places)].sort((a, b) => a - b);
+  if (distinct.length > 1 && distinct.length <= CELLS && places.length >= 3 * distinct.length) {
+    const middles = distinct.slice(1).map((place, i) => (place + distinct[i]) / 2);
+    return [2 * distinct[0] - middles[0], ...middles, 2 * distinct.at(-1) - middles.at(-1)];
+  }
   const [low, high] = [scale(Math.min(...places)), scale(Math.max(...places))];
   if (!(high > low)) return [back(low - 0.5), back(low + 0.5)];
   return Array.from({ length: CELLS + 1 }, (_, index) => back(low + ((high - low) * index) / CELLS));
@@ -35,11 +42,28 @@ export function cells(points, across, up) {
   return [...found.values()];
 }
 
+// The axis from the first edge to the last, so that no cell is cut.
+function whole(palette, dim, bounds) {
+  if (dim.categorical || dim.log) return {};
+  const label = { color: palette.muted, fontSize: 11, hideOverlap: true, formatter: (value) => formatNumber(value), showMinLabel: false, showMaxLabel: false };
+  return { min: bounds[0], max: bounds.at(-1), axisLabel: label };
+}
+
+// At most MAX_DOTS of the points, evenly by rank, the best last so that they are drawn on top.
+function sampled(points) {
+  const stride = Math.max(1, Math.ceil(points.length / MAX_DOTS));
+  return points.filter((_, rank) => rank % stride === 0).reverse();
+}
+
 export function Plane({ feed, study, objective, shares }) {
   const { trials } = feed;
   const names = trials.paramNames().sort((a, b) => (shares?.[b] ?? 0) - (shares?.[a] ?? 0));
-  const [chosen, choose] = useState([null, null]);
-  const [first, second] = [chosen[0] ?? names[0], chosen[1] ?? names.find((name) => name !== (chosen[0] ?? names[0]))];
+  const [across, setAcross] = useQuery("plane-x");
+  const [up, setUp] = useQuery("plane-y");
+  const [mode, setMode] = useQuery("plane", "cells");
+  const first = names.includes(across) ? across : names.find((name) => name !== up);
+  const second = names.includes(up) && up !== first ? up : names.find((name) => name !== first);
+  const asRanks = mode === "ranks";
   const dims = first && second ? [dimension(feed, first), dimension(feed, second)] : null;
   // In the order of their rank: the first in a cell is its best.
   const points = !dims
@@ -47,48 +71,53 @@ export function Plane({ feed, study, objective, shares }) {
     : trials
         .ranked(objective)
         .map((number) => [dims[0].at(number), dims[1].at(number), number])
-        .filter(([x, y]) => x !== undefined && y !== undefined);
+        .filter(([x, y]) => x !== undefined && y !== undefined)
+        .map((point, rank) => [...point, rank]);
   const best = points[0];
   const summary = best
-    ? `${formatCount(points.length)} complete trials; each cell shows the best value in it, brighter is better. Best: ${first} ${formatParam(trials.params[first][best[2]])}, ${second} ${formatParam(trials.params[second][best[2]])}.`
+    ? `${formatCount(points.length)} complete trials; ${asRanks ? "each coloured by its rank" : "each cell shows the best value in it"}, the better the more it stands out. Best: ${first} ${formatParam(trials.params[first][best[2]])}, ${second} ${formatParam(trials.params[second][best[2]])}.`
     : "";
   const build = (palette) => {
-    const across = edges(dims[0], points.map(([x]) => x));
-    const up = edges(dims[1], points.map(([, y]) => y));
-    const shade = (quality) => viridis(palette.dark ? quality : 0.1 + 0.9 * quality);
-    const describe = (number, rows) =>
+    const columns = edges(dims[0], points.map(([x]) => x));
+    const rows = edges(dims[1], points.map(([, y]) => y));
+    const last = Math.max(1, points.length - 1);
+    // The best last, so that they lie on top.
+    const dots = sampled(points).map((point) => (asRanks ? { value: point, number: point[2], itemStyle: { color: standout(palette, 1 - point[3] / last), borderWidth: 0, opacity: 0.9 } } : point));
+    const trialAt = (data) => data.number ?? data[2];
+    const describe = (number, more) =>
       tip(`Trial ${number}`, [
         [first, formatParam(trials.params[first][number])],
         [second, formatParam(trials.params[second][number])],
         [objective.name, formatNumber(trials.value(objective.name, number), 6)],
-        ...rows,
+        ...more,
       ]);
     return {
       grid: { left: 76, right: 16, top: 8, bottom: 44 },
       tooltip: tooltip(palette, {
         trigger: "item",
-        formatter: ({ data, seriesName }) => (seriesName === "cells" ? describe(data[3], [["trials in this cell", formatCount(data[4])]]) : describe(data[2], [])),
+        formatter: ({ data, seriesName }) => (seriesName === "cells" ? describe(data[3], [["trials in this cell", formatCount(data[4])]]) : describe(trialAt(data), [])),
       }),
-      xAxis: dimensionAxis(palette, dims[0], { name: first, nameGap: 26 }),
-      yAxis: dimensionAxis(palette, dims[1], { name: second, nameGap: 58 }),
+      xAxis: dimensionAxis(palette, dims[0], { name: first, nameGap: 26, ...whole(palette, dims[0], columns) }),
+      yAxis: dimensionAxis(palette, dims[1], { name: second, nameGap: 58, ...whole(palette, dims[1], rows) }),
       series: [
         {
           name: "cells",
           type: "custom",
-          data: cells(points, across, up),
+          data: asRanks ? [] : cells(points, columns, rows),
           encode: { x: -1, y: -1 },
           renderItem: (_, api) => {
             const [column, row] = [api.value(0), api.value(1)];
-            const [left, top] = api.coord([across[column], up[row + 1]]);
-            const [right, bottom] = api.coord([across[column + 1], up[row]]);
-            return { type: "rect", shape: { x: left, y: top, width: Math.max(1, right - left - 1), height: Math.max(1, bottom - top - 1), r: 2 }, style: { fill: shade(api.value(2)), opacity: 0.85 } };
+            const [left, top] = api.coord([columns[column], rows[row + 1]]);
+            const [right, bottom] = api.coord([columns[column + 1], rows[row]]);
+            return { type: "rect", shape: { x: left, y: top, width: Math.max(1, right - left - 1), height: Math.max(1, bottom - top - 1), r: 2 }, style: { fill: standout(palette, api.value(2)), opacity: 0.85 } };
           },
         },
         {
           name: "trials",
           type: "scatter",
-          data: points.slice(0, MAX_DOTS),
-          symbolSize: 4,
+          data: dots,
+          symbolSize: asRanks ? 7 : 4,
+          emphasis: pointed(palette),
           itemStyle: { color: palette.background, borderColor: palette.text, borderWidth: 1, opacity: 0.6 },
         },
         { name: "best", type: "scatter", data: best ? [best] : [], symbolSize: 13, z: 5, itemStyle: { color: "transparent", borderColor: palette.failed, borderWidth: 3 } },
@@ -97,11 +126,21 @@ export function Plane({ feed, study, objective, shares }) {
   };
   const options = names.map((name) => [name, name]);
   const controls = html`
-    <${Select} label="Horizontal parameter" value=${first} options=${options} onChange=${(name) => choose([name, name === second ? first : second])} />
-    <${Select} label="Vertical parameter" value=${second} options=${options} onChange=${(name) => choose([name === first ? second : first, name])} />`;
+    <${Select} label="Horizontal parameter" value=${first} options=${options} onChange=${(name) => {
+      if (name === second) setUp(first);
+      setAcross(name);
+    }} />
+    <${Select} label="Vertical parameter" value=${second} options=${options} onChange=${(name) => {
+      if (name === first) setAcross(second);
+      setUp(name);
+    }} />
+    <${Choice} label="What the plane shows" value=${mode} onChange=${setMode} options=${[
+      ["cells", "Best"],
+      ["ranks", "Ranks"],
+    ]} />`;
   return html`<${Chart} title="Two parameters" summary=${summary} build=${build} controls=${names.length > 1 && controls}
     empty=${points.length > 1 ? null : names.length < 2 ? "Needs two parameters." : "Needs two complete trials that have both parameters."}
-    onPoint=${({ data, seriesName }) => navigate(trialAddress(study.id, seriesName === "cells" ? data[3] : data[2]))}
+    onPoint=${({ data, seriesName }) => navigate(trialAddress(study.id, seriesName === "cells" ? data[3] : (data.number ?? data[2])))}
     table=${() => ({
       columns: ["Trial", first, second, objective.name],
       rows: points.map(([, , number]) => [number, formatParam(trials.params[first][number]), formatParam(trials.params[second][number]), formatNumber(trials.value(objective.name, number), 6)]),

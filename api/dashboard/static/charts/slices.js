@@ -3,6 +3,7 @@
 import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
 import { dimension, dimensionAxis } from "../axes.js";
 import { axis, Chart, tip, tooltip } from "../chart.js";
+import { pointed } from "../chart_hover.js";
 import { withRange, withValue } from "../filter.js";
 import { formatCount, formatNumber, formatParam } from "../format.js";
 import { navigate, trialAddress } from "../router.js";
@@ -51,7 +52,7 @@ function Slice({ feed, study, objective, name, share, filter, bound }) {
       scale: true,
       splitNumber: 3,
       ...(bound === undefined ? {} : { [maximize ? "min" : "max"]: bound }),
-      axisLabel: { color: palette.muted, fontSize: 11, formatter: (value) => formatNumber(value, 3) },
+      axisLabel: { color: palette.muted, fontSize: 11, formatter: (value) => formatNumber(value, 3), ...(bound === undefined ? {} : { [maximize ? "showMinLabel" : "showMaxLabel"]: false }) },
     }),
     brush: {
       xAxisIndex: 0,
@@ -70,6 +71,7 @@ function Slice({ feed, study, objective, name, share, filter, bound }) {
         symbolSize: points.length > 1000 ? 3 : 6,
         large: points.length > LARGE,
         itemStyle: { color: palette.complete, opacity: 0.6 },
+        emphasis: pointed(palette),
       },
       ...(best
         ? [{ type: "scatter", data: [best], symbolSize: 11, z: 4, itemStyle: { color: palette.accent, borderColor: palette.background, borderWidth: 2 } }]

@@ -1,6 +1,7 @@
 // A study looked into: which parameters matter, where the good values lie, how they are spread. Every panel shows the trials that pass the filter.
 
-import { html, useState } from "../vendor/htm-preact.js";
+import { html } from "../vendor/htm-preact.js";
+import { Correlation } from "../charts/correlation.js";
 import { Distribution } from "../charts/distribution.js";
 import { Importance, useImportance } from "../charts/importance.js";
 import { ParallelCoordinates } from "../charts/parallel.js";
@@ -12,16 +13,17 @@ import { Empty } from "../notices.js";
 import { useQuery } from "../router.js";
 
 function Panels({ feed, study, version, objective, filter }) {
-  const [method, setMethod] = useState("ped_anova");
+  const [method, setMethod] = useQuery("importance", "ped_anova");
   const answer = useImportance(feed, objective, method);
   const shared = { feed, study, version, objective, filter, shares: answer.shares };
   return html`
-    <div class="charts thirds">
+    <div class="charts">
+      ${feed.objectives.length > 1 && html`<${Pareto} ...${shared} wide=${true} />`}
+      <${ParallelCoordinates} ...${shared} />
       <${Plane} ...${shared} />
+      <${Correlation} ...${shared} />
       <${Importance} ...${shared} answer=${answer} method=${method} setMethod=${setMethod} />
       <${Distribution} ...${shared} />
-      ${feed.objectives.length > 1 && html`<${Pareto} ...${shared} />`}
-      <${ParallelCoordinates} ...${shared} />
     </div>
     <${Slices} ...${shared} />`;
 }

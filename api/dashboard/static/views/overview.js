@@ -1,17 +1,25 @@
 // A study at a glance: its charts, and the trials that lead.
 
-import { html } from "../vendor/htm-preact.js";
+import { html, useEffect, useState } from "../vendor/htm-preact.js";
 import { Advice } from "../advice.js";
+import { Activity } from "../activity.js";
+import { get } from "../api.js";
+import { hovering } from "../chart_hover.js";
 import { LearningCurves } from "../charts/curves.js";
 import { History } from "../charts/history.js";
+import { Importance, useImportance } from "../charts/importance.js";
 import { ParallelCoordinates } from "../charts/parallel.js";
 import { Pareto } from "../charts/pareto.js";
-import { Command } from "../controls.js";
+import { Ago, Command } from "../controls.js";
 import { formatDuration, formatNumber, formatParam } from "../format.js";
 import { Empty } from "../notices.js";
-import { Link, navigate, trialAddress } from "../router.js";
+import { Link, navigate, trialAddress, useQuery } from "../router.js";
+import { State } from "../states.js";
 
 const NUM_LEADING = 10;
+const NUM_LATEST = 7;
+const NUM_EVENTS = 3;
+const MAX_LINES = 800; // of the parallel coordinates here, which a busy study redraws all the time
 
 function ParameterCell({ value, numeric }) {
   const title = value === undefined ? "absent by its condition" : String(value);
@@ -40,12 +48,12 @@ function Leading({ feed, study, objective }) {
   if (!ranked.length) return null;
   return html`
     <section class="card table-card"><h2>${feed.objectives.length > 1 ? `Leading trials by ${objective.name}` : "Leading trials"}</h2>
-      <div class="scroll" tabindex="0" role="region" aria-label="Leading trials"><table class="list">
+      <div class="scroll" tabindex="0" role="region" aria-label="Leading trials"><table class="list leading">
         <thead><tr><th scope="col">Trial</th><th scope="col" class="right">${objective.name}</th>
-          <th scope="col" class="right">Took</th>${names.map((name) => html`<th scope="col" class=${numeric[name] ? "right" : ""}>${name}</th>`)}</tr></thead>
+          <th scope="col" class="right">Took</th>${names.map((name) => html`<th scope="col" title=${name} class=${numeric[name] ? "right" : ""}>${name}</th>`)}</tr></thead>
         <tbody>${ranked.map(
           (number) => html`
-          <tr key=${number} onClick=${(event) => event.target.closest("a") || navigate(trialAddress(study.id, number))}>
+          <tr key=${number} ...${hovering(number)} onClick=${(event) => event.target.closest("a") || navigate(trialAddress(study.id, number))}>
             <td><${Link} href=${trialAddress(study.id, number)}>${number}<//></td>
             <td class="right"><b class="figure" title=${String(trials.value(objective.name, number))}>${formatNumber(trials.value(objective.name, number))}</b></td>
             <td class="right">${formatDuration(trials.duration(number))}</td>
@@ -56,17 +64,64 @@ function Leading({ feed, study, objective }) {
     </section>`;
 }
 
-export function Overview({ feed, study, version }) {
+// Trials in the order in which something last happened to them, the latest first.
+export function latest(trials, count) {
+  const found = [...trials.numbers()].map((number) => [trials.finished[number] ?? trials.started[number] ?? 0, number]).filter(([at]) => at > 0);
+  return found
+    .sort((a, b) => b[0] - a[0] || b[1] - a[1])
+    .slice(0, count)
+    .map(([, number]) => number);
+}
+
+// What goes on: the trials that last started or ended, and below them what happened to the study as a whole.
+function Latest({ feed, study, objective }) {
+  const { trials, curves } = feed;
+  const [events, set] = useState([]);
+  useEffect(() => {
+    let gone = false;
+    get(`/v1/log?study=${study.id}&limit=${NUM_EVENTS}`)
+      .then(({ items }) => gone || set(items))
+      .catch(() => {});
+    return () => {
+      gone = true;
+    };
+  }, [study.id, study.state, study.counts.fail]);
+  const value = (number) => {
+    const final = trials.value(objective.name, number);
+    const [step, last] = final === undefined ? (curves.last(number, objective.name) ?? []) : [];
+    return final !== undefined ? html`<b>${formatNumber(final)}</b>` : last !== undefined ? html`${formatNumber(last)} <span class="muted step">at step ${step}</span>` : "";
+  };
+  return html`
+    <section class="card pad latest" aria-label="Latest"><h2>Latest</h2>
+      <ul>${latest(trials, NUM_LATEST).map(
+        (number) => html`
+        <li key=${number} ...${hovering(number)}><${Link} href=${trialAddress(study.id, number)}>${number}<//>
+          <${State} state=${trials.states[number]} reason=${trials.states[number] === "FAIL" ? trials.reasons[number] : null} />
+          <span class="right figure">${value(number)}</span><span class="right muted"><${Ago} at=${trials.finished[number] ?? trials.started[number]} /></span></li>`,
+      )}</ul>
+      ${events.length > 0 && html`<${Activity} events=${events} />`}
+    </section>`;
+}
+
+export function Overview({ feed, study, version, filter }) {
   const { objectives, trials } = feed;
   const objective = objectives[0];
   if (!objective) return html`<${Empty} title="This study has no objective"><p>Nothing can be drawn.</p><//>`;
   if (!trials.length) return html`<${NoTrials} study=${study} />`;
-  const shared = { feed, study, objective, version };
+  return html`<${Charts} feed=${feed} study=${study} version=${version} filter=${filter} objective=${objective} />`;
+}
+
+function Charts(shared) {
+  const { feed, study, objective } = shared;
+  const [method, setMethod] = useQuery("importance", "ped_anova");
+  const answer = useImportance(feed, objective, method);
   return html`
     <div class="charts">
-      ${objectives.length > 1 ? html`<${Pareto} ...${shared} />` : html`<${History} ...${shared} />`}
+      ${feed.objectives.length > 1 ? html`<${Pareto} ...${shared} />` : html`<${History} ...${shared} />`}
       <${LearningCurves} ...${shared} />
-      <${ParallelCoordinates} ...${shared} />
+      <${Importance} ...${shared} answer=${answer} method=${method} setMethod=${setMethod} />
+      <${Latest} ...${shared} />
+      <${ParallelCoordinates} ...${shared} maxLines=${MAX_LINES} />
     </div>
     <${Advice} feed=${feed} study=${study} />
     <${Leading} ...${shared} />`;

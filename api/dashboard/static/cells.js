@@ -1,0 +1,87 @@
+// Columns of a study's trials that the feed does not carry: last, least and greatest value of a metric, attributes, facts of a run. Each is asked
+// for when it is shown, and again now and then while trials change. A key is "metric:NAME:last|min|max", "attribute:NAME" or "fact:NAME".
+
+import { useEffect, useReducer, useRef, useState } from "./vendor/htm-preact.js";
+import { get } from "./api.js";
+import { decodeNumber } from "./format.js";
+
+const INTERVAL = 5_000;
+const PARTS = ["last", "min", "max"];
+const FACTS = { worker: "Worker", attempt: "Attempts", origin: "Origin", gpu_seconds: "GPU seconds" };
+
+export function readKey(key) {
+  const kind = key.slice(0, key.indexOf(":"));
+  const rest = key.slice(kind.length + 1);
+  if (kind !== "metric") return { kind, name: rest, part: "value" };
+  const cut = rest.lastIndexOf(":");
+  return { kind, name: rest.slice(0, cut), part: rest.slice(cut + 1) };
+}
+
+export function labelOf(key) {
+  const { kind, name, part } = readKey(key);
+  if (kind === "metric") return `${part} ${name}`;
+  return kind === "fact" ? (FACTS[name] ?? name) : name;
+}
+
+// Groups of keys that can be shown: [[heading, keys], ...].
+export function useCellGroups(feed) {
+  const [names, set] = useState(null);
+  useEffect(() => {
+    let gone = false;
+    get(`${feed.path}/cells/names`)
+      .then((answer) => gone || set(answer))
+      .catch(() => {});
+    return () => {
+      gone = true;
+    };
+  }, [feed.path]);
+  if (!names) return [];
+  return [
+    ["Metrics", names.metrics.flatMap((name) => PARTS.map((part) => `metric:${name}:${part}`))],
+    ["Attributes", names.attributes.map((name) => `attribute:${name}`)],
+    ["Run", names.facts.map((name) => `fact:${name}`)],
+  ].filter(([, keys]) => keys.length);
+}
+
+// {key: array by trial number} of the keys asked for, empty until they come.
+export function useCells(feed, keys, version) {
+  const cells = useRef({});
+  const asked = useRef(0);
+  const [loaded, redraw] = useReducer((count) => count + 1, 0);
+  const wanted = keys.join("|");
+  useEffect(() => {
+    if (!keys.length) return undefined;
+    let gone = false;
+    const fresh = keys.some((key) => !cells.current[key]);
+    const timer = setTimeout(
+      async () => {
+        asked.current = performance.now();
+        const columns = new Set(keys.map((key) => JSON.stringify([readKey(key).kind, readKey(key).name])));
+        for (const column of columns) {
+          const [kind, name] = JSON.parse(column);
+          try {
+            const answer = await get(`${feed.path}/cells?kind=${kind}&name=${encodeURIComponent(name)}`);
+            if (gone) return;
+            for (const part of Object.keys(answer.columns)) {
+              const found = [];
+              answer.numbers.forEach((number, i) => {
+                const cell = answer.columns[part][i];
+                found[number] = cell === null ? undefined : kind === "metric" || ["NaN", "Infinity", "-Infinity"].includes(cell) ? decodeNumber(cell) : cell;
+              });
+              cells.current[kind === "metric" ? `metric:${name}:${part}` : `${kind}:${name}`] = found;
+            }
+          } catch {
+            /* what was there before stays; asked again with the next change */
+          }
+        }
+        redraw();
+      },
+      fresh ? 0 : Math.max(0, asked.current + INTERVAL - performance.now()),
+    );
+    return () => {
+      gone = true;
+      clearTimeout(timer);
+    };
+  }, [feed.path, wanted, version]);
+  return { cells: cells.current, loaded };
+}
