@@ -13,7 +13,9 @@ ROOT = Path(__file__).parent.parent
 LEAVES = (
     "tuner",
     "tuner.catalog",
+    "tuner.constraints",
     "tuner.errors",
+    "tuner.feasibility",
     "tuner.levels",
     "tuner.packing",
     "tuner.parameters",

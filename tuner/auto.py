@@ -24,6 +24,8 @@ loses some of the best at an early rung; pausing instead of stopping is what mak
 GP_TRIALS, GP_WORKERS, GP_PARAMETERS = 100, 4, 20
 """Where a Gaussian process is worth its seconds per suggestion: up to about 100 trained configurations, few of them pending at a time,
 and as many dimensions as Bayesian optimization is commonly held to manage (Frazier 2018, "A tutorial on Bayesian optimization")."""
+MAX_COUNTED = 10_000
+"""Configurations that are held against the space's constraints to count those allowed: about half a second."""
 _STOPPING = ("median", "percentile", "successive_halving", "hyperband", "patient", "threshold")
 """Pruners under which values at one step can be compared; wilcoxon's steps are repetitions, not progress."""
 
@@ -202,12 +204,15 @@ def _cells_within_reach(spec: StudySpec) -> int | None:
     most = spec.limits.max_trials or Limits().max_trials
     assert most is not None
     counts = [parameter.num_values for parameter in spec.space.roots.values()]
-    if any(count is None for count in counts) or math.prod(count or 1 for count in counts) > most:
+    enough = MAX_COUNTED if spec.space.constraints else most
+    if any(count is None for count in counts) or math.prod(count or 1 for count in counts) > enough:
         return None  # whatever the conditions add
     try:
         cells = spec.space.num_cells()
     except InvalidSpace:
         return None
+    if spec.space.constraints and cells is not None:
+        cells = sum(1 for _ in spec.space.cells()) if cells <= MAX_COUNTED else None
     return cells if cells is not None and cells <= most else None
 
 

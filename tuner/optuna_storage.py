@@ -222,7 +222,8 @@ class PostgresStorage(BaseStorage):
         if spec is None:
             return {}
         try:
-            space = SearchSpace.parse(json.loads(spec)["space"])
+            stored = json.loads(spec)
+            space = SearchSpace.parse(stored["space"], stored.get("constraints", ()))
             params = space.check(fixed)
         except InvalidValue as error:
             raise ValueError(error.message) from error

@@ -2,7 +2,7 @@
 
 Pure data, shared by server, clients and workers. Parameters are in `tuner.parameters`, reading in `tuner.space_reader`; sampling is left to `tuner.search`, what a parameter sets in a trainer to
 `tuner.catalog`. Conditions are joined by "and" only, so a parameter is active exactly when all conditions of all its ancestors
-hold, which makes reachability exact. Weakness: no constraint other than `when` (lr * batch_size below a bound) can be expressed.
+hold, which makes reachability exact. Constraints between parameters are `tuner.constraints`. Weakness: reachability knows nothing of them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from tuner.constraints import Constraint, read_constraints
 from tuner.errors import FieldError, InvalidSpace, InvalidValue
 from tuner.parameters import (
     CategoricalParameter,
@@ -24,6 +25,7 @@ from tuner.parameters import (
     index_below,
     near,
     printable,
+    show,
 )
 from tuner.space_reader import read_parameters, sort_parameters
 
@@ -39,6 +41,7 @@ class SearchSpace:
     """Made by `parse`, which checks it; the constructor trusts its argument."""
 
     parameters: dict[str, Parameter]
+    constraints: tuple[Constraint, ...] = ()
     order: tuple[str, ...] = field(init=False)
     """Parents before their children, else as declared."""
     _required: dict[str, dict[str, tuple[Condition, ...]]] = field(init=False, repr=False, compare=False)
@@ -58,12 +61,13 @@ class SearchSpace:
         object.__setattr__(self, "_required", required)
 
     @classmethod
-    def parse(cls, raw: Mapping[str, Any]) -> SearchSpace:
+    def parse(cls, raw: Mapping[str, Any], constraints: Iterable[object] = ()) -> SearchSpace:
         """Read the JSON form. InvalidSpace carries every problem found, each with its path."""
         parameters, problems = read_parameters(raw)
         if not problems:
-            space = cls(parameters)
-            problems = space._unreachable()
+            read, problems = read_constraints(constraints, parameters)
+            space = cls(parameters, read)
+            problems += space._unreachable()
         if problems:
             raise InvalidSpace(errors=problems)
         return space
@@ -86,6 +90,10 @@ class SearchSpace:
             ancestor in params and _all_hold(conditions, self.parameters[ancestor].canonical(params[ancestor]))
             for ancestor, conditions in self._required[name].items()
         )
+
+    def allows(self, params: Mapping[str, Any]) -> bool:
+        """Whether a configuration, in canonical form, satisfies all constraints."""
+        return all(constraint.holds(params) for constraint in self.constraints)
 
     def stand_ins(self, name: str) -> list[Value]:
         """Values of a parameter that stand for all others which no condition can tell from them."""
@@ -113,10 +121,13 @@ class SearchSpace:
                     problems[name] = str(error)
         if problems:
             raise InvalidValue(errors=[FieldError(f"params.{printable(name)}", msg) for name, msg in problems.items()])
+        broken = [constraint for constraint in self.constraints if not constraint.holds(checked)]
+        if broken:
+            raise InvalidValue(errors=[FieldError("params", _breaks(constraint, checked)) for constraint in broken])
         return checked
 
     def num_cells(self) -> int | None:
-        """How many configurations there are; None when a parameter has a continuum of values.
+        """How many configurations there are, constraints left aside; None when a parameter has a continuum of values.
 
         Exact, without enumerating: walks the parameters once and counts per set of parameters ruled out so far. InvalidSpace when
         the conditions are so entangled that more than MAX_STATES such sets arise.
@@ -142,13 +153,13 @@ class SearchSpace:
         return counts.total()
 
     def cells(self) -> Iterator[dict[str, Value]]:
-        """Every configuration, once each, the last parameter of `order` varying fastest. InvalidSpace if there is a continuum."""
+        """Every configuration that the constraints allow, once each, the last parameter of `order` varying fastest. InvalidSpace if there is a continuum."""
         continuous = [name for name, parameter in self.parameters.items() if parameter.num_values is None]
         if continuous:
             raise InvalidSpace(
                 errors=[FieldError(f"space.{name}", "has a continuum of values: give it a step") for name in continuous]
             )
-        return self._cells()
+        return filter(self.allows, self._cells()) if self.constraints else self._cells()
 
     def _unreachable(self) -> list[FieldError]:
         problems: list[FieldError] = []
@@ -213,6 +224,10 @@ class SearchSpace:
 
 def _and(conditions: Iterable[Condition]) -> str:
     return " and ".join(str(condition) for condition in conditions)
+
+
+def _breaks(constraint: Constraint, params: Mapping[str, Value]) -> str:
+    return f"break the constraint {constraint.text} with {', '.join(f'{name} {show(params[name])}' for name in constraint.names)}"
 
 
 def _all_hold(conditions: Iterable[Condition], value: object) -> bool:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -33,6 +34,7 @@ from pydantic import (
 )
 
 from tuner import levels
+from tuner.constraints import MAX_CONSTRAINTS, read_constraints
 from tuner.errors import FieldError, InvalidSpace, InvalidSpec
 from tuner.parameters import is_finite, near, show
 from tuner.space import FloatParameter, IntParameter, SearchSpace
@@ -341,6 +343,12 @@ class StudySpec(Model):
         min_length=1, max_length=32, description="a list of 1 to 32 mappings such as {name: val_loss, direction: minimize}"
     )
     space: Space = Field(description="a mapping of parameters, such as lr: {type: float, low: 0.001, high: 0.1}")
+    constraints: tuple[str, ...] = Field(
+        default=(),
+        max_length=MAX_CONSTRAINTS,
+        exclude_if=lambda constraints: not constraints,
+        description=f"a list of at most {MAX_CONSTRAINTS} texts such as model.hidden_a < model.hidden_b",
+    )
     sampler: SamplerSpec = Field(default_factory=SamplerSpec, description="a mapping such as {name: auto}")
     pruner: PrunerSpec = Field(default_factory=PrunerSpec, description="a mapping such as {name: auto}")
     trial: TrialSpec = Field(default_factory=TrialSpec, description="a mapping such as {executor: external}")
@@ -384,7 +392,11 @@ class StudySpec(Model):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
+        constraints, refused = read_constraints(self.constraints, self.space.parameters)
+        # Whoever asks the space for configurations shall get allowed ones, so the constraints are part of it.
+        object.__setattr__(self, "space", replace(self.space, constraints=constraints))
         problems = [
+            *refused,
             *self._objective_problems(),
             *self._sampler_problems(),
             *self._promotion_problems(),

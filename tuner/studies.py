@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Row, func, insert, select, text, update
 
-from tuner import auto, events, levels, rows
+from tuner import auto, events, feasibility, levels, rows
 from tuner.db.postgres import Database
 from tuner.db.tables import bundles, studies
 from tuner.errors import FieldError, InvalidSpec, StudyExists, StudyNotFound, StudyNotRunning
@@ -139,6 +139,9 @@ def create(database: Database, project: str, spec: StudySpec, created_by: str | 
     name = spec.name or f"study-{secrets.token_hex(4)}"
     stored = spec.to_json() | {"name": name}
     decision = auto.decide(spec)
+    problems = feasibility.problems(spec.space, decision.sampler.name, None if spec.compare is None else spec.compare.by)
+    if problems:
+        raise InvalidSpec(errors=problems)
     seed = spec.sampler.seed if spec.sampler.seed is not None else secrets.randbits(32)
     limits = stored["limits"]
     timeout = limits.get("timeout")

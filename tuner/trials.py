@@ -170,7 +170,8 @@ def create(database: Database, project: str, study: str | int, body: TrialCreate
             return known
         if row.spec is None:
             raise StudyNotRunning(f"study {row.name!r} was made through Optuna: enqueue with Optuna's study.enqueue_trial")
-        space = SearchSpace.parse(json.loads(row.spec)["space"])
+        spec = json.loads(row.spec)
+        space = SearchSpace.parse(spec["space"], spec.get("constraints", ()))
         params = space.check(body.params)
         values: dict[str, Any] = {
             "params": json.dumps(params),

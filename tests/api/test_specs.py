@@ -34,6 +34,8 @@ def test_valid_text_comes_back_as_a_body_for_a_study(http: httpx.Client) -> None
         (GOOD.replace("maximize", "up"), "objectives.0.direction", 1, "maximize or minimize"),
         (GOOD + "limits:\n  max_trials: 0\n", "limits.max_trials", 5, "from 1"),
         (GOOD + "samplr: {name: tpe}\n", "samplr", 4, "sampler"),
+        (GOOD + "constraints:\n  - optimizer.lr < 1\n  - optimzer.lr < 1\n", "constraints.1", 6, "did you mean optimizer.lr?"),
+        (GOOD + "constraints: ['9**9**9 < optimizer.lr']\n", "constraints.0", 4, "no value that a double can hold"),
         ("space: [", "", None, "is not YAML"),
         ("", "", None, "is empty"),
         ("[" * 20_000, "", None, "nested far too deep"),
@@ -49,6 +51,21 @@ def test_each_problem_has_its_line(http: httpx.Client, text: str, loc: str, line
     assert isinstance(problems, list)
     assert (loc, line) in [(problem["loc"], problem["line"]) for problem in problems]
     assert any(said in problem["msg"] for problem in problems)
+
+
+def test_constraints_hold_for_what_is_submitted_and_enqueued(http: httpx.Client) -> None:
+    spec = check(http, GOOD + "constraints: [optimizer.lr < 0.1]\n")["spec"]
+    assert isinstance(spec, dict)
+    created = http.post("/v1/studies", json=spec | {"name": "constrained"})
+    assert (created.status_code, created.json()["spec"]["constraints"]) == (201, ["optimizer.lr < 0.1"])
+    assert http.post("/v1/studies", json=spec | {"name": "constrained"}).status_code == 200
+    assert http.post("/v1/studies", json=spec | {"name": "constrained", "constraints": []}).status_code == 409
+    refused = http.post("/v1/studies/constrained/trials", json={"params": {"optimizer.lr": 0.5}})
+    assert (refused.status_code, refused.json()["errors"][0]["loc"]) == (422, "params")
+    assert "break the constraint optimizer.lr < 0.1" in refused.json()["errors"][0]["msg"]
+    assert http.post("/v1/studies/constrained/trials", json={"params": {"optimizer.lr": 0.05}}).status_code == 201
+    refused = http.post("/v1/studies", json=spec | {"name": "empty", "constraints": ["optimizer.lr > 1"]})
+    assert (refused.status_code, refused.json()["errors"][0]["loc"]) == (422, "constraints")
 
 
 def test_text_has_a_limit(http: httpx.Client) -> None:

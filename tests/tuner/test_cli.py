@@ -109,6 +109,7 @@ def test_wrong_usage(arguments: list[str], words: list[str], tmp_path: Path) -> 
         ({"space": {"x": {"type": "float", "low": 2, "high": 1}}}, ["space.x"]),
         ({"space": {"x": {"type": "float", "low": 0, "high": 1, "log": True}}}, ["space.x"]),
         ({"space": {"x": {"type": "categorical", "choices": []}}}, ["space.x.choices"]),
+        ({"constraints": ["y < 1"]}, ["constraints.0", "'y' is no parameter of the space"]),
         ({"name": "n" * 300}, ["name"]),
         ({"limits": {"max_trials": 0}}, ["limits.max_trials"]),
     ],

@@ -232,6 +232,15 @@ def test_the_service_sees_what_optuna_runs_on_its_study(database: Database) -> N
         study.add_trial(optuna.create_trial(value=1.0))
 
 
+def test_what_optuna_enqueues_is_held_to_the_constraints(database: Database) -> None:
+    studies.create(database, "default", external(constraints=["x < 0.5"]))
+    study = optuna.load_study(study_name="s", storage=PostgresStorage(database))
+    with pytest.raises(ValueError, match="break the constraint"):
+        study.enqueue_trial({"x": 0.75})
+    study.enqueue_trial({"x": 0.25})
+    assert len(study.trials) == 1
+
+
 def test_optuna_cannot_write_to_a_trial_that_a_worker_holds(database: Database) -> None:
     studies.create(database, "default", external())
     storage = PostgresStorage(database)

@@ -67,6 +67,11 @@ class Levels:
         """Index of the level with the fewest trials, the first of several."""
         return min(range(len(self.histories)), key=lambda index: len(self.histories[index].trials))
 
+    @property
+    def busy(self) -> bool:
+        """Whether a trial of some level waits or runs."""
+        return bool(self._history.counts[TrialState.WAITING] or self._history.counts[TrialState.RUNNING])
+
     def build_search(self, seed: int, max_attempts: Callable[[], int]) -> tuple[LevelRungs | None, Proposer]:
         """What `rungs.build` and `samplers.build` make for a whole study, made for each level and put together."""
         parts = [rungs.build(self._spec, history) for history in self.histories]
@@ -177,7 +182,8 @@ class LevelProposer:
 
     @property
     def exhausted(self) -> bool:
-        return all(proposer.exhausted for proposer in self._proposers)
+        # A level without an allowed configuration ends the study: it would always be next, and the others may not run ahead of it.
+        return not self._levels.busy and any(proposer.exhausted for proposer in self._proposers)
 
     def propose(self, number: int) -> Suggestion | None:
         suggestion = self._proposers[self._levels.next_level()].propose(number)

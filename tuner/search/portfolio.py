@@ -83,7 +83,7 @@ def choose(space: SearchSpace, past: Sequence[PastStudy], count: int) -> list[Ca
 def translate(space: SearchSpace, params: Mapping[str, Any]) -> dict[str, Value] | None:
     """A configuration of another study as one of this space; None where it has none.
 
-    A number outside its range becomes the nearest end, one between two steps the nearest step. A choice this space does not have, or a
+    A number outside its range becomes the nearest end, one between two steps the nearest step. A constraint that is broken, a choice this space does not have, or a
     parameter it needs and the configuration lacks, leaves nothing to run; parameters without a meaning here are left out.
     """
     found: dict[str, Value] = {}
@@ -96,7 +96,7 @@ def translate(space: SearchSpace, params: Mapping[str, Any]) -> dict[str, Value]
             found[name] = space.parameters[name].check(_within(space.parameters[name], params[name]))
         except ValueError:
             return None
-    return found
+    return found if space.allows(found) else None
 
 
 def _within(parameter: Parameter, value: Any) -> Any:

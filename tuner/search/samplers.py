@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from random import Random
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -27,6 +28,7 @@ from optuna.samplers._lazy_random_state import LazyRandomState
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from tuner import feasibility
 from tuner.search import distributions
 from tuner.search.cells import CellProposer
 from tuner.search.history import CommonSpace, History
@@ -36,6 +38,12 @@ from tuner.search.tpe import ColumnTPESampler
 from tuner.space import SearchSpace
 from tuner.spec import SamplerSpec
 from tuner.trials import Suggestion
+from tuner.wire import TrialState
+
+MAX_PROPOSALS = {"gp": 4}
+"""Of one trial, where a space has constraints: a Gaussian process is fitted anew for each, in seconds, and finds nearly the same again."""
+DEFAULT_PROPOSALS = 32
+"""Of the other samplers, whose proposals cost milliseconds."""
 
 # What a sampler shares with the searches of other processes; here all parameters of a trial are known together.
 _SHARED = ("tpe:relative_params", "gp:relative_params")
@@ -67,7 +75,12 @@ def build(
     if spec.name in ("grid", "brute_force"):
         return CellProposer(space, history, seed=seed if spec.name == "grid" else None, max_attempts=max_attempts)
     return OptunaProposer(
-        make_sampler(spec, space, history, seed, rungs), space, history, seed=seed, runs_ahead=spec.name in ("random", "qmc")
+        make_sampler(spec, space, history, seed, rungs),
+        space,
+        history,
+        seed=seed,
+        runs_ahead=spec.name in ("random", "qmc"),
+        max_proposals=MAX_PROPOSALS.get(spec.name, DEFAULT_PROPOSALS),
     )
 
 
@@ -96,9 +109,24 @@ def make_sampler(spec: SamplerSpec, space: SearchSpace, history: History, seed: 
 
 
 class OptunaProposer:
-    """Asks an Optuna sampler: relative sampling for what its relative search space covers, independent sampling for the rest."""
+    """Asks an Optuna sampler: relative sampling for what its relative search space covers, independent sampling for the rest.
 
-    def __init__(self, sampler: BaseSampler, space: SearchSpace, history: History, *, seed: int, runs_ahead: bool) -> None:
+    A proposal that breaks a constraint is thrown away and another one drawn, `max_proposals` at most, each from its own random stream: so
+    what is proposed follows the sampler's distribution on the allowed part of the space. After that a random allowed
+    configuration is taken: a model that keeps to a corner that is not allowed knows too little of the rest, and gets a result from there.
+    It keeps what the sampler has noted of the trial, so that population-based samplers count it among their generation.
+    """
+
+    def __init__(
+        self,
+        sampler: BaseSampler,
+        space: SearchSpace,
+        history: History,
+        *,
+        seed: int,
+        runs_ahead: bool,
+        max_proposals: int = DEFAULT_PROPOSALS,
+    ) -> None:
         self.runs_ahead = runs_ahead
         self._sampler = sampler
         self._space = space
@@ -106,15 +134,50 @@ class OptunaProposer:
         self._seed = seed
         self._json = {name: distributions.to_json(distribution) for name, distribution in history.space.items()}
         self._study = Study(history.name, history, sampler=sampler)
+        self._max_proposals = max_proposals
+        self._given_up = False
 
     @property
     def exhausted(self) -> bool:
-        return False
+        """No allowed configuration has been found, and no trial is under way: practically impossible after `feasibility.problems`."""
+        counts = self._history.counts
+        return self._given_up and not counts[TrialState.WAITING] and not counts[TrialState.RUNNING]
 
-    def propose(self, number: int) -> Suggestion:
-        reseed(self._sampler, self._seed, number)
+    def propose(self, number: int) -> Suggestion | None:
+        if self._given_up:
+            return None
         self._study._thread_local.cached_all_trials = self._history.trials
         trial = self._history.open_trial(number)
+        params = next((p for p in self._drawn(trial) if self._space.allows(p)), None) or self._random(number)
+        if params is None:
+            self._given_up = True
+            self._history.close_trial(trial)  # for its observers to hear that it is taken back, as the caller does
+            return None
+        trial._params = params
+        trial._distributions = {name: self._history.space[name] for name in params}
+        self._history.close_trial(trial)
+        return Suggestion(
+            number=number,
+            params=trial._params,
+            distributions={name: self._json[name] for name in trial._params},
+            system_attrs={key: value for key, value in trial.system_attrs.items() if not key.startswith(_SHARED)},
+        )
+
+    def _drawn(self, trial: FrozenTrial) -> Iterator[dict[str, Any]]:
+        """The sampler's proposals for a trial, one after the other; the first is drawn as if there were no constraints."""
+        for count in range(self._max_proposals):
+            reseed(self._sampler, self._seed, trial.number, *((count,) if count else ()))
+            trial._params, trial._distributions = {}, {}
+            self._walk(trial)
+            yield trial._params
+
+    def _random(self, number: int) -> dict[str, Any] | None:
+        entropy = np.random.SeedSequence((self._seed, number, self._max_proposals)).generate_state(1)
+        fixed = {name: _get_single_value(each) for name, each in self._history.space.items() if each.single()}
+        found: dict[str, Any] | None = feasibility.draw(self._space, Random(int(entropy[0])), fixed)
+        return found
+
+    def _walk(self, trial: FrozenTrial) -> None:
         relative_space = self._sampler.infer_relative_search_space(self._study, trial)
         relative = self._sampler.sample_relative(self._study, trial, relative_space)
         for name in self._space.order:
@@ -123,13 +186,6 @@ class OptunaProposer:
                 value = distributions.external(distribution, self._value(trial, name, distribution, relative))
                 trial._params[name] = self._space.parameters[name].canonical(value)
                 trial._distributions[name] = distribution
-        self._history.close_trial(trial)
-        return Suggestion(
-            number=number,
-            params=trial._params,
-            distributions={name: self._json[name] for name in trial._params},
-            system_attrs={key: value for key, value in trial.system_attrs.items() if not key.startswith(_SHARED)},
-        )
 
     def _value(self, trial: FrozenTrial, name: str, distribution: BaseDistribution, relative: Mapping[str, Any]) -> Any:
         if distribution.single():
@@ -139,12 +195,12 @@ class OptunaProposer:
         return self._sampler.sample_independent(self._study, trial, name, distribution)
 
 
-def reseed(sampler: BaseSampler, seed: int, number: int) -> None:
-    """Set all random states of a sampler from (study seed, number); each its own stream."""
+def reseed(sampler: BaseSampler, seed: int, *numbers: int) -> None:
+    """Set all random states of a sampler from (study seed, number of the trial, ...); each its own stream."""
     states = list(_random_states(sampler))
     if not states:
         raise RuntimeError(f"no random state found in {type(sampler).__name__}: is this version of Optuna known?")
-    for state, value in zip(states, np.random.SeedSequence((seed, number)).generate_state(len(states)), strict=True):
+    for state, value in zip(states, np.random.SeedSequence((seed, *numbers)).generate_state(len(states)), strict=True):
         state.rng.seed(int(value))
 
 
