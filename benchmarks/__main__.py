@@ -8,7 +8,7 @@ import importlib
 import sys
 from pathlib import Path
 
-NAMES = ("service", "suggest", "startup", "training")
+NAMES = ("service", "suggest", "suggestion", "startup", "training")
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
