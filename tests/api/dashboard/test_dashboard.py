@@ -57,12 +57,13 @@ def test_key_logs_in_and_out(visitor: Visitor, server: Server, bench: Bench) -> 
 
 def test_session_that_ends_leads_to_login(visitor: Visitor, bench: Bench) -> None:
     study = bench.study()
-    visitor.log_in(f"/studies/{study}")
+    # A tab that asks the server for nothing by itself: the overview would notice before the click.
+    visitor.log_in(f"/studies/{study}?tab=configuration")
     wait_for_live(visitor.page)
     visitor.context.clear_cookies()
     visitor.allowed = ("401",)
     visitor.page.get_by_role("button", name="Pause").click()
-    visitor.page.wait_for_url(f"**/login?next=%2Fstudies%2F{study}")
+    visitor.page.wait_for_url(f"**/login?next=%2Fstudies%2F{study}%3Ftab%3Dconfiguration")
 
 
 # --- studies ---------------------------------------------------------------------------------------------------------------
