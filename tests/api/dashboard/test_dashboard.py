@@ -62,7 +62,7 @@ def test_session_that_ends_leads_to_login(visitor: Visitor, bench: Bench) -> Non
     wait_for_live(visitor.page)
     visitor.context.clear_cookies()
     visitor.allowed = ("401",)
-    visitor.page.get_by_role("button", name="Pause").click()
+    visitor.page.get_by_role("button", name="Pause").dispatch_event("click")
     visitor.page.wait_for_url(f"**/login?next=%2Fstudies%2F{study}%3Ftab%3Dconfiguration")
 
 
