@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import heapq
 import json
+import lzma
 import math
 import time
 import warnings
@@ -110,7 +111,7 @@ class Results:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self.rows = [] if path is None or not path.exists() else [json.loads(line) for line in path.read_text().splitlines()]
+        self.rows = [] if path is None or not path.exists() else [json.loads(line) for line in _read(path).splitlines()]
         self._known = {_key(row) for row in self.rows}
 
     def has(self, row: Mapping[str, Any]) -> bool:
@@ -122,6 +123,11 @@ class Results:
         if self._path is not None:
             with self._path.open("a") as out:
                 out.write(json.dumps(self.rows[-1]) + "\n")
+
+
+def _read(path: Path) -> str:
+    """Rows that are kept are compressed."""
+    return lzma.decompress(path.read_bytes()).decode() if path.suffix == ".xz" else path.read_text()
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -119,8 +119,10 @@ def plot(rows: Rows, path: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
+    mpl.rcParams["svg.fonttype"] = "none"  # text as text: a small file
     from matplotlib import pyplot
 
+    colors = dict(zip(dict.fromkeys(row["strategy"] for row in rows), mpl.colormaps["tab20"].colors, strict=False))
     sets = sorted({row["set"] for row in rows})
     workers = sorted({row["workers"] for row in rows})
     figure, axes = pyplot.subplots(
@@ -137,6 +139,7 @@ def plot(rows: Rows, path: Path) -> None:
                     np.arange(1, len(curve) + 1) / len(curve),
                     curve,
                     label=strategy,
+                    color=colors[strategy],
                     linewidth=2.2 if own else 1.0,
                     alpha=1.0 if own else 0.7,
                 )
@@ -144,7 +147,8 @@ def plot(rows: Rows, path: Path) -> None:
             axis.set_xlabel("share of the budget of 32 trainings")
             axis.set_ylim(0.0, 1.0)
         axes[place][0].set_ylabel("mean regret")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=3, fontsize=8)
-    figure.tight_layout(rect=(0.0, 0.04 + 0.03 * len(labels) / 3, 1.0, 1.0))
+    # Not every panel has every strategy.
+    lines = {label: line for row in axes for axis in row for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(lines.values()), list(lines), loc="lower center", ncols=3, fontsize=8)
+    figure.tight_layout(rect=(0.0, 0.02 + 0.08 * len(lines) / 3 / len(sets), 1.0, 1.0))
     figure.savefig(path)

@@ -3,7 +3,7 @@
 Both sides get the same finished trials; then one worker asks and tells in turn. The time of an ask is the wall time until the parameters
 are known. "First ask" is that of a fresh worker process: making a client or loading the study, then asking.
 
-    python -m benchmarks.suggest [--finished 100 1000 10000] [--asks 20]
+    python -m benchmarks.suggest [--finished 100 1000 10000 30000] [--asks 20]
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def measure_optuna(service: Service, finished: int, asks: int) -> Measured:
 def main(arguments: list[str] | None = None) -> str:
     """Run the benchmark and return its table as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--finished", type=int, nargs="+", default=[100, 1_000, 10_000])
+    parser.add_argument("--finished", type=int, nargs="+", default=[100, 1_000, 10_000, 30_000])
     parser.add_argument("--asks", type=int, default=20)
     options = parser.parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "1")

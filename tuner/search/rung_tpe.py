@@ -7,6 +7,8 @@ liar), so that the next proposal is another one; those that have come to a rung,
 is among the best there, and calling it bad at the next would turn proposals away from where they should go. Until some rung holds max(2W, dimension + 1) results, with W the trials under way,
 proposals are random: with fewer the model would know less than it is asked by the workers at one time. After that every third is,
 on average: what low rungs say may mislead, and so the search stays within a factor of random search with promotion (BOHB, Falkner et al. 2018).
+
+Weakness: on the curves it was measured on it is not shown to end lower than random proposals with the same promotion (`benchmarks/SEARCH.md`).
 """
 
 from __future__ import annotations
