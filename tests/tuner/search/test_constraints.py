@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -28,14 +28,6 @@ SAMPLERS: list[tuple[dict[str, Any], dict[str, Any], int]] = [
     ({"name": "nsga2", "population_size": 10}, CONDITIONAL, 24),
     ({"name": "nsga3", "population_size": 10}, MIXED, 24),
 ]
-
-
-@pytest.fixture
-def engines() -> Iterator[list[Engine]]:
-    made: list[Engine] = []
-    yield made
-    for engine in made:
-        engine.close()
 
 
 def _run(desk: Desk, engines: list[Engine], count: int, *, restart: bool) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -12,14 +12,6 @@ from tuner.db.postgres import Database
 from tuner.search.engine import Engine
 
 NUM_TRIALS = 200
-
-
-@pytest.fixture
-def engines() -> Iterator[list[Engine]]:
-    made: list[Engine] = []
-    yield made
-    for engine in made:
-        engine.close()
 
 
 def _run(desk: Desk, engines: list[Engine], num_trials: int, *, restart: bool, num_objectives: int = 1) -> list[dict[str, Any]]:
