@@ -39,6 +39,7 @@ _TEXTS: dict[str, ColumnElement[Any]] = {
 _NUMBERS: dict[str, ColumnElement[Any]] = {
     "number": trials.c.number,
     "attempt": trials.c.epoch,
+    "parent": trials.c.parent,
     "duration": func.extract("epoch", trials.c.finished_at - trials.c.started_at).cast(Float),
     "value": trials.c.value,
 }

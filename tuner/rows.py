@@ -94,6 +94,7 @@ def trial(row: Row[Any], study_name: str, objectives: Iterable[str]) -> Trial:
         values=None if values is None else dict(zip(objectives, values, strict=False)),
         user_attrs=attributes(row.user_attrs),
         origin=row.origin,
+        parent=row.parent,
         attempt=row.epoch,
         worker=row.worker,
         last_step=getattr(row, "last_step", None),

@@ -32,6 +32,8 @@ class Suggestion:
     distributions: Mapping[str, Any]
     system_attrs: Mapping[str, Any] = field(default_factory=dict)
     origin: str = "suggested"
+    parent: int | None = None
+    """Number of the trial it repeats, or goes on from."""
 
 
 def suggest(connection: Connection, study_id: int, suggestions: Sequence[Suggestion]) -> list[int]:
@@ -66,6 +68,7 @@ def suggest(connection: Connection, study_id: int, suggestions: Sequence[Suggest
                 "distributions": json.dumps(dict(suggestion.distributions)),
                 "system_attrs": json.dumps(dict(suggestion.system_attrs)),
                 "origin": suggestion.origin,
+                "parent": suggestion.parent,
             }
             for suggestion in accepted
         ],

@@ -259,7 +259,8 @@ class Trial(Answer):
     params: dict[str, Scalar] = {}
     values: dict[str, Number] | None = Field(default=None, description="one value an objective, once finished")
     user_attrs: dict[str, Any] = {}
-    origin: str = Field(default="suggested", description="suggested, enqueued, added or portfolio")
+    origin: str = Field(default="suggested", description="suggested, enqueued, added, portfolio, repeat or population")
+    parent: int | None = Field(default=None, description="number of the trial it repeats, or goes on from")
     attempt: int = Field(default=0, description="how often it has been leased")
     worker: str | None = None
     last_step: int | None = None

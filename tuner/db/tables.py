@@ -162,6 +162,7 @@ trials = Table(
     _json_text("user_attrs"),
     _json_text("system_attrs"),
     Column("origin", Text, nullable=False, server_default="suggested"),
+    Column("parent", Integer),  # number of the trial this one repeats, or goes on from
     Column("priority", Integer, nullable=False, server_default="0"),  # enqueued trials go first
     Column("epoch", Integer, nullable=False, server_default="0"),  # the fence: rises at each lease
     Column("attempts", Integer, nullable=False, server_default="0"),  # leases that count against max_attempts
@@ -180,7 +181,7 @@ trials = Table(
     UniqueConstraint("study_id", "request_key"),
     CheckConstraint("state in ('WAITING', 'RUNNING', 'COMPLETE', 'PRUNED', 'FAIL')", name="state"),
     CheckConstraint("verdict in ('continue', 'prune', 'pause', 'stop')", name="verdict"),
-    CheckConstraint("origin in ('suggested', 'enqueued', 'added', 'portfolio')", name="origin"),
+    CheckConstraint("origin in ('suggested', 'enqueued', 'added', 'portfolio', 'repeat', 'population')", name="origin"),
 )
 Index(
     "ix_trials_waiting",
