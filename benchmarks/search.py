@@ -164,7 +164,8 @@ def run(
             if wanted(WARM) and not results.has(row):
                 own = seed * len(problems) + index
                 others = [study for study in past if study.id != index]
-                results.add(row, simulate(problem, Service(problem, own, past=others), num_workers, own))
+                warm = Service(problem, own, past=others, num_workers=num_workers)
+                results.add(row, simulate(problem, warm, num_workers, own))
 
 
 def main(arguments: Sequence[str] | None = None) -> str:

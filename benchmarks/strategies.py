@@ -46,7 +46,9 @@ class Service:
         sampler: str = "auto",
         pruner: Mapping[str, Any] | None = None,
         past: Sequence[PastStudy] = (),
+        num_workers: int | None = None,
     ) -> None:
+        """`num_workers`: as the study's user would say it in max_concurrent_trials."""
         self._problem = problem
         spec = StudySpec.parse(
             {
@@ -54,7 +56,7 @@ class Service:
                 "space": problem.space,
                 "sampler": {"name": sampler},
                 "pruner": pruner or {"name": "auto", "max_resource": problem.num_reports, "resume": True},
-                "limits": {"max_trials": None},
+                "limits": {"max_trials": None, "max_concurrent_trials": num_workers},
             }
         )
         self._spec = auto.decided(spec, auto.decide(spec).to_json())
@@ -120,7 +122,8 @@ class Service:
         return PastStudy(id=study_id, name=self._problem.name, trials=trials)
 
     def _warm_start(self, past: Sequence[PastStudy]) -> Iterator[int]:
-        chosen = portfolio.choose(self._spec.space, past, portfolio.size(None)) if past else []
+        limits = self._spec.limits
+        chosen = portfolio.choose(self._spec.space, past, portfolio.size(None, limits.max_concurrent_trials)) if past else []
         last_rung = None if self._rungs is None else len(self._rungs.resources) - 1
         for suggestion in warm_start.suggestions(self._spec.space, chosen, 0, last_rung):
             self._insert(suggestion)

@@ -319,9 +319,7 @@ class StudySearch:
     def _warm_start(self, facts: Row[Any], demands: Sequence[tuple[UUID, int]], ready: int) -> None:
         """Let finished studies lend the first trials, or find that none can. The next look takes them in, and serves who still waits."""
         with self._database.read() as connection:
-            chosen = warm_start.choose(
-                connection, self.project, self.study_id, self._spec, self._strategy, facts.limits.get("max_trials")
-            )
+            chosen = warm_start.choose(connection, self.project, self.study_id, self._spec, self._strategy, facts.limits)
         last_rung = len(self._rungs.resources) - 1 if isinstance(self._rungs, Rungs) else None
         with self._database.begin() as connection:
             decided = warm_start.store(

@@ -24,12 +24,17 @@ _SET_STRATEGY = text("UPDATE studies SET strategy = CAST(:strategy AS jsonb) WHE
 
 
 def choose(
-    connection: Connection, project: str, study_id: int, spec: StudySpec, strategy: Mapping[str, Any], max_trials: int | None
+    connection: Connection,
+    project: str,
+    study_id: int,
+    spec: StudySpec,
+    strategy: Mapping[str, Any],
+    limits: Mapping[str, Any],
 ) -> list[Candidate]:
     """What finished studies lend to one whose strategy asks for it."""
     asked = strategy["warm_start"]
     past = past_studies.find(connection, project, study_id, spec, asked if isinstance(asked, list) else None)
-    return portfolio.choose(spec.space, past, portfolio.size(max_trials))
+    return portfolio.choose(spec.space, past, portfolio.size(limits.get("max_trials"), limits.get("max_concurrent_trials")))
 
 
 def suggestions(space: SearchSpace, chosen: Sequence[Candidate], number: int, last_rung: int | None) -> list[Suggestion]:

@@ -92,5 +92,12 @@ def test_too_little_says_nothing() -> None:
 
 
 @pytest.mark.parametrize("max_trials, size", [(None, 8), (100, 8), (32, 8), (20, 5), (4, 1), (1, 1)])
-def test_a_quarter_of_the_trials_at_most(max_trials: int | None, size: int) -> None:
-    assert portfolio.size(max_trials) == size
+@pytest.mark.parametrize("max_concurrent_trials", [None, 4])
+def test_a_quarter_of_the_trials_at_most(max_trials: int | None, max_concurrent_trials: int | None, size: int) -> None:
+    assert portfolio.size(max_trials, max_concurrent_trials) == size
+
+
+@pytest.mark.parametrize("max_trials, size", [(None, 16), (100, 16), (40, 10)])
+def test_as_many_as_may_run_at_once(max_trials: int | None, size: int) -> None:
+    assert portfolio.size(max_trials, 16) == size
+    assert portfolio.size(None, 10**9) == portfolio.MAX_SIZE
