@@ -22,6 +22,7 @@ from tuner.db.tables import attempts, checkpoints, logs, reports, studies
 from tuner.db.tables import trials as trial_table
 from tuner.errors import FieldError, InvalidValue, TrialNotFound
 from tuner.studies import find
+from tuner.thinning import thin
 from tuner.wire import (
     Attempt,
     Change,
@@ -266,9 +267,14 @@ def changes(database: Database, project: str, study: str | int, since: int, max_
 
 
 def curves(
-    database: Database, project: str, study: str | int, numbers: Sequence[int] | None = None, top: int = 20
+    database: Database,
+    project: str,
+    study: str | int,
+    numbers: Sequence[int] | None = None,
+    top: int = 20,
+    points: int | None = None,
 ) -> list[TrialReports]:
-    """Reports of the trials given, or of the `top` best and the running ones."""
+    """Reports of the trials given, or of the `top` best and the running ones; thinned to about `points` each where that is given."""
     with database.read() as connection:
         row = find(connection, project, study)
         if numbers is None:
@@ -287,7 +293,8 @@ def curves(
                 .limit(_limit(top))
             ).scalars()
             numbers = [*leading, *running]
-        return _by_trial(connection.execute(_CURVES, {"study": row.id, "numbers": list(numbers)[:MAX_PAGE]}).all())
+        found = connection.execute(_CURVES, {"study": row.id, "numbers": list(numbers)[:MAX_PAGE]}).all()
+        return _by_trial(found, points)
 
 
 def count_live_trials(database: Database) -> dict[str, int]:
@@ -349,11 +356,13 @@ def _report(row: Row[Any]) -> ReportItem:
     return ReportItem(step=row.step, epoch=row.epoch, values=row.metrics, at=row.created_at.timestamp())
 
 
-def _by_trial(found: Sequence[Row[Any]]) -> list[TrialReports]:
-    grouped: dict[int, list[ReportItem]] = {}
+def _by_trial(found: Sequence[Row[Any]], points: int | None = None) -> list[TrialReports]:
+    grouped: dict[int, list[Row[Any]]] = {}
     for row in found:
-        grouped.setdefault(row.number, []).append(_report(row))
-    return [TrialReports(trial=number, reports=items) for number, items in grouped.items()]
+        grouped.setdefault(row.number, []).append(row)
+    if points is not None:
+        grouped = {number: [of[i] for i in thin([row.metrics for row in of], points)] for number, of in grouped.items()}
+    return [TrialReports(trial=number, reports=[_report(row) for row in of]) for number, of in grouped.items()]
 
 
 def _pareto(connection: Connection, row: Row[Any]) -> list[Trial]:

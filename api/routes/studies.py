@@ -32,6 +32,9 @@ class CurvesQuery(wire.Body):
     numbers: str | None = Field(default=None, max_length=10_000, description="numbers of trials with commas between")
     top: int = Field(default=20, ge=1, le=200, description="without numbers: so many of the best, and of the running")
     metric: str | None = Field(default=None, max_length=128, description="only this metric")
+    points: int | None = Field(
+        default=None, ge=10, le=10_000, description="thin each curve to about so many; without: all reports"
+    )
 
 
 class NumbersQuery(wire.Body):
@@ -169,7 +172,7 @@ def get_usage(call: Call, study: str) -> wire.Usage:
 def get_curves(call: Call, study: str, query: CurvesQuery) -> Curves:
     """Intermediate values of several trials."""
     numbers = None if query.numbers is None else _numbers(query.numbers)
-    found = views.curves(call.database, call.project, study, numbers, query.top)
+    found = views.curves(call.database, call.project, study, numbers, query.top, query.points)
     if query.metric is not None:
         found = [_only(reports, query.metric) for reports in found]
     return Curves.model_construct(items=found)

@@ -157,6 +157,7 @@ CASES: list[tuple[str, str, bytes | None, int, str | None]] = [
     ("GET", "/v1/studies/s/curves?numbers=1,x", None, 422, "query.numbers"),
     ("GET", "/v1/studies/s/curves?numbers=9999999999", None, 422, "query.numbers"),
     ("GET", "/v1/studies/s/curves?numbers=999999999", None, 200, None),
+    ("GET", "/v1/studies/s/curves?points=9", None, 422, "query.points"),
     ("GET", "/v1/studies/s/export?format=xls", None, 422, "query.format"),
     ("GET", "/v1/studies/s/export?state=asleep", None, 422, "state"),
     ("GET", "/v1/studies/none", None, 404, None),

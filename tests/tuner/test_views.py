@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from benchmarks import large_studies
 from tests.tuner.specs import external
 from tuner import leases, reports, studies, trials, views
 from tuner.db.postgres import Database
@@ -170,3 +171,17 @@ def test_nothing_is_missed_while_others_write(database: Database) -> None:
         follower.result()
     assert seen == {trial.number: trial.state for trial in views.iterate_trials(database, "default", "s")}
     assert len(seen) == 200
+
+
+def test_curves_are_thinned_where_asked(database: Database) -> None:
+    shape = large_studies.Shape(trials=3, states={"COMPLETE": 1.0}, num_long=2, long_steps=1_000)
+    study = large_studies.make(database, "long", shape)
+    whole = views.curves(database, "default", study, [0, 1, 2])
+    thinned = views.curves(database, "default", study, [0, 1, 2], points=50)
+    assert [len(curve.reports) for curve in whole] == [1_000, 1_000, 5]
+    for before, after in zip(whole, thinned, strict=True):
+        assert len(after.reports) <= 110
+        assert {report.step for report in after.reports} <= {report.step for report in before.reports}
+        for extreme in (min, max):
+            assert extreme(r.values["val_loss"] for r in after.reports) == extreme(r.values["val_loss"] for r in before.reports)
+    assert thinned[2].reports == whole[2].reports

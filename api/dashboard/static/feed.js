@@ -10,6 +10,7 @@ import { Curves, Trials } from "./trials.js";
 const REDRAW_INTERVAL = 250;
 const RETRY_INTERVAL = 1_500;
 const MAX_CURVES = 400;
+const MAX_POINTS = 400; // of a curve: about one a pixel; the server keeps the extremes
 const LINGER = 10_000;
 
 export class StudyFeed {
@@ -56,7 +57,7 @@ export class StudyFeed {
     if (this.curves.size > MAX_CURVES) this.curves.keep(numbers);
     this.curves.markFetched(missing);
     try {
-      const answer = await get(`${this.path}/curves?numbers=${missing.join(",")}`);
+      const answer = await get(`${this.path}/curves?numbers=${missing.join(",")}&points=${MAX_POINTS}`);
       this.curves.merge(answer.items);
       this.#changed();
     } catch {
