@@ -48,12 +48,20 @@ def get_study(database: Database, project: str, study: str | int) -> Study:
 
 
 def list_studies(
-    database: Database, project: str, state: str | None = None, q: str | None = None, cursor: str | None = None, limit: int = 50
+    database: Database,
+    project: str,
+    state: str | None = None,
+    q: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+    archived: bool | None = None,
 ) -> StudyPage:
-    """Studies, newest first; `q` is looked for in names and tags."""
+    """Studies, newest first; `q` is looked for in names and tags. `archived`: only those put away, or only the others."""
     query = select(studies).where(studies.c.project == project).order_by(studies.c.id.desc()).limit(_limit(limit) + 1)
     if state is not None:
         query = query.where(studies.c.state.in_(_states(state, StudyState)))
+    if archived is not None:
+        query = query.where(studies.c.archived.is_(archived))
     if q:
         pattern = "%" + q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
         query = query.where(or_(studies.c.name.ilike(pattern), sql_cast(studies.c.tags, Text).ilike(pattern)))

@@ -1,11 +1,12 @@
 // One trial: why it is as it is. Its parameters beside the best trial's, its curves, every attempt with who ran it and how it ended, logs, checkpoints.
 
-import { html, useEffect, useLayoutEffect, useState } from "../vendor/htm-preact.js";
+import { html, useEffect, useState } from "../vendor/htm-preact.js";
 import { ApiError, get, post } from "../api.js";
 import { TrialCurves } from "../charts/trial_curves.js";
 import { Ago, Command, Confirm, CopyButton, useClock } from "../controls.js";
 import { useStudyFeed } from "../feed.js";
 import { decodeNumber, formatBytes, formatCount, formatDuration, formatNumber, formatParam, formatReason } from "../format.js";
+import { useKeys } from "../keyboard.js";
 import { Logs } from "../logs.js";
 import { Banner, Failure, Loading } from "../notices.js";
 import { Link, navigate, studyAddress, trialAddress } from "../router.js";
@@ -201,15 +202,10 @@ export function Trial({ params }) {
   useEffect(() => {
     document.title = `Trial ${number}${study ? ` · ${study.name}` : ""} · Tuner`;
   }, [number, study?.name]);
-  useLayoutEffect(() => {
-    const onKey = (event) => {
-      if (!study || /^(input|textarea|select)$/i.test(event.target.tagName) || event.ctrlKey || event.metaKey || event.altKey) return;
-      if (event.key === "[" && number > 0) navigate(trialAddress(study.id, number - 1));
-      if (event.key === "]" && number + 1 < feed.trials.length) navigate(trialAddress(study.id, number + 1));
-    };
-    addEventListener("keydown", onKey);
-    return () => removeEventListener("keydown", onKey);
-  }, [study?.id, number]);
+  useKeys({
+    "[": () => study && number > 0 && navigate(trialAddress(study.id, number - 1)),
+    "]": () => study && number + 1 < feed.trials.length && navigate(trialAddress(study.id, number + 1)),
+  });
   if (feed?.error && !feed.loaded) return html`<${Failure} error=${feed.error} what="study" />`;
   if (error && trial?.number !== number && feed?.trials.ids[number] === undefined) return html`<${Failure} error=${error} what="trial" />`;
   if (!study || !trial || trial.number !== number) return html`<${Loading} />`;
