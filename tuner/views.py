@@ -10,6 +10,7 @@ import binascii
 import json
 import math
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, or_, select, text
@@ -164,6 +165,7 @@ def list_attempts(database: Database, project: str, trial_id: int) -> list[Attem
                 worker=row.worker,
                 started_at=row.started_at,
                 expires_at=row.expires_at,
+                heard_at=row.expires_at - timedelta(seconds=row.ttl),
                 ended_at=row.ended_at,
                 reason=row.reason,
                 error=row.error,

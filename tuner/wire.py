@@ -310,6 +310,7 @@ class Attempt(Answer):
     worker: str | None = None
     started_at: datetime
     expires_at: datetime
+    heard_at: datetime | None = Field(default=None, description="when its holder last renewed it, or took it")
     ended_at: datetime | None = None
     reason: str | None = None
     error: str | None = None
