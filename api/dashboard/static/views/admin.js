@@ -137,7 +137,7 @@ function Health() {
   return html`
     <dl class="strip" aria-label="Health">
       <div class="stat"><dt>Server</dt><dd class="figure">${server.version}</dd><dd class="sub">${server.away ? html`<span class="bad">does not answer</span>` : "answers"}</dd></div>
-      <div class="stat"><dt>Database</dt><dd class="figure">PostgreSQL ${server.database.split(" ")[0]}</dd><dd class="sub">schema ${server.schema_revision}</dd></div>
+      <div class="stat"><dt>Database</dt><dd class="figure">${server.database.split(" ")[0]}</dd><dd class="sub">PostgreSQL, schema ${server.schema_revision}</dd></div>
       <div class="stat"><dt>Search</dt><dd class="figure">${server.searches} ${server.searches === 1 ? "process" : "processes"}</dd>
         <dd class="sub">${searching ? "suggests and judges" : html`<span class="bad">nobody suggests: start <code>tuner search</code></span>`}</dd></div>
     </dl>`;

@@ -48,7 +48,7 @@ function Speed({ study, speed }) {
   return html`${formatNumber(speed, 2)} <span class="muted">/ h</span>${seconds !== null && html`<div class="under muted">${formatDuration(seconds)} to go</div>`}`;
 }
 
-function Row({ study, progress, selected, toggle, act }) {
+function Row({ study, progress, selected, toggle }) {
   const { counts } = study;
   const finished = counts.complete + counts.pruned + counts.fail;
   const limit = study.spec.limits?.max_trials ?? null;
@@ -67,7 +67,6 @@ function Row({ study, progress, selected, toggle, act }) {
       <td class="spark-cell">${best.length > 0 && html`<${Sparkline} points=${best} steps=${true} label=${`Best so far of ${study.name}: ${formatNumber(best[0][1])} to ${formatNumber(best.at(-1)[1])} over ${formatCount(best.length)} points`} />`}</td>
       <td class="speed figure"><${Speed} study=${study} speed=${progress?.trials_per_hour} /></td>
       <td class="muted made"><${Ago} at=${study.created_at} />${study.created_by && html`<div class="under owner" title=${study.created_by}>${study.created_by}</div>`}</td>
-      ${act && html`<td class="row-action"><button class="quiet small" aria-label=${`${study.archived ? "Take out" : "Archive"} ${study.name}`} onClick=${() => act(study)}>${study.archived ? "Take out" : "Archive"}</button></td>`}
     </tr>`;
 }
 
@@ -88,12 +87,13 @@ export function Studies() {
   const progress = useProgress(items);
   const compare = selected.size > 1 && selected.size <= MOST_COMPARED ? `/compare?studies=${[...selected].join(",")}` : null;
   useKeys({ c: () => compare && navigate(compare), Escape: () => select(new Set()) });
-  const act = async (study) => {
+  const putAway = async () => {
     setFailure(null);
     try {
-      replace(await request("PATCH", `/v1/studies/${study.id}`, { body: { archived: !study.archived } }));
+      for (const id of selected) replace(await request("PATCH", `/v1/studies/${id}`, { body: { archived: archive === "" } }));
+      select(new Set());
     } catch (problem) {
-      setFailure(`The study was not changed: ${problem.message}`);
+      setFailure(`Not all of them were changed: ${problem.message}`);
     }
   };
   const delayed = useMemo(() => {
@@ -120,10 +120,10 @@ export function Studies() {
       <${Command} text="tuner study submit examples/optimizers-on-digits.yaml --watch" /><//>`;
   } else {
     content = html`
-      <div class="card table-card"><table class="list studies">
+      <div class="card table-card scroll"><table class="list studies">
         <thead><tr><th scope="col">Study</th><th scope="col">State</th><th scope="col">Trials</th><th scope="col">Best</th>
-          <th scope="col">Best so far</th><th scope="col">Speed</th><th scope="col">Created</th>${mayWrite(caller) && html`<th scope="col"><span class="visually-hidden">Actions</span></th>`}</tr></thead>
-        <tbody>${sorted.map((study) => html`<${Row} key=${study.id} study=${study} progress=${progress[study.id]} selected=${selected.has(study.id)} toggle=${toggle} act=${mayWrite(caller) && act} />`)}</tbody>
+          <th scope="col">Best so far</th><th scope="col">Speed</th><th scope="col">Created</th></tr></thead>
+        <tbody>${sorted.map((study) => html`<${Row} key=${study.id} study=${study} progress=${progress[study.id]} selected=${selected.has(study.id)} toggle=${toggle} />`)}</tbody>
       </table></div>
       ${cursor && html`<p class="centred"><button onClick=${more}>Show more</button></p>`}`;
   }
@@ -134,13 +134,17 @@ export function Studies() {
           onInput=${(event) => delayed(event.currentTarget.value)} />
         <${Select} label="State" value=${state} onChange=${setState} options=${STATE_OPTIONS} />
         <${Select} label="Order" value=${order} onChange=${setOrder} options=${Object.entries(ORDERS).map(([key, [word]]) => [key, word])} />
-        <${Select} label="Archive" value=${archive} onChange=${setArchive} options=${ARCHIVE_OPTIONS} />
+        <${Select} label="Archive" value=${archive} onChange=${(value) => {
+          select(new Set());
+          setArchive(value);
+        }} options=${ARCHIVE_OPTIONS} />
         ${
           selected.size > 0 &&
           (compare
             ? html`<${Link} class="button" href=${compare}>Compare ${selected.size} studies<//>`
             : html`<button disabled title=${`Select 2 to ${MOST_COMPARED} studies`}>Compare ${selected.size} ${selected.size === 1 ? "study" : "studies"}</button>`)
         }
+        ${selected.size > 0 && mayWrite(caller) && html`<button onClick=${putAway}>${archive === "" ? "Archive" : "Take out"} ${selected.size}</button>`}
         ${mayWrite(caller) && html`<${Link} class="button primary" href="/new">New study<//>`}
       </div>
     </div>
