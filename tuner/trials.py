@@ -199,7 +199,7 @@ def create(database: Database, project: str, study: str | int, body: TrialCreate
 
 
 def update_trial(database: Database, project: str, trial_id: int, patch: TrialPatch) -> Trial:
-    """Change a trial's notes. They decide nothing, so that a finished trial may be given them too."""
+    """Change a trial's notes. They decide nothing: a finished trial may be given them too, and nobody is woken."""
     with database.begin() as connection:
         row = find(connection, project, trial_id, lock=True)
         if patch.notes is not None:
@@ -207,7 +207,6 @@ def update_trial(database: Database, project: str, trial_id: int, patch: TrialPa
                 update(trials).where(trials.c.id == row.id).values(notes=patch.notes).returning(trials)
             ).one()
         facts = studies.get_facts(database, connection, row.study_id)
-    database.wake("result", row.study_id)
     return rows.trial(row, facts.name, facts.objectives)
 
 

@@ -219,7 +219,7 @@ class Study(Answer):
     reason: str | None = None
     spec: dict[str, Any]
     notes: str = ""
-    archived: bool = Field(default=False, description="put away: not listed unless asked for")
+    archived: bool = Field(default=False, description="put away: the dashboard lists it on request only")
     tags: list[str] = []
     user_attrs: dict[str, Any] = {}
     counts: TrialCounts = TrialCounts()
@@ -239,7 +239,7 @@ class StudyPatch(Body):
     limits: UserAttrs | None = None
     tags: list[ShortText] | None = Field(default=None, max_length=50)
     notes: Text | None = Field(default=None, max_length=20_000)
-    archived: bool | None = Field(default=None, description="true: not listed unless asked for")
+    archived: bool | None = Field(default=None, description="true: the dashboard lists it on request only")
 
 
 class StudyPage(Answer):
@@ -502,7 +502,10 @@ class MachineUsage(Body):
 
 
 class UsageSample(MachineUsage):
+    """What a machine was doing; of its GPUs one by one only the latest sample tells, so that a fleet can be asked for often."""
+
     at: datetime
+    gpu: float | None = Field(default=None, ge=0, le=1, description="mean utilization of the GPUs")
 
 
 class WorkerRegistration(Body):

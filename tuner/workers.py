@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, text, update
@@ -66,8 +67,10 @@ def register(database: Database, project: str, body: WorkerRegistration) -> Work
 def _add_sample(connection: Connection, project: str, name: str, usage: MachineUsage) -> None:
     here = (workers.c.project == project, workers.c.name == name)  # its row is locked since the upsert
     samples, now = connection.execute(select(workers.c.usage, func.clock_timestamp()).where(*here)).one()
-    sample = {"at": now.isoformat(), **usage.model_dump(mode="json")}
-    connection.execute(update(workers).where(*here).values(usage=[*samples, sample][-MAX_SAMPLES:]))
+    shares = [gpu.utilization for gpu in usage.gpus if gpu.utilization is not None]
+    sample = {"at": now.isoformat(), "gpu": fmean(shares) if shares else None, **usage.model_dump(mode="json")}
+    older = [{**old, "gpus": []} for old in samples[1 - MAX_SAMPLES :]]
+    connection.execute(update(workers).where(*here).values(usage=[*older, sample]))
 
 
 def saw(database: Database, project: str, name: str) -> None:

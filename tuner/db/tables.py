@@ -130,7 +130,7 @@ studies = Table(
     Column("next_number", Integer, nullable=False, server_default="0"),
     Column("tags", JSONB, nullable=False, server_default="[]"),
     Column("notes", Text, nullable=False, server_default=""),
-    Column("archived", Boolean, nullable=False, server_default=text("false")),  # not listed unless asked for
+    Column("archived", Boolean, nullable=False, server_default=text("false")),  # the dashboard lists it on request only
     _json_text("user_attrs"),
     _json_text("system_attrs"),
     Column("created_by", Text),
@@ -276,7 +276,7 @@ workers = Table(
     Column("gpus", JSONB, nullable=False, server_default="[]"),
     Column("cpus", Float, nullable=False, server_default="0"),
     Column("memory", BigInteger, nullable=False, server_default="0"),
-    Column("usage", JSONB, nullable=False, server_default="[]"),  # the latest samples, oldest first
+    Column("usage", JSONB, nullable=False, server_default="[]"),  # tuner.workers: the latest samples, oldest first
     _time("registered_at", now=True),
     _time("seen_at", now=True),
     UniqueConstraint("project", "name"),

@@ -45,4 +45,3 @@ export function Attempts({ attempts }) {
         })}</tbody></table></div>
     </section>`;
 }
-

@@ -14,7 +14,7 @@ const HELP = [
   ["A study", [["g o", "Overview"], ["g t", "Trials"], ["g e", "Explore"]]],
   ["A trial", [["[  ]", "Previous, next trial"]]],
 ];
-const bound = new Map();
+const bound = new Set();
 let enabled = read();
 
 function read() {
@@ -41,7 +41,7 @@ export function useKeys(keys) {
   const latest = useRef(keys);
   latest.current = keys;
   useLayoutEffect(() => {
-    bound.set(latest, true);
+    bound.add(latest);
     return () => bound.delete(latest);
   }, []);
 }
@@ -88,7 +88,7 @@ export function Keyboard({ open, onOpen, onClose }) {
       if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
       if (event.key === "Escape" && typing(event) && event.target.closest("main")) return event.target.blur();
       if (typing(event) || (!enabled && event.key !== "Escape")) return;
-      if (performance.now() < pending.current) {
+      if (performance.now() < pending.current && event.key.length === 1) {
         pending.current = 0;
         event.preventDefault();
         return go(event.key);
@@ -100,7 +100,7 @@ export function Keyboard({ open, onOpen, onClose }) {
       if (event.key === "?") return onOpen();
       // A grid that has the focus walks through its own rows.
       if (event.target.closest?.('[role="grid"]') && /^[jkx]$/.test(event.key)) return;
-      for (const keys of bound.keys()) {
+      for (const keys of bound) {
         if (!(event.key in keys.current)) continue;
         event.preventDefault();
         keys.current[event.key]();

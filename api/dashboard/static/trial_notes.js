@@ -34,7 +34,7 @@ export function TrialNotes({ trial, editable, onSaved }) {
           : html`<form onSubmit=${save}>
             <label class="field"><span class="visually-hidden">Notes of this trial</span>
               <textarea rows="6" maxlength="20000" value=${draft} onInput=${(event) => write(event.currentTarget.value)}></textarea>
-              <small class="muted">Markdown: # heading, - list, **bold**, *italics*, \`code\`, [text](https://…)</small></label>
+              <small class="muted">Markdown: # heading, - list, **bold**, *italics*, \`code\`, [text](address)</small></label>
             <div class="actions"><button class="primary" disabled=${busy}>Save</button>
               <button type="button" onClick=${() => write(null)}>Leave it</button></div></form>`
       }

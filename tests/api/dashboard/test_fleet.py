@@ -28,6 +28,12 @@ def test_samples_of_usage_are_kept_and_bounded(http: httpx.Client) -> None:
     (worker,) = http.get("/v1/workers").json()["items"]
     assert [sample["cpu"] for sample in worker["usage"]] == [number / 100 for number in range(3, 63)]
     assert worker["slots"] == 2
+    for utilization in (0.25, 0.75):
+        gpus = [{"utilization": utilization, "temperature": 60}, {"utilization": 0.0}, {}]
+        http.post("/v1/workers", json={"name": "node-1", "usage": {"gpus": gpus}}).raise_for_status()
+    (worker,) = http.get("/v1/workers").json()["items"]
+    assert [sample["gpu"] for sample in worker["usage"][-3:]] == [None, 0.125, 0.375]
+    assert [len(sample["gpus"]) for sample in worker["usage"][-3:]] == [0, 0, 3]
 
 
 @pytest.mark.parametrize("usage", [{"cpu": 1.5}, {"cpu": "NaN"}, {"memory": -1}, {"gpus": [{"temperature": 1e9}]}, {"load": 1}])
@@ -72,7 +78,7 @@ def test_machines_and_alerts(visitor: Visitor, bench: Bench) -> None:
     expect(row).to_contain_text("40 GB of 80 GB · 91 °C")
     alerts = page.get_by_role("list", name="Alerts")
     expect(alerts).to_contain_text("busy is hot: 91 °C")
-    expect(alerts).to_contain_text(re.compile("lost has been silent for 5m .* and held 1 trial"))
+    expect(alerts).to_contain_text(re.compile("lost has been silent for 5m .* and holds 1 trial"))
     expect(alerts).to_contain_text("idle is idle")
 
 

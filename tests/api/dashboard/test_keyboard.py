@@ -15,7 +15,6 @@ pytestmark = pytest.mark.browser
 def test_keys_lead_through_the_views(visitor: Visitor, bench: Bench) -> None:
     first, second = bench.study("first"), bench.study("second")
     bench.add(first, {"accuracy": 0.5})
-    bench.add(first, {"accuracy": 0.7}, number=1)
     visitor.log_in("/studies")
     page = visitor.page
     expect(page.get_by_role("link", name="first")).to_be_visible()

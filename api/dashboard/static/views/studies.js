@@ -10,6 +10,7 @@ import { Link, navigate, studyAddress, useQuery } from "../router.js";
 import { mayWrite, useCaller } from "../session.js";
 import { Sparkline } from "../sparkline.js";
 import { Progress, State, STUDY_STATES } from "../states.js";
+import { remaining } from "../strip.js";
 import { useProgress, useStudies } from "../study_list.js";
 
 const MOST_COMPARED = 6;
@@ -35,22 +36,16 @@ function Best({ study }) {
   return html`<b class="figure" title=${String(value)}>${formatNumber(value)}</b> <span class="muted">${objective}</span>`;
 }
 
-// Seconds until the limit of trials is reached at the speed of now; null where that cannot be said.
-export function remaining(study, speed) {
-  const limit = study.spec.limits?.max_trials ?? null;
-  const finished = study.counts.complete + study.counts.pruned + study.counts.fail;
-  return study.state === "RUNNING" && limit !== null && speed && limit > finished ? ((limit - finished) * 3600) / speed : null;
-}
-
 function Speed({ study, speed }) {
-  const seconds = remaining(study, speed);
+  const elapsed = (Date.now() - Date.parse(study.created_at)) / 1000;
+  const seconds = remaining({ study, limits: study.spec.limits ?? {}, finished: ended(study), speed: speed / 3600, elapsed });
   if (study.finished_at || !speed) return html`<span class="muted">–</span>`;
   return html`${formatNumber(speed, 2)} <span class="muted">/ h</span>${seconds !== null && html`<div class="under muted">${formatDuration(seconds)} to go</div>`}`;
 }
 
 function Row({ study, progress, selected, toggle }) {
   const { counts } = study;
-  const finished = counts.complete + counts.pruned + counts.fail;
+  const finished = ended(study);
   const limit = study.spec.limits?.max_trials ?? null;
   const address = studyAddress(study.id);
   const best = study.spec.objectives.length > 1 ? [] : (progress?.best ?? []).map(([number, value]) => [number, decodeNumber(value)]);
@@ -125,7 +120,7 @@ export function Studies() {
           <th scope="col">Best so far</th><th scope="col">Speed</th><th scope="col">Created</th></tr></thead>
         <tbody>${sorted.map((study) => html`<${Row} key=${study.id} study=${study} progress=${progress[study.id]} selected=${selected.has(study.id)} toggle=${toggle} />`)}</tbody>
       </table></div>
-      ${cursor && html`<p class="centred"><button onClick=${more}>Show more</button></p>`}`;
+      ${cursor && html`<p class="centred"><button onClick=${more}>Show more</button>${sorter && html`<span class="muted">In this order are the ${formatCount(items.length)} newest.</span>`}</p>`}`;
   }
   return html`
     <div class="page-head"><h1>Studies</h1>

@@ -60,9 +60,7 @@ function useLanes(seconds) {
   return attempts;
 }
 
-function Timeline({ workers, now }) {
-  const [seconds, setSeconds] = useQuery("window", "3600");
-  const attempts = useLanes(seconds);
+function Timeline({ workers, attempts, seconds, setSeconds, now }) {
   return html`
     <section class="card pad" aria-label="What ran when">
       <div class="chart-head"><h2>What ran when</h2><${Choice} label="Time shown" options=${WINDOWS} value=${seconds} onChange=${setSeconds} /></div>
@@ -73,6 +71,8 @@ function Timeline({ workers, now }) {
 export function Workers() {
   const [workers, setWorkers] = useState(null);
   const [error, setError] = useState(null);
+  const [seconds, setSeconds] = useQuery("window", "3600");
+  const attempts = useLanes(seconds);
   const now = useClock();
   useEffect(() => {
     document.title = "Fleet · Tuner";
@@ -111,7 +111,7 @@ export function Workers() {
   const rank = (worker) => (heard.includes(worker) ? 0 : 1);
   return html`
     <div class="page-head"><h1>Fleet</h1></div>
-    <${FleetAlerts} workers=${workers} heard=${heard} now=${now} />
+    <${FleetAlerts} workers=${workers} heard=${heard} attempts=${attempts ?? []} now=${now} />
     <dl class="strip">
       <div class="stat main"><dt>Working now</dt>
         <dd class="figure">${formatCount(sum(heard, ({ running }) => running))}<span class="muted"> / ${formatCount(sum(heard, ({ slots }) => slots))}</span>
@@ -138,5 +138,5 @@ export function Workers() {
           <${UsageCell} worker=${worker} />
           <td class="muted">${worker.version}</td><td class="muted"><${Ago} at=${worker.seen_at} /></td></tr>`;
         })}</tbody></table></div></div>
-    <${Timeline} workers=${workers} now=${now} />`;
+    <${Timeline} workers=${workers} attempts=${attempts} seconds=${seconds} setSeconds=${setSeconds} now=${now} />`;
 }
