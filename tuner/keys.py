@@ -24,12 +24,21 @@ from tuner import events
 from tuner.db.postgres import Database
 from tuner.db.tables import api_keys, projects, sessions
 from tuner.errors import KeyNotFound, Unauthenticated
-from tuner.wire import CreatedKey, Key, KeyCreate, Scope
+from tuner.wire import CreatedKey, Key, KeyCreate, Project, Scope
 
 CODE_LIFETIME = timedelta(minutes=15)
 SESSION_LIFETIME = timedelta(days=7)
 CACHE_SECONDS = 2.0
 """How long a key that was found valid is not looked up again: the time a revocation takes to reach every replica."""
+
+_PROJECTS = text(
+    """
+    SELECT p.name, p.created_at, (SELECT count(*) FROM studies s WHERE s.project = p.name) AS studies,
+        (SELECT count(*) FROM api_keys k WHERE k.project = p.name AND k.revoked_at IS NULL
+            AND coalesce(k.expires_at > clock_timestamp(), true)) AS keys
+    FROM projects p WHERE CAST(:project AS text) IS NULL OR p.name = :project ORDER BY p.name
+    """
+)
 
 _PATTERN = re.compile(r"^tnr_([0-9A-Za-z]{12})_([0-9A-Za-z_-]{43})$")
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -129,6 +138,13 @@ def list_(database: Database, project: str | None = None) -> list[Key]:
         query = query.where(api_keys.c.project == project)
     with database.read() as connection:
         return [_key(row) for row in connection.execute(query)]
+
+
+def list_projects(database: Database, project: str | None = None) -> list[Project]:
+    """All projects by name, or the one given, with what is in each."""
+    query = _PROJECTS.bindparams(project=project)
+    with database.read() as connection:
+        return [Project.model_validate(dict(row)) for row in connection.execute(query).mappings()]
 
 
 def count_valid(database: Database) -> int:

@@ -60,6 +60,7 @@ def _study(row: Row[Any], counts: Row[Any]) -> Study:
         reason=row.reason,
         spec=spec | {"limits": row.limits},
         notes=row.notes,
+        archived=row.archived,
         tags=row.tags,
         user_attrs=attributes(row.user_attrs),
         counts=TrialCounts(
@@ -90,6 +91,7 @@ def trial(row: Row[Any], study_name: str, objectives: Iterable[str]) -> Trial:
         state=row.state,
         reason=row.reason,
         error=row.error,
+        notes=row.notes,
         params=json.loads(row.params),
         values=None if values is None else dict(zip(objectives, values, strict=False)),
         user_attrs=attributes(row.user_attrs),

@@ -195,7 +195,7 @@ def _require_bundle(connection: Connection, project: str, sha256: str) -> None:
 
 
 def update_study(database: Database, project: str, study: str | int, patch: StudyPatch) -> Study:
-    """Change limits, tags or notes. Limits already exceeded end the study at the search's next look."""
+    """Change limits, tags or notes, put a study away or take it out again. Limits already exceeded end the study at the search's next look."""
     with database.begin() as connection:
         row = find(connection, project, study, lock=True)
         values: dict[str, Any] = {}
@@ -210,6 +210,8 @@ def update_study(database: Database, project: str, study: str | int, patch: Stud
             values["tags"] = patch.tags
         if patch.notes is not None:
             values["notes"] = patch.notes
+        if patch.archived is not None:
+            values["archived"] = patch.archived
         if values:
             row = connection.execute(update(studies).where(studies.c.id == row.id).values(**values).returning(studies)).one()
             if "limits" in values:

@@ -20,7 +20,7 @@ from tuner.db.tables import HELD, trials
 from tuner.db.tables import studies as study_table
 from tuner.errors import Conflict, FieldError, InvalidValue, StudyNotRunning, TrialFinished, TrialNotFound
 from tuner.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
-from tuner.wire import StudyState, Trial, TrialCreate, TrialState, Verdict
+from tuner.wire import StudyState, Trial, TrialCreate, TrialPatch, TrialState, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +196,18 @@ def create(database: Database, project: str, study: str | int, body: TrialCreate
     database.wake("result", row.id)
     database.wake("trials", row.id)
     return trial
+
+
+def update_trial(database: Database, project: str, trial_id: int, patch: TrialPatch) -> Trial:
+    """Change a trial's notes. They decide nothing: a finished trial may be given them too, and nobody is woken."""
+    with database.begin() as connection:
+        row = find(connection, project, trial_id, lock=True)
+        if patch.notes is not None:
+            row = connection.execute(
+                update(trials).where(trials.c.id == row.id).values(notes=patch.notes).returning(trials)
+            ).one()
+        facts = studies.get_facts(database, connection, row.study_id)
+    return rows.trial(row, facts.name, facts.objectives)
 
 
 def cancel(database: Database, project: str, trial_id: int) -> Trial:

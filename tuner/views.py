@@ -10,6 +10,7 @@ import binascii
 import json
 import math
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, or_, select, text
@@ -49,12 +50,20 @@ def get_study(database: Database, project: str, study: str | int) -> Study:
 
 
 def list_studies(
-    database: Database, project: str, state: str | None = None, q: str | None = None, cursor: str | None = None, limit: int = 50
+    database: Database,
+    project: str,
+    state: str | None = None,
+    q: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+    archived: bool | None = None,
 ) -> StudyPage:
-    """Studies, newest first; `q` is looked for in names and tags."""
+    """Studies, newest first; `q` is looked for in names and tags. `archived`: only those put away, or only the others."""
     query = select(studies).where(studies.c.project == project).order_by(studies.c.id.desc()).limit(_limit(limit) + 1)
     if state is not None:
         query = query.where(studies.c.state.in_(_states(state, StudyState)))
+    if archived is not None:
+        query = query.where(studies.c.archived.is_(archived))
     if q:
         pattern = "%" + q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
         query = query.where(or_(studies.c.name.ilike(pattern), sql_cast(studies.c.tags, Text).ilike(pattern)))
@@ -157,6 +166,7 @@ def list_attempts(database: Database, project: str, trial_id: int) -> list[Attem
                 worker=row.worker,
                 started_at=row.started_at,
                 expires_at=row.expires_at,
+                heard_at=row.expires_at - timedelta(seconds=row.ttl),
                 ended_at=row.ended_at,
                 reason=row.reason,
                 error=row.error,

@@ -219,6 +219,7 @@ class Study(Answer):
     reason: str | None = None
     spec: dict[str, Any]
     notes: str = ""
+    archived: bool = Field(default=False, description="put away: the dashboard lists it on request only")
     tags: list[str] = []
     user_attrs: dict[str, Any] = {}
     counts: TrialCounts = TrialCounts()
@@ -238,11 +239,20 @@ class StudyPatch(Body):
     limits: UserAttrs | None = None
     tags: list[ShortText] | None = Field(default=None, max_length=50)
     notes: Text | None = Field(default=None, max_length=20_000)
+    archived: bool | None = Field(default=None, description="true: the dashboard lists it on request only")
 
 
 class StudyPage(Answer):
     items: list[Study]
     next_cursor: str | None = None
+
+
+class StudyProgress(Answer):
+    """How a study has come along, for a line in a list."""
+
+    study_id: int
+    best: list[tuple[int, Number]] = Field(description="[number of a trial, best value of the first objective so far]")
+    trials_per_hour: float | None = Field(default=None, description="of the trials that ended last; null: too few have")
 
 
 # --- trials --------------------------------------------------------------------------------------------------------------
@@ -256,6 +266,7 @@ class Trial(Answer):
     state: TrialState
     reason: str | None = None
     error: str | None = None
+    notes: str = ""
     params: dict[str, Scalar] = {}
     values: dict[str, Number] | None = Field(default=None, description="one value an objective, once finished")
     user_attrs: dict[str, Any] = {}
@@ -269,6 +280,12 @@ class Trial(Answer):
     finished_at: datetime | None = None
     duration: float | None = Field(default=None, description="seconds from first start to end")
     revision: int = 0
+
+
+class TrialPatch(Body):
+    notes: Text | None = Field(
+        default=None, max_length=20_000, description="of people, for people; the search does not read them"
+    )
 
 
 class TrialPage(Answer):
@@ -293,6 +310,7 @@ class Attempt(Answer):
     worker: str | None = None
     started_at: datetime
     expires_at: datetime
+    heard_at: datetime | None = Field(default=None, description="when its holder last renewed it, or took it")
     ended_at: datetime | None = None
     reason: str | None = None
     error: str | None = None
@@ -468,6 +486,28 @@ class LogLines(Body):
 # --- workers, keys, errors, events ---------------------------------------------------------------------------------------
 
 
+class GpuUsage(Body):
+    utilization: float | None = Field(default=None, ge=0, le=1, description="share of the time in which it computed")
+    memory: int | None = Field(default=None, ge=0, description="bytes in use")
+    memory_total: int | None = Field(default=None, ge=0, description="bytes there are")
+    temperature: float | None = Field(default=None, ge=-100, le=300, description="degrees Celsius")
+
+
+class MachineUsage(Body):
+    """What a machine is doing now."""
+
+    cpu: float | None = Field(default=None, ge=0, le=1, description="share of all CPUs in use")
+    memory: int | None = Field(default=None, ge=0, description="bytes of host memory in use")
+    gpus: list[GpuUsage] = Field(default=[], max_length=64)
+
+
+class UsageSample(MachineUsage):
+    """What a machine was doing; of its GPUs one by one only the latest sample tells, so that a fleet can be asked for often."""
+
+    at: datetime
+    gpu: float | None = Field(default=None, ge=0, le=1, description="mean utilization of the GPUs")
+
+
 class WorkerRegistration(Body):
     name: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")
     host: str = Field(default="", max_length=200)
@@ -476,6 +516,7 @@ class WorkerRegistration(Body):
     gpus: list[ShortText] = Field(default=[], max_length=64, description="names of the GPUs")
     cpus: float = Field(default=1, ge=0)
     memory: int = Field(default=0, ge=0, description="bytes of host memory")
+    usage: MachineUsage | None = Field(default=None, description="null: not measured")
 
 
 class Worker(Answer):
@@ -487,6 +528,7 @@ class Worker(Answer):
     gpus: list[str] = []
     cpus: float = 0
     memory: int = 0
+    usage: list[UsageSample] = Field(default=[], description="the latest samples, oldest first")
     running: int = Field(default=0, description="trials it holds a live lease on")
     registered_at: datetime
     seen_at: datetime
@@ -523,6 +565,13 @@ class Key(Answer):
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
+
+
+class Project(Answer):
+    name: str
+    keys: int = Field(description="that are neither revoked nor expired")
+    studies: int
+    created_at: datetime
 
 
 class CreatedKey(Key):

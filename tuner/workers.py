@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import Any
 
-from sqlalchemy import Row, func, select, text, update
+from sqlalchemy import Connection, Row, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from tuner.db.postgres import Database
 from tuner.db.tables import attempts, workers
 from tuner.errors import WorkerNotFound
-from tuner.wire import LaneAttempt, Worker, WorkerRegistration
+from tuner.wire import LaneAttempt, MachineUsage, Worker, WorkerRegistration
 
 MAX_LANES = 5_000
+MAX_SAMPLES = 60
+"""Samples of usage that are kept of a worker: a quarter of an hour at one in 15 seconds."""
 
 _RUNNING = (
     select(func.count())
@@ -45,18 +48,29 @@ _LANES = text(
 
 
 def register(database: Database, project: str, body: WorkerRegistration) -> Worker:
-    """Announce a worker, or renew what is known of the one with this name."""
-    values = body.model_dump()
+    """Announce a worker, or renew what is known of the one with this name; a sample of its usage joins those before."""
+    values = body.model_dump(exclude={"usage"})
     statement = upsert(workers).values(project=project, **values)
     statement = statement.on_conflict_do_update(
         index_elements=["project", "name"], set_={**values, "seen_at": func.clock_timestamp()}
     )
     with database.begin() as connection:
         connection.execute(statement)
+        if body.usage is not None:
+            _add_sample(connection, project, body.name, body.usage)
         row = connection.execute(
             select(*_COLUMNS, _SEEN, _RUNNING).where(workers.c.project == project, workers.c.name == body.name)
         ).one()
     return _worker(row)
+
+
+def _add_sample(connection: Connection, project: str, name: str, usage: MachineUsage) -> None:
+    here = (workers.c.project == project, workers.c.name == name)  # its row is locked since the upsert
+    samples, now = connection.execute(select(workers.c.usage, func.clock_timestamp()).where(*here)).one()
+    shares = [gpu.utilization for gpu in usage.gpus if gpu.utilization is not None]
+    sample = {"at": now.isoformat(), "gpu": fmean(shares) if shares else None, **usage.model_dump(mode="json")}
+    older = [{**old, "gpus": []} for old in samples[1 - MAX_SAMPLES :]]
+    connection.execute(update(workers).where(*here).values(usage=[*older, sample]))
 
 
 def saw(database: Database, project: str, name: str) -> None:

@@ -27,6 +27,7 @@ import tuner
 from tuner.client import Client
 from tuner.errors import Conflict, Denied, Invalid, NotFound, TunerError
 from tuner.wire import WorkerRegistration
+from workers import usage
 from workers.bundles import BundleCache
 from workers.engines import Place
 from workers.engines.local import LocalPlace
@@ -42,6 +43,7 @@ WATCH_INTERVAL = 0.25
 DRAIN_TIMEOUT = 30.0
 TELL_TIMEOUT = 10.0
 REGISTER_INTERVAL = 2.0
+USAGE_INTERVAL = 15.0
 RENEW_RETRY = 1.0
 MAX_RENEWERS = 8
 DRAIN_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -111,6 +113,7 @@ class Agent:
         self._holdings = Holdings(self._waker.wake)
         self._draining = threading.Event()
         self._giving_up = threading.Event()
+        self._stopped = threading.Event()
         self._num_drains = 0
 
     def drain(self) -> None:
@@ -152,11 +155,13 @@ class Agent:
                 )  # fmt: skip
             for index in range(min(len(runners), MAX_RENEWERS)):
                 threading.Thread(target=self._renew, name=f"renew-{index}", daemon=True).start()
+            threading.Thread(target=self._tell_usage, name="usage", daemon=True).start()
             for index, runner in enumerate(runners):
                 threading.Thread(target=runner.run, name=f"slot-{index}", daemon=True).start()
             self._watch(runners)
             return 0
         finally:
+            self._stopped.set()
             self._holdings.close()
             for place in places:
                 place.close()
@@ -164,6 +169,18 @@ class Agent:
                 bundles.close()
             shutil.rmtree(scratch, ignore_errors=True)
             self._client.close()
+
+    def _tell_usage(self) -> None:
+        """Say every while what the machine is doing. A server that does not answer, or does not know the field, costs only this."""
+        client = self._client.with_patience(0)
+        uses_gpus = self._slots[0].gpu is not None
+        registration = _registration(self._name, self._host, len(self._slots), uses_gpus)
+        usage.measure(gpus=False)  # from here on the use of the CPUs is counted
+        while not self._stopped.wait(USAGE_INTERVAL):
+            try:
+                client.register_worker(registration.model_copy(update={"usage": usage.measure(gpus=uses_gpus)}))
+            except Exception as error:  # for people to look at; training goes on without
+                log.debug("usage not told: %s", error)
 
     def _register(self) -> bool:
         """Make the host known, waiting for the server as long as it takes; False when told to leave meanwhile."""

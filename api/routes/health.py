@@ -6,11 +6,13 @@ from functools import cache
 from typing import Any
 
 import orjson
+from pydantic import Field
 from starlette.responses import Response
 
 from api.auth import ANY, PUBLIC
 from api.routing import Call, Routes
 from tuner import __version__, catalog, views, wire
+from tuner.search import ownership
 
 routes = Routes("server")
 
@@ -18,6 +20,13 @@ routes = Routes("server")
 class Health(wire.Answer):
     status: str
     version: str
+
+
+class Deployment(wire.Answer):
+    version: str = Field(description="of the server")
+    schema_revision: str = Field(description="of the tables")
+    database: str = Field(description="version of PostgreSQL")
+    searches: int = Field(description="search processes that are connected; 0: nobody suggests or judges")
 
 
 @routes.route("GET", "/healthz", PUBLIC, answer=Health)
@@ -31,6 +40,18 @@ def get_readiness(call: Call) -> Health:
     """The database answers and has this version's schema; 503 else."""
     call.database.check()
     return Health(status="ready", version=__version__)
+
+
+@routes.route("GET", "/v1/server", ANY, answer=Deployment)
+def get_deployment(call: Call) -> Deployment:
+    """Versions, and whether a search works: what people ask first when something is wrong."""
+    state = call.database.describe()
+    return Deployment(
+        version=__version__,
+        schema_revision=state.revision,
+        database=state.version,
+        searches=ownership.count_searches(call.database),
+    )
 
 
 @routes.route("GET", "/metrics", PUBLIC, answer=bytes, media_type="text/plain")

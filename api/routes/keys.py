@@ -23,6 +23,10 @@ class KeyList(wire.Answer):
     items: list[wire.Key]
 
 
+class ProjectList(wire.Answer):
+    items: list[wire.Project]
+
+
 class Me(wire.Answer):
     key_id: str
     name: str
@@ -64,6 +68,12 @@ def list_keys(call: Call) -> KeyList:
 def revoke_key(call: Call, key_id: str) -> wire.Key:
     """Revoke a key and its sessions, at once here and within seconds in other replicas."""
     return keys.revoke(call.database, key_id, None if _is_operator(call) else call.project, by=call.caller.name)
+
+
+@routes.route("GET", "/v1/projects", ADMIN, answer=ProjectList)
+def list_projects(call: Call) -> ProjectList:
+    """Projects and what is in them: all for the operator, else one's own. A project comes to be with its first key."""
+    return ProjectList.model_construct(items=keys.list_projects(call.database, None if _is_operator(call) else call.project))
 
 
 @routes.route("GET", "/v1/me", ANY, answer=Me)

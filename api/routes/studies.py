@@ -10,7 +10,7 @@ from starlette.responses import Response
 from api import export as exports
 from api.auth import READ, SUBMIT
 from api.routing import Call, Routes
-from tuner import cells, studies, views, wire
+from tuner import cells, studies, study_progress, views, wire
 from tuner.errors import FieldError, InvalidValue
 from tuner.spec import StudySpec
 
@@ -20,8 +20,17 @@ routes = Routes("studies")
 class StudyQuery(wire.Body):
     state: str | None = Field(default=None, max_length=200, description="one state, or several with commas between")
     q: str | None = Field(default=None, max_length=200, description="looked for in names and tags")
+    archived: bool | None = Field(default=None, description="true: only those put away; false: only the others")
     cursor: str | None = Field(default=None, max_length=2000, description="next_cursor of the page before")
     limit: int = Field(default=50, ge=1, le=1000)
+
+
+class ProgressQuery(wire.Body):
+    ids: str = Field(max_length=2000, description="ids of at most 50 studies with commas between")
+
+
+class ProgressList(wire.Answer):
+    items: list[wire.StudyProgress]
 
 
 class ColumnsQuery(wire.Body):
@@ -79,7 +88,14 @@ def create_study(call: Call, body: dict[str, Any]) -> wire.Study:
 @routes.route("GET", "/v1/studies", READ, answer=wire.StudyPage)
 def list_studies(call: Call, query: StudyQuery) -> wire.StudyPage:
     """Studies, newest first."""
-    return views.list_studies(call.database, call.project, query.state, query.q, query.cursor, query.limit)
+    return views.list_studies(call.database, call.project, query.state, query.q, query.cursor, query.limit, query.archived)
+
+
+@routes.route("GET", "/v1/studies/progress", READ, answer=ProgressList)
+def list_progress(call: Call, query: ProgressQuery) -> ProgressList:
+    """How studies have come along: the best value so far along the trials, and how many trials end in an hour."""
+    ids = _integers(query.ids, "query.ids", "ids of studies")
+    return ProgressList.model_construct(items=study_progress.list_(call.database, call.project, ids))
 
 
 @routes.route("GET", "/v1/studies/{study}", READ, answer=wire.Study)
@@ -90,7 +106,7 @@ def get_study(call: Call, study: str) -> wire.Study:
 
 @routes.route("PATCH", "/v1/studies/{study}", SUBMIT, answer=wire.Study)
 def update_study(call: Call, study: str, body: wire.StudyPatch) -> wire.Study:
-    """Change limits, tags or notes."""
+    """Change limits, tags or notes, put it away (archived) or take it out again."""
     changed = studies.update_study(call.database, call.project, study, body)
     call.database.wake("trials", changed.id)
     return changed
@@ -171,7 +187,7 @@ def get_usage(call: Call, study: str) -> wire.Usage:
 @routes.route("GET", "/v1/studies/{study}/curves", READ, answer=Curves)
 def get_curves(call: Call, study: str, query: CurvesQuery) -> Curves:
     """Intermediate values of several trials."""
-    numbers = None if query.numbers is None else _numbers(query.numbers)
+    numbers = None if query.numbers is None else _integers(query.numbers, "query.numbers", "numbers of trials")
     found = views.curves(call.database, call.project, study, numbers, query.top, query.points)
     if query.metric is not None:
         found = [_only(reports, query.metric) for reports in found]
@@ -184,10 +200,10 @@ def export(call: Call, study: str, query: ExportQuery) -> Response:
     return exports.respond(call.database, call.project, study, query.format, query.state, query.filter)
 
 
-def _numbers(text: str) -> list[int]:
+def _integers(text: str, location: str, what: str) -> list[int]:
     parts = text.split(",")
     if not all(part.isascii() and part.isdigit() and len(part) <= 9 for part in parts):
-        raise InvalidValue(errors=[FieldError("query.numbers", "must be numbers of trials with commas between")])
+        raise InvalidValue(errors=[FieldError(location, f"must be {what} with commas between")])
     return [int(part) for part in parts]
 
 

@@ -67,6 +67,12 @@ def get_trial(call: Call, trial: int) -> wire.Trial:
     return views.get_trial(call.database, call.project, trial)
 
 
+@routes.route("PATCH", "/v1/trials/{trial}", SUBMIT, answer=wire.Trial)
+def update_trial(call: Call, trial: int, body: wire.TrialPatch) -> wire.Trial:
+    """Change a trial's notes, whatever its state."""
+    return trials.update_trial(call.database, call.project, trial, body)
+
+
 @routes.route("GET", "/v1/trials/{trial}/reports", READ, answer=ReportList)
 def list_reports(call: Call, trial: int, query: ReportQuery) -> ReportList:
     """Its intermediate values, by step."""

@@ -13,6 +13,7 @@ import os
 import subprocess
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,14 @@ random_page_cost = 1.1
 autovacuum_vacuum_scale_factor = 0.05
 autovacuum_analyze_scale_factor = 0.05
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseState:
+    """Versions of PostgreSQL and of the tables."""
+
+    version: str
+    revision: str
 
 
 class Database:
@@ -114,6 +123,13 @@ class Database:
                     )
             current = MigrationContext.configure(connection).get_current_revision()
         _check_revision(current, self.url)
+
+    def describe(self) -> DatabaseState:
+        """Versions, for people to read."""
+        with self.read() as connection:
+            version = connection.execute(text("SHOW server_version")).scalar_one()
+            revision = MigrationContext.configure(connection).get_current_revision()
+        return DatabaseState(version=str(version), revision=revision or "none")
 
     def close(self) -> None:
         self._notifier.close()

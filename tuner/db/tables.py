@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -129,6 +130,7 @@ studies = Table(
     Column("next_number", Integer, nullable=False, server_default="0"),
     Column("tags", JSONB, nullable=False, server_default="[]"),
     Column("notes", Text, nullable=False, server_default=""),
+    Column("archived", Boolean, nullable=False, server_default=text("false")),  # the dashboard lists it on request only
     _json_text("user_attrs"),
     _json_text("system_attrs"),
     Column("created_by", Text),
@@ -172,6 +174,7 @@ trials = Table(
     Column("gpu_seconds", Float, nullable=False, server_default="0"),
     Column("finish_hash", LargeBinary),  # of the accepted tell, so that its repetition is told from a contradiction
     Column("request_key", Text),
+    Column("notes", Text, nullable=False, server_default=""),  # of people, for people
     _time("not_before"),
     _time("created_at", now=True),
     _time("started_at"),
@@ -273,6 +276,7 @@ workers = Table(
     Column("gpus", JSONB, nullable=False, server_default="[]"),
     Column("cpus", Float, nullable=False, server_default="0"),
     Column("memory", BigInteger, nullable=False, server_default="0"),
+    Column("usage", JSONB, nullable=False, server_default="[]"),  # tuner.workers: the latest samples, oldest first
     _time("registered_at", now=True),
     _time("seen_at", now=True),
     UniqueConstraint("project", "name"),

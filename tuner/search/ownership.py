@@ -28,6 +28,12 @@ _COUNT = """
 _ACTIVE = "SELECT id, state FROM studies WHERE state IN ('RUNNING', 'STOPPING', 'PAUSED') AND spec IS NOT NULL ORDER BY id"
 
 
+def count_searches(database: Database) -> int:
+    """Search processes that are connected to the database now."""
+    with database.read() as connection:
+        return int(connection.exec_driver_sql(_COUNT, (_PRESENT,)).scalar_one())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """What a claim changed."""

@@ -1,9 +1,11 @@
 // Entry: the frame around every view, and which view the address means.
 
-import { html, render, useErrorBoundary } from "./vendor/htm-preact.js";
+import { html, render, useEffect, useErrorBoundary, useState } from "./vendor/htm-preact.js";
+import { get } from "./api.js";
 import { useConnection } from "./connection.js";
-import { ThemeSwitch, useClock } from "./controls.js";
+import { CopyButton, ThemeSwitch, useClock } from "./controls.js";
 import { formatDuration } from "./format.js";
+import { Keyboard } from "./keyboard.js";
 import { Mark } from "./mark.js";
 import { Empty } from "./notices.js";
 import { Link, useRoute } from "./router.js";
@@ -20,7 +22,7 @@ import { Workers } from "./views/workers.js";
 const VIEWS = { studies: Studies, study: Study, trial: Trial, workers: Workers, new: NewStudy, admin: Admin, compare: Compare };
 const SECTIONS = [
   ["/studies", "Studies", ["studies", "study", "trial", "new", "compare"]],
-  ["/workers", "Workers", ["workers"]],
+  ["/workers", "Fleet", ["workers"]],
   ["/admin", "Admin", ["admin"]],
 ];
 const WORDS = { live: "Live", connecting: "Connecting", reconnecting: "Reconnecting", paused: "Paused" };
@@ -28,9 +30,9 @@ const WORDS = { live: "Live", connecting: "Connecting", reconnecting: "Reconnect
 function Connection() {
   const { state, since } = useConnection();
   const now = useClock();
-  const lag = state === "reconnecting" ? ` for ${formatDuration(Math.round((now - since) / 1000))}` : "";
+  const away = formatDuration(Math.round((now - since) / 1000));
   return html`<span class="connection" data-state=${state} title=${state === "live" ? "Changes appear as they happen" : "What you see is the last good state"}>
-    <i aria-hidden="true"></i><span role="status">${WORDS[state]}</span>${lag}</span>`;
+    <i aria-hidden="true"></i><span role="status">${WORDS[state]}</span>${state === "reconnecting" && html`<em>, updated ${away} ago</em>`}</span>`;
 }
 
 function Header({ view }) {
@@ -51,6 +53,19 @@ function Header({ view }) {
     </div></header>`;
 }
 
+// Which server this is, the address of what is seen, and the keys.
+function Footer({ onHelp }) {
+  const [server, set] = useState(null);
+  useEffect(() => {
+    get("/v1/server").then(set, () => {});
+  }, []);
+  return html`
+    <footer class="foot"><div class="inner">
+      <span>Tuner ${server && html`${server.version} · schema ${server.schema_revision}`}</span>
+      <span class="right-side"><${CopyButton} text=${() => location.href} label="Copy link" /><button class="small" onClick=${onHelp}>Keys <kbd>?</kbd></button></span>
+    </div></footer>`;
+}
+
 // A fault in one view is shown as such and leaves the frame alive.
 function Guarded({ children }) {
   const [error, reset] = useErrorBoundary((fault) => console.error(fault));
@@ -60,6 +75,7 @@ function Guarded({ children }) {
 
 function Page() {
   const { view, params, path } = useRoute();
+  const [help, setHelp] = useState(false);
   if (view === "login") return html`<${Login} />`;
   const View = VIEWS[view];
   return html`
@@ -67,7 +83,9 @@ function Page() {
     <${Header} view=${view} />
     <main id="content" class="page" tabindex="-1"><${Guarded} key=${path}>
       ${View ? html`<${View} params=${params} />` : html`<${Empty} title="There is no such page"><p><${Link} href="/studies">All studies<//></p><//>`}
-    <//></main>`;
+    <//></main>
+    <${Footer} onHelp=${() => setHelp(true)} />
+    <${Keyboard} open=${help} onOpen=${() => setHelp(true)} onClose=${() => setHelp(false)} />`;
 }
 
 render(html`<${Page} />`, document.getElementById("app"));

@@ -30,10 +30,11 @@ export function ThemeSwitch() {
     </button>`;
 }
 
+// `text`: what is copied, or a function that gives it.
 export function CopyButton({ text, label = "Copy" }) {
   const [copied, set] = useState(false);
   const copy = async () => {
-    await navigator.clipboard.writeText(text);
+    await navigator.clipboard.writeText(typeof text === "function" ? text() : text);
     set(true);
     setTimeout(() => set(false), 1500);
   };

@@ -3,6 +3,7 @@
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { get } from "./api.js";
 import { formatCount, formatNumber } from "./format.js";
+import { useKeys } from "./keyboard.js";
 import { useQuery } from "./router.js";
 
 const PAUSE = 250; // milliseconds without a keystroke before the filter is applied
@@ -91,15 +92,7 @@ export function FilterBar({ filter, total }) {
       timer = setTimeout(() => filter.set(text.trim()), PAUSE);
     };
   }, []);
-  useLayoutEffect(() => {
-    const onKey = (event) => {
-      if (event.key !== "/" || /^(input|textarea|select)$/i.test(event.target.tagName)) return;
-      event.preventDefault();
-      input.current?.focus();
-    };
-    addEventListener("keydown", onKey);
-    return () => removeEventListener("keydown", onKey);
-  }, []);
+  useKeys({ "/": () => input.current?.focus() });
   const found = filter.numbers ? `${formatCount(filter.numbers.size)} of ${formatCount(total)} trials` : "";
   return html`
     <div class="filter-bar">

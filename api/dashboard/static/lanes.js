@@ -54,7 +54,8 @@ function Bar({ item, from, now }) {
 
 export function Lanes({ workers, attempts, seconds, now }) {
   const from = now - seconds * 1000;
-  const groups = workers
+  const groups = [...workers]
+    .sort((a, b) => a.name.localeCompare(b.name))
     .map((worker) => ({ worker, lanes: pack(attempts.filter((attempt) => attempt.worker === worker.name), now) }))
     .filter(({ lanes }) => lanes.length);
   if (!groups.length) return html`<p class="chart-note">Nothing ran in this time.</p>`;
@@ -76,5 +77,5 @@ export function Lanes({ workers, attempts, seconds, now }) {
     </div>
     <div class="lane-scale muted figure"><span>${formatDuration(seconds)} ago</span><span>now</span></div>
     <p class="legend muted">${LEGEND.map(([name, word]) => html`<span><i data-tone=${name}></i>${word}</span>`)}
-      <span>${lost} lost, ${takeovers} attempts that took a trial over or up again</span></p>`;
+      <span>${lost} lost, ${takeovers} ${takeovers === 1 ? "attempt" : "attempts"} that took a trial over or up again</span></p>`;
 }

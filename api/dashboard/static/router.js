@@ -43,6 +43,9 @@ export function useRoute() {
   return route;
 }
 
+// The study whose page, or whose trial's page, this is.
+export const study = () => match(location.pathname).params.study;
+
 // One query parameter as state; the default value does not stand in the address.
 export function useQuery(name, initial = "") {
   const read = () => new URLSearchParams(location.search).get(name) ?? initial;

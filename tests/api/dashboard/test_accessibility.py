@@ -45,7 +45,7 @@ def test_no_view_has_objections(visitor: Visitor, bench: Bench) -> None:
         f"/studies/{several}": "several",
         f"/studies/{empty}": "empty",
         f"/compare?studies={study},{empty}": "Compare studies",
-        "/workers": "Workers",
+        "/workers": "Fleet",
         "/new": "New study",
         "/admin": "Admin",
     }

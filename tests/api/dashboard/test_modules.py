@@ -183,6 +183,16 @@ def test_attempts_are_packed_in_lanes(call: Any) -> None:
     assert call("lanes.js", f"m.utilisation(m.pack({json.dumps(attempts)}, 10000), 2, 5000, 10000)") == 0.6
 
 
+def test_silent_workers_matter_when_they_held_something(call: Any) -> None:
+    seen = "seen_at: '2026-01-01T00:05:00Z'"
+    attempts = "[['a', 'lost', 9], ['a', 'lost', 1], ['b', 'lost', 9], ['a', 'complete', 9]].map(([worker, reason, minute]) => "
+    attempts += "({ worker, reason, ended_at: `2026-01-01T00:0${minute}:00Z` }))"
+    say = "m.loss({ name: 'a', %s, running: %d }, %s, Date.parse('2026-01-01T00:10:00Z'))"
+    assert call("fleet.js", say % (seen, 2, "[]")).startswith("a has been silent for 5m 0s and holds 2 trials")
+    assert call("fleet.js", say % (seen, 0, attempts)).startswith("a has been silent for 5m 0s and lost 1 trial:")
+    assert call("fleet.js", say % (seen, 0, "[]")) is None
+
+
 def test_curves_are_smoothed_and_placed_in_time(call: Any) -> None:
     assert call("charts/curve_data.js", "m.smooth([[0, 1], [1, null], [2, 3]], 0.5)") == [
         [0, 1],

@@ -1,4 +1,4 @@
-// For admins: API keys, made (the secret is shown once) and revoked, and the log of what happened in the project.
+// For admins: whether all works, API keys, made (the secret is shown once) and revoked, projects, and the log of what happened.
 
 import { html, useEffect, useState } from "../vendor/htm-preact.js";
 import { Activity } from "../activity.js";
@@ -20,18 +20,21 @@ const LIFETIMES = [
   ["2592000", "in 30 days"],
   ["31536000", "in a year"],
 ];
+const OPERATOR_PROJECT = "default"; // its admins make keys of any project
 const LOG_PAGE = 50;
+const HEALTH_INTERVAL = 10_000;
 
 function NewKey({ project, onMade }) {
   const [name, setName] = useState("");
   const [scope, setScope] = useState("worker");
   const [lifetime, setLifetime] = useState("");
+  const [home, setHome] = useState(project);
   const [failure, setFailure] = useState(null);
   const create = async (event) => {
     event.preventDefault();
     setFailure(null);
     try {
-      const made = await post("/v1/keys", { name, scope, project, expires_in: lifetime ? Number(lifetime) : null });
+      const made = await post("/v1/keys", { name, scope, project: home, expires_in: lifetime ? Number(lifetime) : null });
       setName("");
       onMade(made);
     } catch (error) {
@@ -44,6 +47,10 @@ function NewKey({ project, onMade }) {
       <label class="field"><span>Scope</span><select value=${scope} onChange=${(event) => setScope(event.currentTarget.value)}>
         ${Object.keys(SCOPES).map((key) => html`<option value=${key} selected=${key === scope}>${key}</option>`)}</select>
         <small class="muted">${SCOPES[scope]}</small></label>
+      ${
+        project === OPERATOR_PROJECT &&
+        html`<label class="field"><span>Project</span><input required maxlength="100" pattern="[A-Za-z0-9][A-Za-z0-9._\\-]*" title="letters, digits, . _ -" value=${home} onInput=${(event) => setHome(event.currentTarget.value)} /></label>`
+      }
       <label class="field"><span>Expires</span><select value=${lifetime} onChange=${(event) => setLifetime(event.currentTarget.value)}>
         ${LIFETIMES.map(([value, text]) => html`<option value=${value} selected=${value === lifetime}>${text}</option>`)}</select></label>
       <div class="field"><span aria-hidden="true"> </span><button class="primary">Make key</button></div>
@@ -56,7 +63,7 @@ function status(key, now) {
   return key.expires_at && Date.parse(key.expires_at) <= now ? "expired" : "valid";
 }
 
-function Keys({ caller }) {
+function Keys({ caller, onMade }) {
   const [keys, setKeys] = useState(null);
   const [made, setMade] = useState(null);
   const [asking, ask] = useState(null);
@@ -85,6 +92,7 @@ function Keys({ caller }) {
     <section class="card pad" aria-label="API keys"><h2>API keys</h2>
       <${NewKey} project=${caller.project} onMade=${(key) => {
         setMade(key);
+        onMade();
         read();
       }} />
       ${
@@ -116,6 +124,46 @@ function Keys({ caller }) {
     </section>`;
 }
 
+function Health() {
+  const [server, set] = useState(null);
+  useEffect(() => {
+    const read = () => get("/v1/server").then(set, () => set((old) => old && { ...old, away: true }));
+    read();
+    const timer = setInterval(() => document.hidden || read(), HEALTH_INTERVAL);
+    return () => clearInterval(timer);
+  }, []);
+  if (!server) return null;
+  const searching = server.searches > 0;
+  return html`
+    <dl class="strip" aria-label="Health">
+      <div class="stat"><dt>Server</dt><dd class="figure">${server.version}</dd><dd class="sub">${server.away ? html`<span class="bad">does not answer</span>` : "answers"}</dd></div>
+      <div class="stat"><dt>Database</dt><dd class="figure">${server.database.split(" ")[0]}</dd><dd class="sub">PostgreSQL, schema ${server.schema_revision}</dd></div>
+      <div class="stat"><dt>Search</dt><dd class="figure">${server.searches} ${server.searches === 1 ? "process" : "processes"}</dd>
+        <dd class="sub">${searching ? "suggests and judges" : html`<span class="bad">nobody suggests: start <code>tuner search</code></span>`}</dd></div>
+    </dl>`;
+}
+
+function Projects() {
+  const [projects, set] = useState(null);
+  useEffect(() => {
+    get("/v1/projects").then(({ items }) => set(items), () => set([]));
+  }, []);
+  return html`
+    <section class="card table-card" aria-label="Projects"><h2>Projects</h2>
+      ${
+        !projects
+          ? html`<${Loading} rows=${2} />`
+          : html`<div class="scroll" tabindex="0" role="region" aria-label="List of projects"><table class="list still"><thead><tr><th scope="col">Name</th>
+        <th scope="col" class="right">Studies</th><th scope="col" class="right">Valid keys</th><th scope="col">Made</th></tr></thead>
+        <tbody>${projects.map(
+          (project) => html`<tr key=${project.name}><td class="name">${project.name}</td><td class="right">${project.studies}</td>
+          <td class="right">${project.keys}</td><td class="muted"><${Ago} at=${project.created_at} /></td></tr>`,
+        )}</tbody></table></div>`
+      }
+      <p class="pad muted">A project comes to be with its first key${projects?.length > 1 ? "" : ": name a new one in the form above"}.</p>
+    </section>`;
+}
+
 function Log() {
   const [events, setEvents] = useState(null);
   const [ended, setEnded] = useState(false);
@@ -136,11 +184,12 @@ function Log() {
 
 export function Admin() {
   const caller = useCaller();
+  const [made, setMade] = useState(0); // keys made here: the list of projects is asked for anew
   useEffect(() => {
     document.title = "Admin · Tuner";
   }, []);
   if (!caller) return html`<${Loading} />`;
   if (caller.scope !== "admin") return html`<${Empty} title="For admins"><p>The key ${caller.name} has the scope ${caller.scope}.</p><//>`;
   return html`<div class="page-head"><h1>Admin</h1><span class="muted">project ${caller.project}</span></div>
-    <${Keys} caller=${caller} /><${Log} />`;
+    <${Health} /><${Keys} caller=${caller} onMade=${() => setMade((count) => count + 1)} /><${Projects} key=${made} /><${Log} />`;
 }

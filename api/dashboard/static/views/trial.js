@@ -1,19 +1,22 @@
 // One trial: why it is as it is. Its parameters beside the best trial's, its curves, every attempt with who ran it and how it ended, logs, checkpoints.
 
-import { html, useEffect, useLayoutEffect, useState } from "../vendor/htm-preact.js";
+import { html, useEffect, useState } from "../vendor/htm-preact.js";
 import { ApiError, get, post } from "../api.js";
 import { TrialCurves } from "../charts/trial_curves.js";
+import { Attempts } from "../attempts.js";
 import { Ago, Command, Confirm, CopyButton, useClock } from "../controls.js";
 import { useStudyFeed } from "../feed.js";
 import { decodeNumber, formatBytes, formatCount, formatDuration, formatNumber, formatParam, formatReason } from "../format.js";
+import { useKeys } from "../keyboard.js";
 import { Logs } from "../logs.js";
 import { Banner, Failure, Loading } from "../notices.js";
 import { Link, navigate, studyAddress, trialAddress } from "../router.js";
 import { mayWrite, useCaller } from "../session.js";
-import { State } from "../states.js";
+import { Icon, State } from "../states.js";
+import { TrialNotes } from "../trial_notes.js";
 
 const RETRY_INTERVAL = 1_500;
-const ENDS = { complete: "complete", pruned: "pruned", paused: "pruned", paused_at_rung: "pruned", preempted: "pruned" };
+const FLAGS = { vanishing: "Some layer hardly learned beside another", exploding: "Steps were far too long" };
 
 // The trial with its attempts and checkpoints, asked for again whenever the study's stream says that it changed.
 function useTrial(feed, number) {
@@ -46,7 +49,7 @@ function useTrial(feed, number) {
       clearTimeout(timer);
     };
   }, [mark, feed?.loaded]);
-  return found;
+  return { ...found, replace: (trial) => setFound((old) => ({ ...old, trial })) };
 }
 
 function Actions({ trial, study, feed }) {
@@ -112,40 +115,13 @@ function Parameters({ feed, number }) {
     </section>`;
 }
 
-function Attempts({ attempts }) {
-  const now = useClock();
-  if (!attempts.length)
-    return html`<section class="card pad"><h2>Attempts</h2><p class="muted">No worker has taken this trial yet.</p></section>`;
-  const start = Date.parse(attempts[0].started_at);
-  const end = Math.max(...attempts.map(({ ended_at }) => (ended_at ? Date.parse(ended_at) : now)), start + 1);
-  return html`
-    <section class="card table-card"><h2>Attempts</h2>
-      <div class="scroll" tabindex="0" role="region" aria-label="Table: attempts"><table class="list still attempts"><thead><tr><th scope="col">#</th><th scope="col">Worker</th>
-        <th scope="col">When</th><th scope="col" class="right">Took</th><th scope="col">Ended</th></tr></thead>
-        <tbody>${attempts.map((attempt) => {
-          const [from, to] = [Date.parse(attempt.started_at), attempt.ended_at ? Date.parse(attempt.ended_at) : now];
-          const tone = attempt.ended_at ? (ENDS[attempt.reason] ?? "failed") : "running";
-          const share = (time) => (100 * time) / (end - start);
-          const place = { left: `${share(from - start)}%`, width: `${Math.max(0.5, share(to - from))}%` };
-          const step = attempt.resumed_from;
-          const resumed = Number.isFinite(step) && html`<span class="muted"> · resumed at step ${formatCount(step)}</span>`;
-          return html`<tr><td>${attempt.epoch}</td><td class="wrap">${attempt.worker ?? html`<span class="muted">a client</span>`}</td>
-            <td class="lane"><div class="lane-track"><span data-tone=${tone} style=${place}></span>
-              </div></td>
-            <td class="right">${formatDuration((to - from) / 1000)}</td>
-            <td class="wrap">${attempt.ended_at ? formatReason(attempt.reason) || "done" : "running"}${resumed}
-              ${attempt.error && html`<details><summary>Error</summary><pre class="code">${attempt.error}</pre></details>`}</td></tr>`;
-        })}</tbody></table></div>
-    </section>`;
-}
-
 function Checkpoints({ trial, checkpoints }) {
   if (!checkpoints.length) return null;
   return html`
     <section class="card table-card"><div class="chart-head"><h2>Checkpoints</h2>
       <a class="button small" href=${`/v1/trials/${trial.id}/checkpoints/latest`} download>Download the latest</a></div>
       <div class="scroll" tabindex="0" role="region" aria-label="Table: checkpoints"><table class="list still"><thead><tr><th scope="col" class="right">Step</th>
-        <th scope="col" class="right">Size</th><th scope="col">SHA-256</th><th scope="col">Saved</th></tr></thead>
+        <th scope="col" class="right">Size</th><th scope="col">SHA-256</th><th scope="col">Saved</th><th scope="col"><span class="visually-hidden">File</span></th></tr></thead>
         <tbody>${checkpoints
           .slice(-20)
           .reverse()
@@ -153,7 +129,8 @@ function Checkpoints({ trial, checkpoints }) {
             (checkpoint) => html`<tr><td class="right">${formatCount(checkpoint.step)}</td>
           <td class="right">${formatBytes(checkpoint.size)}</td>
           <td class="mono" title=${checkpoint.sha256}>${checkpoint.sha256.slice(0, 12)}…</td>
-            <td class="muted"><${Ago} at=${checkpoint.created_at} /></td></tr>`,
+            <td class="muted"><${Ago} at=${checkpoint.created_at} /></td>
+            <td class="right"><a href=${`/v1/trials/${trial.id}/checkpoints/${checkpoint.step}`} download aria-label=${`Download the checkpoint of step ${checkpoint.step}`}>Download</a></td></tr>`,
           )}</tbody></table></div>
     </section>`;
 }
@@ -194,22 +171,17 @@ function Repeat({ trial, study, attempts }) {
 export function Trial({ params }) {
   const number = Number(params.number);
   const { feed } = useStudyFeed(params.study);
-  const { trial, attempts, checkpoints, error } = useTrial(feed, number);
+  const { trial, attempts, checkpoints, error, replace } = useTrial(feed, number);
   const caller = useCaller();
   const now = useClock();
   const study = feed?.study;
   useEffect(() => {
     document.title = `Trial ${number}${study ? ` · ${study.name}` : ""} · Tuner`;
   }, [number, study?.name]);
-  useLayoutEffect(() => {
-    const onKey = (event) => {
-      if (!study || /^(input|textarea|select)$/i.test(event.target.tagName) || event.ctrlKey || event.metaKey || event.altKey) return;
-      if (event.key === "[" && number > 0) navigate(trialAddress(study.id, number - 1));
-      if (event.key === "]" && number + 1 < feed.trials.length) navigate(trialAddress(study.id, number + 1));
-    };
-    addEventListener("keydown", onKey);
-    return () => removeEventListener("keydown", onKey);
-  }, [study?.id, number]);
+  useKeys({
+    "[": () => study && number > 0 && navigate(trialAddress(study.id, number - 1)),
+    "]": () => study && number + 1 < feed.trials.length && navigate(trialAddress(study.id, number + 1)),
+  });
   if (feed?.error && !feed.loaded) return html`<${Failure} error=${feed.error} what="study" />`;
   if (error && trial?.number !== number && feed?.trials.ids[number] === undefined) return html`<${Failure} error=${error} what="trial" />`;
   if (!study || !trial || trial.number !== number) return html`<${Loading} />`;
@@ -217,6 +189,7 @@ export function Trial({ params }) {
   const state = feed.trials.states[number] ?? trial.state;
   const latest = feed.curves.last(number, feed.objectives[0]?.name);
   const resumes = attempts.map(({ resumed_from }) => resumed_from).filter((step) => step !== null && step !== undefined);
+  const lent = study.strategy?.portfolio?.find((loan) => loan.trial === number);
   let standing = Number.isFinite(feed.trials.value(feed.objectives[0]?.name, number)) ? "final value" : "no final value";
   if (study.best_trial === number) standing = "the best of this study";
   if (state === "RUNNING" && latest) standing = `latest ${formatNumber(latest[1])} at step ${latest[0]}`;
@@ -227,6 +200,7 @@ export function Trial({ params }) {
     <div class="page-head">
       <div class="title"><h1>Trial ${number}</h1>
         <${State} state=${state} reason=${state === "COMPLETE" || state === "RUNNING" ? null : trial.reason} />
+        ${(Array.isArray(trial.user_attrs.flags) ? trial.user_attrs.flags : []).map((flag) => FLAGS[flag] && html`<span class="state" data-tone="pruned" title=${FLAGS[flag]}><${Icon} name="ring" />${flag} gradients</span>`)}
         <span class="pager">
           ${number > 0 && html`<${Link} class="button small" href=${trialAddress(study.id, number - 1)} title="Previous trial: [" aria-label="Previous trial">←<//>`}
           ${number + 1 < feed.trials.length && html`<${Link} class="button small" href=${trialAddress(study.id, number + 1)} title="Next trial: ]" aria-label="Next trial">→<//>`}
@@ -247,12 +221,13 @@ export function Trial({ params }) {
         <dd class="sub">${trial.started_at ? html`started <${Ago} at=${trial.started_at} />` : "not started"}</dd></div>
       <div class="stat"><dt>Attempts</dt><dd class="figure">${attempts.length}</dd>
         <dd class="sub">${trial.worker ? `${state === "RUNNING" ? "on" : "last on"} ${trial.worker}` : "no worker"}</dd></div>
-      <div class="stat"><dt>Origin</dt><dd class="figure">${trial.origin}</dd><dd class="sub">id ${trial.id}</dd></div>
+      <div class="stat"><dt>Origin</dt><dd class="figure">${trial.origin}</dd><dd class="sub">${lent ? html`lent by <${Link} href=${trialAddress(lent.study_id, lent.source_trial)}>${lent.study}, trial ${lent.source_trial}<//>` : `id ${trial.id}`}</dd></div>
     </dl>
     ${trial.error && html`<section class="card pad failure"><h2>Why it failed</h2><pre class="code" tabindex="0">${trial.error}</pre></section>`}
     <div class="charts"><${TrialCurves} curves=${feed.curves} number=${number} resumes=${resumes} first=${feed.objectives[0]?.name} /></div>
     <div class="columns even">
-      <${Parameters} feed=${feed} number=${number} />
+      <div><${Parameters} feed=${feed} number=${number} />
+        <${TrialNotes} key=${trial.id} trial=${trial} editable=${mayWrite(caller)} onSaved=${replace} /></div>
       <div><${Attempts} attempts=${attempts} /><${Checkpoints} trial=${trial} checkpoints=${checkpoints} />
         <${Repeat} trial=${trial} study=${study} attempts=${attempts} /></div>
     </div>

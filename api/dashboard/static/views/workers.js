@@ -1,10 +1,11 @@
-// The fleet: who offers slots, what is running there, who has fallen silent. Polled, because workers have no revision to follow.
+// The fleet: who offers slots, what is running there, how busy its machines are, who has fallen silent. Polled, because workers have no revision to follow.
 
 import { html, useEffect, useState } from "../vendor/htm-preact.js";
 import { get } from "../api.js";
 import { setConnection } from "../connection.js";
 import { Ago, Choice, Command, useClock } from "../controls.js";
 import { formatBytes, formatCount, formatNumber } from "../format.js";
+import { FleetAlerts, UsageCell } from "../fleet.js";
 import { Lanes, WINDOWS } from "../lanes.js";
 import { Empty, Failure, Loading } from "../notices.js";
 import { useQuery } from "../router.js";
@@ -59,9 +60,7 @@ function useLanes(seconds) {
   return attempts;
 }
 
-function Timeline({ workers, now }) {
-  const [seconds, setSeconds] = useQuery("window", "3600");
-  const attempts = useLanes(seconds);
+function Timeline({ workers, attempts, seconds, setSeconds, now }) {
   return html`
     <section class="card pad" aria-label="What ran when">
       <div class="chart-head"><h2>What ran when</h2><${Choice} label="Time shown" options=${WINDOWS} value=${seconds} onChange=${setSeconds} /></div>
@@ -72,9 +71,11 @@ function Timeline({ workers, now }) {
 export function Workers() {
   const [workers, setWorkers] = useState(null);
   const [error, setError] = useState(null);
+  const [seconds, setSeconds] = useQuery("window", "3600");
+  const attempts = useLanes(seconds);
   const now = useClock();
   useEffect(() => {
-    document.title = "Workers · Tuner";
+    document.title = "Fleet · Tuner";
     let gone = false;
     let timer;
     const read = async () => {
@@ -101,7 +102,7 @@ export function Workers() {
   }, []);
   if (!workers) return error ? html`<${Failure} error=${error} what="workers" />` : html`<${Loading} />`;
   if (!workers.length) {
-    return html`<div class="page-head"><h1>Workers</h1></div>
+    return html`<div class="page-head"><h1>Fleet</h1></div>
       <${Empty} title="No workers yet"><p>A worker leases trials over HTTP and runs them on its machine's GPUs or CPUs. Start one anywhere that reaches this server:</p>
         <${Command} text=${`tuner worker --server ${location.origin}`} /><//>`;
   }
@@ -109,7 +110,8 @@ export function Workers() {
   const sum = (list, read) => list.reduce((total, worker) => total + read(worker), 0);
   const rank = (worker) => (heard.includes(worker) ? 0 : 1);
   return html`
-    <div class="page-head"><h1>Workers</h1></div>
+    <div class="page-head"><h1>Fleet</h1></div>
+    <${FleetAlerts} workers=${workers} heard=${heard} attempts=${attempts ?? []} now=${now} />
     <dl class="strip">
       <div class="stat main"><dt>Working now</dt>
         <dd class="figure">${formatCount(sum(heard, ({ running }) => running))}<span class="muted"> / ${formatCount(sum(heard, ({ slots }) => slots))}</span>
@@ -121,7 +123,7 @@ export function Workers() {
     </dl>
     <div class="card table-card"><div class="scroll" tabindex="0" role="region" aria-label="List of workers"><table class="list still">
       <thead><tr><th scope="col">Worker</th><th scope="col">State</th><th scope="col">Slots</th><th scope="col">GPUs</th>
-        <th scope="col" class="right">CPUs</th><th scope="col" class="right">Memory</th><th scope="col">Version</th>
+        <th scope="col" class="right">CPUs</th><th scope="col" class="right">Memory</th><th scope="col">CPUs now</th><th scope="col">GPUs now</th><th scope="col">Version</th>
         <th scope="col">Seen</th></tr></thead>
       <tbody>${[...workers]
         .sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name))
@@ -133,7 +135,8 @@ export function Workers() {
             <td><${Slots} running=${worker.running} slots=${worker.slots} /></td>
           <td class="wrap">${formatGpus(worker.gpus) || html`<span class="muted">none</span>`}</td>
             <td class="right">${formatNumber(worker.cpus)}</td><td class="right">${worker.memory ? formatBytes(worker.memory) : "–"}</td>
+          <${UsageCell} worker=${worker} />
           <td class="muted">${worker.version}</td><td class="muted"><${Ago} at=${worker.seen_at} /></td></tr>`;
         })}</tbody></table></div></div>
-    <${Timeline} workers=${workers} now=${now} />`;
+    <${Timeline} workers=${workers} attempts=${attempts} seconds=${seconds} setSeconds=${setSeconds} now=${now} />`;
 }

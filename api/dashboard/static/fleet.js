@@ -1,0 +1,72 @@
+// What the machines of the fleet say of themselves, and what in the fleet wants attention.
+
+import { html } from "./vendor/htm-preact.js";
+import { formatBytes, formatCount, formatDuration } from "./format.js";
+import { Sparkline } from "./sparkline.js";
+import { Icon } from "./states.js";
+
+const SHARE = [0, 1];
+const HOT = 85; // degrees at which GPUs begin to slow down
+const percent = (share) => `${Math.round(100 * share)} %`;
+const given = (list, read) => list.map(read).filter((value) => value !== null && value !== undefined);
+
+// Of the GPUs of the latest sample together: memory in use and there, the hottest; null where none tells.
+export function gpuSummary({ gpus }) {
+  const [used, total] = [given(gpus, ({ memory }) => memory), given(gpus, ({ memory_total }) => memory_total)];
+  const temperatures = given(gpus, ({ temperature }) => temperature);
+  return {
+    memory: used.length ? used.reduce((sum, value) => sum + value, 0) : null,
+    total: total.length ? total.reduce((sum, value) => sum + value, 0) : null,
+    temperature: temperatures.length ? Math.max(...temperatures) : null,
+  };
+}
+
+function Meter({ samples, read, label, below }) {
+  const points = samples.map((sample) => [Date.parse(sample.at), read(sample)]).filter(([, share]) => share !== null && share !== undefined);
+  if (!points.length) return html`<span class="muted">–</span>`;
+  const latest = percent(points.at(-1)[1]);
+  return html`<div class="meter"><${Sparkline} points=${points} range=${SHARE} label=${`${label}: ${latest}`} />
+    <div><span class="figure">${latest}</span><div class="under muted">${below}</div></div></div>`;
+}
+
+// Two cells of the list of workers.
+export function UsageCell({ worker }) {
+  const { usage } = worker;
+  const latest = usage.at(-1);
+  const gpu = latest && gpuSummary(latest);
+  const parts = gpu
+    ? [
+        gpu.memory !== null && `${formatBytes(gpu.memory)}${gpu.total ? ` of ${formatBytes(gpu.total)}` : ""}`,
+        gpu.temperature !== null && html`<span class=${gpu.temperature >= HOT ? "bad" : ""}>${Math.round(gpu.temperature)} °C</span>`,
+      ].filter(Boolean)
+    : [];
+  const below = parts.map((part, i) => html`${i > 0 && " · "}${part}`);
+  return html`
+    <td><${Meter} samples=${usage} read=${({ cpu }) => cpu} label=${`CPUs of ${worker.name}`}
+      below=${latest?.memory ? `${formatBytes(latest.memory)} in use` : ""} /></td>
+    <td><${Meter} samples=${usage} read=${({ gpu }) => gpu} label=${`GPUs of ${worker.name}`} below=${below} /></td>`;
+}
+
+const trials = (count) => `${formatCount(count)} ${count === 1 ? "trial" : "trials"}`;
+
+// Why a silent worker matters: what it holds still, or what has been taken from it since; null when neither.
+export function loss(worker, attempts, now) {
+  const silence = formatDuration((now - Date.parse(worker.seen_at)) / 1000);
+  if (worker.running > 0) return `${worker.name} has been silent for ${silence} and holds ${trials(worker.running)}: another worker takes over when the lease ends.`;
+  const lost = attempts.filter(({ worker: name, reason, ended_at }) => name === worker.name && reason === "lost" && Date.parse(ended_at) >= Date.parse(worker.seen_at));
+  return lost.length ? `${worker.name} has been silent for ${silence} and lost ${trials(lost.length)}: other workers go on with what it held.` : null;
+}
+
+// Workers that fell silent with trials, hot ones, and living ones without work, in a sentence each. `attempts`: what ran lately.
+export function FleetAlerts({ workers, heard, attempts, now }) {
+  const lost = workers.filter((worker) => !heard.includes(worker)).map((worker) => loss(worker, attempts, now)).filter(Boolean);
+  const idle = heard.filter(({ running }) => running === 0);
+  const hot = heard.filter(({ usage }) => usage.length && gpuSummary(usage.at(-1)).temperature >= HOT);
+  const lines = [
+    ...lost.map((sentence) => ["failed", "cross", sentence]),
+    ...hot.map((worker) => ["failed", "cross", `${worker.name} is hot: ${Math.round(gpuSummary(worker.usage.at(-1)).temperature)} °C.`]),
+    ...(idle.length ? [["waiting", "ring", `${idle.length === 1 ? `${idle[0].name} is idle` : `${formatCount(idle.length)} of ${formatCount(heard.length)} workers are idle`}: no study has a trial for ${idle.length === 1 ? "it" : "them"}.`]] : []),
+  ];
+  if (!lines.length) return null;
+  return html`<ul class="alerts" aria-label="Alerts">${lines.map(([tone, icon, text]) => html`<li data-tone=${tone}><${Icon} name=${icon} /><span>${text}</span></li>`)}</ul>`;
+}
