@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tuner.cli.options import AsJson, Key, Server, StudyArgument, connect, make_body, parse_pair
-from tuner.cli.output import make_visible, print_json, say
+from tuner.cli.output import print_json, say
 from tuner.errors import InvalidValue
 from tuner.parameters import show
 from tuner.spec_file import read_spec_file
@@ -61,18 +61,17 @@ def edit(
         say(f"the space of study {found.name} is so already, at version {found.space_version}")
     else:
         for each in found.space_edits[before.space_version - 1 :]:
-            say(describe_edit(each))
+            say(f"space version {each.version}, from trial {each.first_number} on: {describe_changes(each)}")
 
 
-def describe_edit(edited: SpaceEdit) -> str:
-    """One line: `space version 2, from trial 31 on: lr.high 0.1 -> 1, optimizer append lion (by alice)`."""
+def describe_changes(edited: SpaceEdit) -> str:
+    """`lr high 0.1 -> 1, optimizer append 'lion', batch_size unfreeze`"""
     changes = [
         f"{name} unfreeze" if field == "unfreeze" else f"{name} {field} {_moved(edited.was.get(name, {}), field, value)}"
         for name, fields in edited.changes.items()
         for field, value in fields.items()
     ]
-    by = f" (by {edited.by})" if edited.by else ""
-    return make_visible(f"space version {edited.version}, from trial {edited.first_number} on: {', '.join(changes)}{by}")
+    return ", ".join(changes)
 
 
 def _moved(was: dict[str, Any], field: str, value: Any) -> str:

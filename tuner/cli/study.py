@@ -12,7 +12,7 @@ import typer
 from tuner.calls import iterate
 from tuner.cli.advice import print_advice
 from tuner.cli.compare import compare
-from tuner.cli.edit import describe_edit, edit
+from tuner.cli.edit import describe_changes, edit
 from tuner.cli.export import export
 from tuner.cli.options import AsJson, Key, Server, StudyArgument, connect
 from tuner.cli.output import make_visible, print_facts, print_json, print_table, say, show_age, show_duration
@@ -300,8 +300,11 @@ def _print_study(found: Study) -> None:
         ("parameter", "range"),
         [(name, {k: v for k, v in parameter.items() if v is not None}) for name, parameter in space.items()],
     )
-    for each in found.space_edits:
-        say(describe_edit(each))
+    if found.space_edits:
+        print_table(
+            ("space version", "from trial", "changes", "by", "at"),
+            [(each.version, each.first_number, describe_changes(each), each.by, each.at) for each in found.space_edits],
+        )
 
 
 def _tell_state(study: Study) -> None:
