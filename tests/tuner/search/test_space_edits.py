@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from time import monotonic
 from typing import Any
 
 import optuna
@@ -194,12 +195,14 @@ def test_the_search_of_a_thread_takes_the_edit_in_by_itself(database: Database) 
     stop = threading.Event()
     search = threading.Thread(target=Engine(database).run, args=(stop,))
     search.start()
+    deadline = monotonic() + 60
     try:
         for number in range(8):
             if number == 4:
                 edit(desk, {"opt": {"append": "lion", "freeze": "lion"}})
             found = []
             while not found:
+                assert monotonic() < deadline
                 desk.demand()
                 database.wake("demand", desk.study.id)
                 found = desk.take()
