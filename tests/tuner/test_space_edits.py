@@ -64,7 +64,11 @@ def test_what_may_change() -> None:
 @pytest.mark.parametrize(
     "space, loc, words",
     [
-        ({"lr": {"low": 0.01}}, "space.lr.low", "must be at most 0.001, as it is now: a narrower range would leave trials outside"),
+        (
+            {"lr": {"low": 0.01}},
+            "space.lr.low",
+            "must be at most 0.001, as it is now: a narrower range would leave trials outside",
+        ),
         ({"lr": {"high": 0.01}}, "space.lr.high", "must be at least 0.1, as it is now"),
         ({"lr": {"low": 0}}, "space.lr.low", "must be above 0 with log: true, not 0"),
         ({"lr": {"high": "1"}}, "space.lr.high", "must be a number, not '1'"),
@@ -165,7 +169,9 @@ def test_each_edit_is_a_version_and_the_submitted_spec_the_same_study(database: 
     assert again.spec["space"]["lr"]["high"] == 1.0
     with pytest.raises(Conflict, match="taken by a study with another spec"):
         studies.create(database, "default", StudySpec.parse(again.spec))
-    kinds = [(event.data["version"], event.data["by"]) for event in events.list_(database, "default") if event.kind == "space_edited"]
+    kinds = [
+        (event.data["version"], event.data["by"]) for event in events.list_(database, "default") if event.kind == "space_edited"
+    ]
     assert kinds == [(2, "ann"), (3, "ann"), (4, "ann")]
 
 
