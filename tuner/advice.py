@@ -53,7 +53,7 @@ def _widen(spec: StudySpec, ranked: Ranked) -> Iterator[Advice]:
     """The best trial and at least half of the best tenth lie in the outer tenth of a range, where uniform draws would hardly lie."""
     for name, parameter in spec.space.parameters.items():
         having = [outcome for outcome in ranked.outcomes if name in outcome.params]
-        if isinstance(parameter, CategoricalParameter) or len(having) < MIN_TRIALS:
+        if isinstance(parameter, CategoricalParameter) or parameter.frozen is not None or len(having) < MIN_TRIALS:
             continue
         top = [outcome.params[name] for outcome in having[: max(5, math.ceil(len(having) / 10))]]
         for upper in (False, True):
@@ -80,7 +80,7 @@ def _drop(study: StudyOutcomes, spec: StudySpec, ranked: Ranked, failing: Sequen
     Not those of which is said already that they fail.
     """
     for name, parameter in spec.space.roots.items():
-        if not isinstance(parameter, CategoricalParameter) or len(parameter.choices) < 2:
+        if not isinstance(parameter, CategoricalParameter) or parameter.frozen is not None or len(parameter.choices) < 2:
             continue
         try:
             found = comparison.compare_study(study, name)
@@ -114,12 +114,13 @@ def _drop(study: StudyOutcomes, spec: StudySpec, ranked: Ranked, failing: Sequen
 def _freeze(spec: StudySpec, ranked: Ranked, importance: Mapping[str, float]) -> Iterator[Advice]:
     """Parameters with hardly any importance over 30 trials, whose values show no relation to the trials' order either.
 
-    Not those on which others depend.
+    Not those on which others depend, nor frozen ones.
     """
     parents = {condition.parent for parameter in spec.space.parameters.values() for condition in parameter.when or ()}
+    left_alone = parents | spec.space.frozen.keys()
     best = ranked.outcomes[0].params
     for name, share in importance.items():
-        if share > UNIMPORTANT or name in parents or name not in best or name not in spec.space.parameters:
+        if share > UNIMPORTANT or name in left_alone or name not in best or name not in spec.space.parameters:
             continue
         pairs = zip(ranked.outcomes, ranked.losses, strict=True)
         known = [(outcome.params[name], loss) for outcome, loss in pairs if name in outcome.params]

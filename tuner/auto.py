@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from tuner.errors import InvalidSpace
+from tuner import feasibility
+from tuner.errors import InvalidSpace, InvalidSpec
 from tuner.parameters import CategoricalParameter
 from tuner.spec import Executor, Limits, PrunerSpec, SamplerSpec, StudySpec
 from tuner.strategies import rung_resources
@@ -66,6 +67,15 @@ def decide(spec: StudySpec) -> Decision:
         warm_start=warm_start,
         reasons=(because_of_sampler, because_of_pruner, because_of_history),
     )
+
+
+def decide_searchable(spec: StudySpec) -> Decision:
+    """The decision for a study; InvalidSpec where its constraints leave too little to search."""
+    decision = decide(spec)
+    problems = feasibility.problems(spec.space, decision.sampler.name, None if spec.compare is None else spec.compare.by)
+    if problems:
+        raise InvalidSpec(errors=problems)
+    return decision
 
 
 def decided(spec: StudySpec, stored: Mapping[str, Any]) -> StudySpec:

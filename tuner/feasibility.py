@@ -77,6 +77,8 @@ def _draw(space: SearchSpace, rng: Random, fixed: Mapping[str, Value]) -> dict[s
 def _value(parameter: Parameter, rng: Random) -> Value:
     """Uniform, on a log scale where the parameter has one; as Optuna's RandomSampler, with every integer its share of the scale."""
     place = rng.random()  # the one method whose numbers Python promises not to change
+    if parameter.frozen is not None:
+        return parameter.frozen[0]
     if isinstance(parameter, IntParameter) and parameter.log:
         low, high = math.log(parameter.low - 0.5), math.log(parameter.high + 0.5)
         return min(max(round(math.exp(low + place * (high - low))), parameter.low), parameter.high)

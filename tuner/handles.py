@@ -385,6 +385,16 @@ class StudyHandle:
         """Have these parameters tried before anything else."""
         return self._calls.create_trial(self.id, wire.TrialCreate(params=dict(params), user_attrs=dict(user_attrs or {})))
 
+    def edit_space(self, edits: Mapping[str, Mapping[str, Any]], *, version: int | None = None) -> wire.Study:
+        """Append choices, move ends of ranges outwards, freeze or unfreeze; further trials are made of the new space.
+
+        `edits` by parameter, such as {"lr": {"high": 1.0}, "optimizer": {"append": ["lion"]}, "batch_size": {"freeze": 64}}. With
+        `version` Conflict unless the space is at that version. InvalidSpec says what cannot be edited.
+        """
+        changes = {name: dict(fields) for name, fields in edits.items()}
+        patch = {"space": changes} | ({} if version is None else {"space_version": version})
+        return self._calls.update_study(self.id, wire.StudyPatch.model_validate(patch))
+
     def wait(self, *, progress: bool = False, timeout: float | None = None, poll: float = POLL) -> wire.Study:
         """Return the study once it has ended; TimeoutError after `timeout` seconds. `progress` shows a bar on standard error."""
         deadline = None if timeout is None else time.monotonic() + timeout

@@ -29,6 +29,8 @@ def check(by: str, space: SearchSpace, sampler: str, max_trials: int | None) -> 
         )
     elif parameter.when:
         yield FieldError("compare.by", f"must be a parameter that every trial has, {by} has a condition")
+    elif parameter.frozen is not None:
+        yield FieldError(f"space.{by}.freeze", f"would leave one choice of {by} to compare; leave freeze or compare out")
     elif len(parameter.choices) < 2:
         yield FieldError("compare.by", f"must have at least two choices, {by} has one")
     elif sampler in WALKING:

@@ -68,6 +68,8 @@ class FloatParameter:
     log: bool = False
     step: float | None = None
     when: tuple[Condition, ...] | None = None
+    frozen: tuple[Value] | None = None
+    """The one value that new trials have, in a tuple since null may be a choice. `num_values` and `value_at` are those of the range still."""
     type: ClassVar[str] = "float"
 
     def __post_init__(self) -> None:
@@ -100,11 +102,12 @@ class FloatParameter:
             raise ValueError(f"must be a number from {show(self.low)} to {show(self.high)}, not {show(value)}")
         if self.step is not None and self.value_at(index_below(found, self.low, self.step)) != found:
             raise ValueError(f"must be {show(self.low)} plus a multiple of {show(self.step)}, not {show(value)}")
+        _require_frozen(self.frozen, found)
         return float(found)
 
     def to_json(self) -> dict[str, Any]:
         body = {"type": self.type, "low": self.low, "high": self.high, "log": self.log, "step": self.step}
-        return body | _when_json(self.when)
+        return body | _optional_json(self.when, self.frozen)
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ class IntParameter:
     log: bool = False
     step: int = 1
     when: tuple[Condition, ...] | None = None
+    frozen: tuple[Value] | None = None
     type: ClassVar[str] = "int"
 
     def __post_init__(self) -> None:
@@ -138,17 +142,19 @@ class IntParameter:
             raise ValueError(f"must be an integer from {self.low} to {self.high}, not {show(value)}")
         if (found - self.low) % self.step:
             raise ValueError(f"must be {self.low} plus a multiple of {self.step}, not {show(value)}")
+        _require_frozen(self.frozen, found)
         return found
 
     def to_json(self) -> dict[str, Any]:
         body = {"type": self.type, "low": self.low, "high": self.high, "log": self.log, "step": self.step}
-        return body | _when_json(self.when)
+        return body | _optional_json(self.when, self.frozen)
 
 
 @dataclass(frozen=True)
 class CategoricalParameter:
     choices: tuple[Value, ...]
     when: tuple[Condition, ...] | None = None
+    frozen: tuple[Value] | None = None
     type: ClassVar[str] = "categorical"
 
     @property
@@ -165,11 +171,12 @@ class CategoricalParameter:
         """The choice that equals the value; 1 passes for 1.0, but not for true. ValueError says what is allowed."""
         for choice in self.choices:
             if is_same(value, choice):
+                _require_frozen(self.frozen, choice)
                 return choice
         raise ValueError(f"must be one of {show_all(self.choices)}, not {show(value)}")
 
     def to_json(self) -> dict[str, Any]:
-        return {"type": self.type, "choices": list(self.choices)} | _when_json(self.when)
+        return {"type": self.type, "choices": list(self.choices)} | _optional_json(self.when, self.frozen)
 
 
 Parameter = FloatParameter | IntParameter | CategoricalParameter
@@ -251,5 +258,12 @@ def _last(low: float, high: float, step: float) -> float:
     return high if last == _decimal(high) else float(last)
 
 
-def _when_json(when: tuple[Condition, ...] | None) -> dict[str, Any]:
-    return {"when": {condition.parent: condition.to_json() for condition in when}} if when else {}
+def _require_frozen(frozen: tuple[Value] | None, value: object) -> None:
+    if frozen is not None and not is_same(value, frozen[0]):
+        raise ValueError(f"is frozen at {show(frozen[0])}, so it cannot be {show(value)}")
+
+
+def _optional_json(when: tuple[Condition, ...] | None, frozen: tuple[Value] | None) -> dict[str, Any]:
+    """What few parameters have, left out where they have it not: the digest of a spec goes by this form."""
+    body: dict[str, Any] = {"when": {condition.parent: condition.to_json() for condition in when}} if when else {}
+    return body if frozen is None else body | {"freeze": frozen[0]}

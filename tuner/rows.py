@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, text
 
 from tuner.errors import StudyNotFound
-from tuner.wire import Strategy, Study, Trial, TrialCounts
+from tuner.wire import SpaceEdit, Strategy, Study, Trial, TrialCounts
 
 _COUNTS = text(
     """
@@ -73,6 +73,8 @@ def _study(row: Row[Any], counts: Row[Any]) -> Study:
         finished_at=row.finished_at,
         created_by=row.created_by,
         digest=row.spec_digest,
+        space_version=len(row.space_edits) + 1,
+        space_edits=[SpaceEdit.model_validate(edit) for edit in row.space_edits],
         strategy=None if row.strategy is None else Strategy.model_validate(row.strategy),
     )
 

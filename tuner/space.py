@@ -80,6 +80,11 @@ class SearchSpace:
         return any(self._required.values())
 
     @property
+    def frozen(self) -> dict[str, Value]:
+        """The parameters that have one value in all new trials, with it. To which trials they belong, conditions say as ever."""
+        return {name: parameter.frozen[0] for name, parameter in self.parameters.items() if parameter.frozen is not None}
+
+    @property
     def roots(self) -> dict[str, Parameter]:
         """The parameters without a condition: every configuration has them."""
         return {name: parameter for name, parameter in self.parameters.items() if not parameter.when}
@@ -132,13 +137,15 @@ class SearchSpace:
         Exact, without enumerating: walks the parameters once and counts per set of parameters ruled out so far. InvalidSpace when
         the conditions are so entangled that more than MAX_STATES such sets arise.
         """
-        if any(parameter.num_values is None for parameter in self.parameters.values()):
+        if any(parameter.num_values is None and parameter.frozen is None for parameter in self.parameters.values()):
             return None
         children = self._children()
         counts: Counter[frozenset[str]] = Counter({frozenset(): 1})
         for name in self._depth_first(children):
             met: Counter[frozenset[str]] = Counter()
-            for value, weight in _segments(self.parameters[name], children[name].values()):
+            frozen = self.parameters[name].frozen
+            segments = _segments(self.parameters[name], children[name].values()) if frozen is None else [(frozen[0], 1)]
+            for value, weight in segments:
                 met[frozenset(child for child, condition in children[name].items() if not condition.holds(value))] += weight
             following: Counter[frozenset[str]] = Counter()
             for ruled_out, count in counts.items():
@@ -154,7 +161,9 @@ class SearchSpace:
 
     def cells(self) -> Iterator[dict[str, Value]]:
         """Every configuration that the constraints allow, once each, the last parameter of `order` varying fastest. InvalidSpace if there is a continuum."""
-        continuous = [name for name, parameter in self.parameters.items() if parameter.num_values is None]
+        continuous = [
+            name for name, parameter in self.parameters.items() if parameter.num_values is None and parameter.frozen is None
+        ]
         if continuous:
             raise InvalidSpace(
                 errors=[FieldError(f"space.{name}", "has a continuum of values: give it a step") for name in continuous]
@@ -235,6 +244,8 @@ def _all_hold(conditions: Iterable[Condition], value: object) -> bool:
 
 
 def _values(parameter: Parameter) -> Iterator[Value]:
+    if parameter.frozen is not None:
+        return iter(parameter.frozen)
     return (parameter.value_at(index) for index in range(parameter.num_values or 0))
 
 

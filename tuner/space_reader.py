@@ -35,9 +35,9 @@ MAX_INT = 2**53
 """Samplers compute in double precision: beyond this not every integer exists."""
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _KEYS = {
-    "float": ("type", "low", "high", "log", "step", "when"),
-    "int": ("type", "low", "high", "log", "step", "when"),
-    "categorical": ("type", "choices", "when"),
+    "float": ("type", "low", "high", "log", "step", "when", "freeze"),
+    "int": ("type", "low", "high", "log", "step", "when", "freeze"),
+    "categorical": ("type", "choices", "when", "freeze"),
 }
 
 
@@ -101,9 +101,19 @@ class _ParameterReader:
             if key not in _KEYS[kind]:
                 self._refuse(printable(key), f"unknown key; {near(str(key), _KEYS[kind])}")
         when = self._read_when(raw["when"]) if raw.get("when") is not None else None
-        if kind == "categorical":
-            return self._read_categorical(raw, when)
-        return self._read_numeric(raw, whole=kind == "int", when=when)
+        parameter = (
+            self._read_categorical(raw, when)
+            if kind == "categorical"
+            else self._read_numeric(raw, whole=kind == "int", when=when)
+        )
+        return parameter if parameter is None or "freeze" not in raw else self._read_freeze(parameter, raw["freeze"])
+
+    def _read_freeze(self, parameter: Parameter, value: object) -> Parameter | None:
+        try:
+            return replace(parameter, frozen=(parameter.check(value),))
+        except ValueError as error:
+            self._refuse("freeze", str(error))
+            return None
 
     def _read_numeric(self, raw: Mapping[str, Any], *, whole: bool, when: tuple[Condition, ...] | None) -> Parameter | None:
         low, high = self._number(raw, "low", whole), self._number(raw, "high", whole)
@@ -231,7 +241,8 @@ def _fit(condition: Condition, parent: Parameter) -> Condition:
         return condition
     if parent.num_values is None:
         raise ValueError("has a continuum of values: compare it with gt, ge, lt or le")
-    return replace(condition, values=tuple(dict.fromkeys(parent.check(value) for value in condition.values)))
+    whole = replace(parent, frozen=None)  # what it is frozen at now says nothing of when its children are there
+    return replace(condition, values=tuple(dict.fromkeys(whole.check(value) for value in condition.values)))
 
 
 def _circles(parameters: Mapping[str, Parameter]) -> list[FieldError]:

@@ -447,7 +447,7 @@ class StudySpec(Model):
                         f"has a continuum of values, {sampler} needs finitely many: {way} or choose another sampler",
                     )
         if sampler == "cmaes" and not any(
-            isinstance(parameter, FloatParameter | IntParameter) and parameter.num_values != 1
+            isinstance(parameter, FloatParameter | IntParameter) and parameter.num_values != 1 and parameter.frozen is None
             for parameter in self.space.roots.values()
         ):
             yield FieldError(

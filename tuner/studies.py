@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Row, func, insert, select, text, update
 
-from tuner import auto, events, feasibility, levels, rows
+from tuner import auto, events, levels, rows, space_edits
 from tuner.db.postgres import Database
 from tuner.db.tables import bundles, studies
 from tuner.errors import FieldError, InvalidSpec, StudyExists, StudyNotFound, StudyNotRunning
@@ -138,10 +138,7 @@ def create(database: Database, project: str, spec: StudySpec, created_by: str | 
     """Store a study and whether it is new. The same spec under the same name again is the same study; another spec: StudyExists."""
     name = spec.name or f"study-{secrets.token_hex(4)}"
     stored = spec.to_json() | {"name": name}
-    decision = auto.decide(spec)
-    problems = feasibility.problems(spec.space, decision.sampler.name, None if spec.compare is None else spec.compare.by)
-    if problems:
-        raise InvalidSpec(errors=problems)
+    decision = auto.decide_searchable(spec)
     seed = spec.sampler.seed if spec.sampler.seed is not None else secrets.randbits(32)
     limits = stored["limits"]
     timeout = limits.get("timeout")
@@ -194,8 +191,11 @@ def _require_bundle(connection: Connection, project: str, sha256: str) -> None:
         raise InvalidSpec(errors=[FieldError("trial.bundle", msg)])
 
 
-def update_study(database: Database, project: str, study: str | int, patch: StudyPatch) -> Study:
-    """Change limits, tags or notes, put a study away or take it out again. Limits already exceeded end the study at the search's next look."""
+def update_study(database: Database, project: str, study: str | int, patch: StudyPatch, updated_by: str | None = None) -> Study:
+    """Change limits, the search space (`tuner.space_edits`), tags or notes, put a study away or take it out again.
+
+    Limits already exceeded end the study, and a space that was edited is searched, at the search's next look.
+    """
     with database.begin() as connection:
         row = find(connection, project, study, lock=True)
         values: dict[str, Any] = {}
@@ -206,6 +206,8 @@ def update_study(database: Database, project: str, study: str | int, patch: Stud
                 values["deadline"] = (
                     None if timeout is None else studies.c.created_at + text(f"interval '{float(timeout)} seconds'")
                 )
+        if patch.space is not None:
+            values |= space_edits.edit(connection, row, patch.space, expected=patch.space_version, edited_by=updated_by)
         if patch.tags is not None:
             values["tags"] = patch.tags
         if patch.notes is not None:

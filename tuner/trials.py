@@ -36,18 +36,28 @@ class Suggestion:
     """Number of the trial it repeats, or goes on from."""
 
 
-def suggest(connection: Connection, study_id: int, suggestions: Sequence[Suggestion]) -> list[int]:
+def suggest(
+    connection: Connection, study_id: int, suggestions: Sequence[Suggestion], space_version: int | None = None
+) -> list[int]:
     """Store suggestions as WAITING trials and return the numbers stored, a prefix of those given.
 
-    Empty when the study does not run, or when other trials have taken the first number meanwhile (the random stream of a suggestion
+    Empty when the study does not run, when its space is not at the version given, or when other trials have taken the first number meanwhile (the random stream of a suggestion
     belongs to its number: suggest anew). Never goes beyond max_trials. Leaves the study's row locked until the transaction ends.
     """
     row = connection.execute(
-        select(study_table.c.project, study_table.c.state, study_table.c.next_number, study_table.c.limits)
+        select(
+            study_table.c.project,
+            study_table.c.state,
+            study_table.c.next_number,
+            study_table.c.limits,
+            (func.jsonb_array_length(study_table.c.space_edits) + 1).label("space_version"),
+        )
         .where(study_table.c.id == study_id)
         .with_for_update(key_share=True)
     ).one_or_none()
     if row is None or row.state != StudyState.RUNNING or not suggestions or row.next_number != suggestions[0].number:
+        return []
+    if space_version not in (None, row.space_version):
         return []
     room = _room(row)
     accepted = list(suggestions if room is None else suggestions[:room])

@@ -212,6 +212,17 @@ class Strategy(Answer):
     reasons: list[str] = Field(default=[], description="sentences for people to read")
 
 
+class SpaceEdit(Answer):
+    """What one edit has made of the search space."""
+
+    version: int = Field(description="of the space since; it was submitted as 1")
+    at: datetime
+    by: str | None = None
+    first_number: int = Field(description="number of the first trial that was made of this version")
+    changes: dict[str, dict[str, Any]] = Field(description="by parameter: low, high, append, freeze or unfreeze")
+    was: dict[str, dict[str, Any]] = Field(description="by parameter: what stood there before")
+
+
 class Study(Answer):
     id: int
     name: str
@@ -231,12 +242,21 @@ class Study(Answer):
     created_by: str | None = None
     digest: str | None = Field(default=None, description="SHA-256 of the spec as submitted, without the name")
     strategy: Strategy | None = Field(default=None, description="null: made before decisions were kept, or by Optuna")
+    space_version: int = 1
+    space_edits: list[SpaceEdit] = Field(default=[], description="oldest first")
 
 
 class StudyPatch(Body):
-    """Limits are given as a mapping of those to change, e.g. {"max_trials": 200}; null takes a limit away."""
+    """Limits are given as a mapping of those to change, e.g. {"max_trials": 200}; null takes a limit away.
+
+    The space likewise, e.g. {"lr": {"high": 1.0}, "optimizer": {"append": ["lion"]}, "batch_size": {"freeze": 64}}.
+    """
 
     limits: UserAttrs | None = None
+    space: UserAttrs | None = None
+    space_version: int | None = Field(
+        default=None, ge=1, le=10**6, description="the version this edits; a conflict when it is another by now"
+    )
     tags: list[ShortText] | None = Field(default=None, max_length=50)
     notes: Text | None = Field(default=None, max_length=20_000)
     archived: bool | None = Field(default=None, description="true: the dashboard lists it on request only")

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from api.auth import SUBMIT
 from api.routing import Call, Routes
-from tuner import wire
+from tuner import auto, wire
 from tuner.errors import InvalidSpec
 from tuner.spec import StudySpec
 from tuner.spec_file import MAX_CHARACTERS, find_line, read_spec_text
@@ -39,6 +39,7 @@ def check_spec(call: Call, body: SpecText) -> SpecCheck:
     """Read a study file and say everything that is wrong with it, with the line where it stands."""
     try:
         spec = StudySpec.parse(read_spec_text(body.text))
+        auto.decide_searchable(spec)
     except InvalidSpec as error:
         problems = [SpecProblem(loc=e.loc, msg=e.msg, line=find_line(body.text, e.loc)) for e in error.errors]
         return SpecCheck(valid=False, spec=None, problems=problems)

@@ -106,8 +106,11 @@ def get_study(call: Call, study: str) -> wire.Study:
 
 @routes.route("PATCH", "/v1/studies/{study}", SUBMIT, answer=wire.Study)
 def update_study(call: Call, study: str, body: wire.StudyPatch) -> wire.Study:
-    """Change limits, tags or notes, put it away (archived) or take it out again."""
-    changed = studies.update_study(call.database, call.project, study, body)
+    """Change limits, the search space, tags or notes, put it away (archived) or take it out again.
+
+    Each edit of the space is a version of it, from which further trials are made.
+    """
+    changed = studies.update_study(call.database, call.project, study, body, updated_by=call.caller.name)
     call.database.wake("trials", changed.id)
     return changed
 

@@ -36,6 +36,8 @@ def test_valid_text_comes_back_as_a_body_for_a_study(http: httpx.Client) -> None
         (GOOD + "samplr: {name: tpe}\n", "samplr", 4, "sampler"),
         (GOOD + "constraints:\n  - optimizer.lr < 1\n  - optimzer.lr < 1\n", "constraints.1", 6, "did you mean optimizer.lr?"),
         (GOOD + "constraints: ['9**9**9 < optimizer.lr']\n", "constraints.0", 4, "no value that a double can hold"),
+        (GOOD + "constraints: [optimizer.lr < 0]\n", "constraints", 4, "leave next to nothing to search"),
+        (GOOD + "sampler: {name: random}\nconstraints:\n  - optimizer.lr > 0.99999\n", "constraints", 5, "narrow the ranges"),
         ("space: [", "", None, "is not YAML"),
         ("", "", None, "is empty"),
         ("[" * 20_000, "", None, "nested far too deep"),

@@ -14,7 +14,7 @@ import yaml
 
 COMMANDS = (
     "up", "demo", "server", "search", "worker", "migrate",
-    "study submit", "study list", "study show", "study best", "study watch", "study pause", "study resume", "study stop",
+    "study submit", "study edit", "study list", "study show", "study best", "study watch", "study pause", "study resume", "study stop",
     "study cancel", "study delete", "study export", "study import",
     "trial list", "trial show", "trial logs", "trial enqueue", "trial retry", "trial cancel", "trial rerun",
     "key create", "key list", "key revoke",

@@ -56,6 +56,31 @@ def finish(client: Client, count: int = 3) -> None:
         trial.tell(trial.params["x"])
 
 
+def test_edit(tuner: Tuner, client: Client, tmp_path: Path) -> None:
+    done(tuner("study", "submit", "study.yaml"))
+    client.study("first").enqueue({"x": 0.5})
+    result = tuner("study", "edit", "first", "--set", "x.high=2.5", "--set", "x.low=-1", "--freeze", "x=2")
+    assert done(result) == ""
+    assert result.stderr == "space version 2, from trial 1 on: x low 0 -> -1, x high 1 -> 2.5, x freeze 2\n"
+    assert "at version 2" in tuner("study", "edit", "first", "--freeze", "x=2").stderr
+    (tmp_path / "edit.yaml").write_text("x: {high: 1e1, unfreeze: true}\n")
+    answer = json.loads(done(tuner("study", "edit", "first", "--file", "edit.yaml", "--if-version", "2", "--json")))
+    assert answer["space_version"] == 3
+    assert answer["spec"]["space"]["x"] == {"type": "float", "low": -1.0, "high": 10.0, "log": False, "step": None}
+    shown = done(tuner("study", "show", "first"))
+    assert "x high 2.5 -> 10, x unfreeze" in shown
+    assert "space version" in shown
+    check_refused(tuner("study", "edit", "first", "--set", "x.high=1", "--if-version", "3"), 2, "space.x.high", "at least 10")
+    check_refused(tuner("study", "edit", "first", "--set", "x.high=11", "--if-version", "1"), 1, "is at version 3, not 1")
+    check_refused(tuner("study", "edit", "first", "--append", "x=3"), 2, "space.x.append", "{low: ...}")
+    check_refused(tuner("study", "edit", "first", "--set", "x=3"), 2, "--set", "NAME.low=VALUE or NAME.high=VALUE")
+    check_refused(tuner("study", "edit", "first", "--freeze", "x"), 2, "--freeze", "NAME=VALUE")
+    check_refused(tuner("study", "edit", "first"), 2, "nothing to edit")
+    check_refused(tuner("study", "edit", "first", "--file", "none.yaml"), 2, "there is no such file")
+    (tmp_path / "edit.yaml").write_text("x: 3\n")
+    check_refused(tuner("study", "edit", "first", "--file", "edit.yaml", "--unfreeze", "x"), 2, "x must be a mapping")
+
+
 def test_submit_show_list(tuner: Tuner) -> None:
     assert "study first (id " in tuner("study", "submit", "study.yaml").stderr
     again = tuner("study", "submit", "study.yaml", "--json")

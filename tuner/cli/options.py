@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -44,6 +45,17 @@ def find_trial(client: Client, reference: str) -> Trial:
     if not number.isdecimal() or not number.isascii() or (slash and not study):
         raise InvalidValue(f"TRIAL: {reference!r} is not allowed; give a trial's id, or STUDY/NUMBER")
     return client.get_trial_by_number(study, int(number)) if slash else client.get_trial(int(number))
+
+
+def parse_pair(word: str, option: str, form: str = "NAME=VALUE") -> tuple[str, Any]:
+    """("lr", 0.1) from `lr=0.1`: the value is read as JSON where it is JSON, as text otherwise."""
+    name, equals, value = word.partition("=")
+    if not equals or not name:
+        raise InvalidValue(f"{option}: {word!r} is not of the form {form}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 def connect(server: str | None, key: str | None) -> Client:

@@ -12,6 +12,7 @@ import typer
 from tuner.calls import iterate
 from tuner.cli.advice import print_advice
 from tuner.cli.compare import compare
+from tuner.cli.edit import describe_changes, edit
 from tuner.cli.export import export
 from tuner.cli.options import AsJson, Key, Server, StudyArgument, connect
 from tuner.cli.output import make_visible, print_facts, print_json, print_table, say, show_age, show_duration
@@ -180,6 +181,7 @@ def delete(
     say(f"study {found.name} is deleted")
 
 
+app.command("edit")(edit)
 app.command("export")(export)
 app.command("compare")(compare)
 
@@ -286,6 +288,7 @@ def _print_study(found: Study) -> None:
             "trials": f"{counts.complete} complete, {counts.pruned} pruned, {counts.fail} failed, "
             f"{counts.running} running, {counts.waiting} waiting",
             "best": None if found.best_value is None else f"{found.best_value:.4g} (trial {found.best_trial})",
+            "space version": found.space_version if found.space_edits else None,
             "tags": found.tags,
             "notes": found.notes,
             "created": found.created_at,
@@ -297,6 +300,11 @@ def _print_study(found: Study) -> None:
         ("parameter", "range"),
         [(name, {k: v for k, v in parameter.items() if v is not None}) for name, parameter in space.items()],
     )
+    if found.space_edits:
+        print_table(
+            ("space version", "from trial", "changes", "by", "at"),
+            [(each.version, each.first_number, describe_changes(each), each.by, each.at) for each in found.space_edits],
+        )
 
 
 def _tell_state(study: Study) -> None:

@@ -14,7 +14,7 @@ import typer
 
 from tuner.calls import iterate
 from tuner.cli import checkpoint, rerun
-from tuner.cli.options import AsJson, Key, Server, StudyArgument, TrialArgument, connect, find_trial, make_body
+from tuner.cli.options import AsJson, Key, Server, StudyArgument, TrialArgument, connect, find_trial, make_body, parse_pair
 from tuner.cli.output import make_visible, print_facts, print_json, print_table, say, show_duration
 from tuner.client import Client
 from tuner.errors import InvalidValue
@@ -218,16 +218,7 @@ def _parse_params(words: list[str]) -> dict[str, object]:
         except ValueError as error:
             raise InvalidValue(f"params: not a JSON object ({error}); give NAME=VALUE ... or one JSON object") from None
         return dict(given)
-    params: dict[str, object] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals or not name:
-            raise InvalidValue(f"params: {word!r} is not of the form NAME=VALUE")
-        try:
-            params[name] = json.loads(value)
-        except ValueError:
-            params[name] = value
-    return params
+    return dict(parse_pair(word, "params") for word in words)
 
 
 def _print_one(trial: Trial, what: str, as_json: bool) -> None:

@@ -119,7 +119,7 @@ studies = Table(
     Column("name", Text, nullable=False),
     Column("state", Text, nullable=False, server_default="RUNNING"),
     Column("reason", Text),
-    Column("spec", Text),  # as submitted; NULL for a study made through Optuna's storage contract
+    Column("spec", Text),  # as submitted, its space as edited since; NULL for a study made through Optuna's storage contract
     Column("spec_digest", Text),
     Column("objectives", JSONB, nullable=False, server_default="[]"),  # [{name, direction: minimize|maximize|not_set}]
     Column("executor", Text, nullable=False, server_default="external"),
@@ -135,6 +135,7 @@ studies = Table(
     _json_text("system_attrs"),
     Column("created_by", Text),
     Column("bundle", Text),
+    Column("space_edits", JSONB, nullable=False, server_default="[]"),  # oldest first; the space's version is their number + 1
     Column("strategy", JSONB),  # what the search decided for this study, and why
     _time("created_at", now=True),
     _time("deadline"),  # created_at + limits.timeout; paused time is given back on resume

@@ -18,6 +18,7 @@ from optuna.trial import TrialState as OptunaState
 from tuner.search import distributions
 from tuner.search.history import History
 from tuner.space import SearchSpace
+from tuner.space_edits import DROPPED_KEY
 from tuner.trials import Suggestion
 from tuner.wire import Reason, TrialState
 
@@ -36,7 +37,7 @@ class CellProposer:
         self._history = history
         self._seed = seed
         self._max_attempts = max_attempts
-        self._json = {name: distributions.to_json(distribution) for name, distribution in history.space.items()}
+        self._json = {name: distributions.to_json(distribution) for name, distribution in history.ranges.items()}
         self.reset()
         history.add_observer(self)
 
@@ -58,7 +59,11 @@ class CellProposer:
         if known is None:
             self._taken[key] += 1
         self._states[trial.number] = trial.state
-        if trial.state == OptunaState.FAIL and known != OptunaState.FAIL and self._history.reasons[index] != Reason.CANCELLED:
+        if trial.state != OptunaState.FAIL or known == OptunaState.FAIL:
+            return
+        if DROPPED_KEY in trial.system_attrs:  # as if it had never been proposed
+            self._taken[key] -= 1
+        elif self._history.reasons[index] != Reason.CANCELLED:
             self._taken[key] -= 1
             self._failed[key] += 1
             self._failed_cells.setdefault(key, trial._params)
@@ -69,7 +74,7 @@ class CellProposer:
             return None
         trial = self._history.open_trial(number)
         trial._params.update(cell)
-        trial._distributions.update({name: self._history.space[name] for name in cell})
+        trial._distributions.update({name: self._history.ranges[name] for name in cell})
         self._history.close_trial(trial)
         self._next = None
         return Suggestion(number=number, params=cell, distributions={name: self._json[name] for name in cell})

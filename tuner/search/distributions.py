@@ -30,6 +30,33 @@ def of_parameter(parameter: FloatParameter | IntParameter | CategoricalParameter
     return FloatDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step)
 
 
+def single(distribution: BaseDistribution, value: Any) -> BaseDistribution:
+    """The distribution with this value alone: what a sampler is shown of a frozen parameter."""
+    if isinstance(distribution, CategoricalDistribution):
+        return CategoricalDistribution((value,))
+    if isinstance(distribution, IntDistribution):
+        return IntDistribution(value, value, log=distribution.log, step=distribution.step)
+    assert isinstance(distribution, FloatDistribution)
+    return FloatDistribution(value, value, log=distribution.log, step=distribution.step)
+
+
+def covers(distribution: BaseDistribution, earlier: BaseDistribution) -> bool:
+    """Whether every value of an earlier version's distribution is one of this one's, and means the same.
+
+    Optuna refuses categorical distributions that differ, and samplers that compare distributions leave such parameters out.
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        return isinstance(earlier, CategoricalDistribution) and distribution.choices[: len(earlier.choices)] == earlier.choices
+    return (
+        type(distribution) is type(earlier)
+        and isinstance(distribution, IntDistribution | FloatDistribution)
+        and isinstance(earlier, IntDistribution | FloatDistribution)
+        and (distribution.log, distribution.step) == (earlier.log, earlier.step)
+        and distribution.low <= earlier.low
+        and distribution.high >= earlier.high
+    )
+
+
 def to_json(distribution: BaseDistribution) -> dict[str, Any]:
     loaded: dict[str, Any] = json.loads(distribution_to_json(distribution))
     return loaded

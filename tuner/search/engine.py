@@ -225,9 +225,11 @@ class Engine:
             again = False
             if owned.search is not None and not owned.released:
                 look = owned.search.look()
-                owned.blocked, again = look.blocked, look.again
-                if look.state is None or look.state.is_finished:
-                    owned.search = None  # its history is not needed any more; the next claim gives the study up
+                owned.blocked, again = look.blocked, look.again or look.outdated
+                if look.state is None or look.state.is_finished or look.outdated:
+                    owned.search = (
+                        None  # its history is not needed any more; the next claim gives the study up, or the next look reads it
+                    )
             if owned.failed:
                 self._clear_error(study_id)
             owned.failures, owned.failed = 0, False

@@ -71,11 +71,19 @@ class History(BaseStorage):
         directions: Sequence[str],
         metric: str,
         space: Mapping[str, BaseDistribution],
+        frozen: Mapping[str, Any] | None = None,
+        space_version: int = 1,
         system_attrs: Mapping[str, Any] | None = None,
     ) -> None:
+        """`frozen`: the values of parameters that have one in all new trials. `space_version`: above 1 where the space has been edited."""
         self.study_id = study_id
         self.name = name
-        self.space = dict(space)
+        self.ranges = dict(space)  # which its trials have, whichever version of the space they were made of
+        self.frozen = dict(frozen or {})
+        self.space = {  # of which new trials are drawn
+            name: distributions.single(item, self.frozen[name]) if name in self.frozen else item for name, item in space.items()
+        }
+        self.space_version = space_version
         self.directions = [
             StudyDirection.MAXIMIZE if direction == "maximize" else StudyDirection.MINIMIZE for direction in directions
         ]
@@ -190,8 +198,9 @@ class History(BaseStorage):
         parsed = {}
         for name, stored in json.loads(text).items():
             distribution = distributions.from_json(stored)
-            if self.space.get(name) == distribution:
-                distribution = self.space[name]
+            own = self.ranges.get(name)
+            if own is not None and (own == distribution or (self.space_version > 1 and distributions.covers(own, distribution))):
+                distribution = own
             else:
                 self.foreign = True
             parsed[name] = distribution

@@ -90,6 +90,7 @@ def _load(connection: Connection, study: Row[Any]) -> History:
         name=study.name,
         directions=[item["direction"] for item in study.objectives],
         metric=study.objectives[0]["name"],
+        space_version=len(study.space_edits) + 1,
         space={} if study.spec is None else distributions.of_space(StudySpec.parse(json.loads(study.spec)).space),
     )
     for row in connection.execute(_TRIALS, {"study": study.id}):

@@ -80,7 +80,7 @@ class Levels:
             for history, part in zip(self.histories, parts, strict=True)
         ]
         built = [part for part in parts if part is not None]
-        proposer = LevelProposer(self, proposers, distributions.to_json(self._history.space[self.by]))
+        proposer = LevelProposer(self, proposers, distributions.to_json(self._history.ranges[self.by]))
         return LevelRungs(self, self._history, built) if built else None, proposer
 
     def view(self, trial: FrozenTrial, pruner: BasePruner) -> Study:
@@ -99,7 +99,9 @@ class LevelHistory(History):
             directions=[direction.name.lower() for direction in whole.directions],
             metric=whole.metric,
             # With one value there is nothing to sample or to learn about the parameter.
-            space={**whole.space, by: CategoricalDistribution((choice,))},
+            space={**whole.ranges, by: CategoricalDistribution((choice,))},
+            frozen=whole.frozen,
+            space_version=whole.space_version,
         )
         self.index = index
         self._whole = whole
@@ -140,7 +142,7 @@ class LevelHistory(History):
         return trial
 
     def close_trial(self, trial: FrozenTrial) -> None:
-        trial._distributions[self._by] = self._whole.space[self._by]
+        trial._distributions[self._by] = self._whole.ranges[self._by]
         for observer in self._observers:
             observer.changed(self._index[trial.number], trial)
         self._whole.close_trial(trial)

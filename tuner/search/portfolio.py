@@ -94,6 +94,10 @@ def translate(space: SearchSpace, params: Mapping[str, Any]) -> dict[str, Value]
     for name in space.order:
         if not space.is_active(name, found):
             continue
+        frozen = space.parameters[name].frozen
+        if frozen is not None:
+            found[name] = frozen[0]
+            continue
         if name not in params:
             return None
         try:

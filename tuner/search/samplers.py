@@ -97,7 +97,7 @@ def make_sampler(spec: SamplerSpec, space: SearchSpace, history: History, seed: 
         if spec.name == "gp":
             return _StatelessGPSampler(history, **{"warn_independent_sampling": False} | options)
         if spec.name == "cmaes":
-            return _with_common_space(CmaEsSampler(**{"warn_independent_sampling": False} | options), history)
+            return _cmaes(history, options)
         if spec.name == "qmc":
             always = {name: history.space[name] for name in sorted(space.roots) if not history.space[name].single()}
             return _StaticQMCSampler(always, seed=seed, **{"warn_independent_sampling": False} | options)
@@ -132,7 +132,7 @@ class OptunaProposer:
         self._space = space
         self._history = history
         self._seed = seed
-        self._json = {name: distributions.to_json(distribution) for name, distribution in history.space.items()}
+        self._json = {name: distributions.to_json(distribution) for name, distribution in history.ranges.items()}
         self._study = Study(history.name, history, sampler=sampler)
         self._max_proposals = max_proposals
         self._given_up = False
@@ -154,7 +154,7 @@ class OptunaProposer:
             self._history.close_trial(trial)  # for its observers to hear that it is taken back, as the caller does
             return None
         trial._params = params
-        trial._distributions = {name: self._history.space[name] for name in params}
+        trial._distributions = {name: self._history.ranges[name] for name in params}
         self._history.close_trial(trial)
         return Suggestion(
             number=number,
@@ -221,6 +221,18 @@ def _with_common_space(sampler: Any, history: History) -> BaseSampler:
     return found
 
 
+def _cmaes(history: History, options: Mapping[str, Any]) -> BaseSampler:
+    """Its state, in units of the ranges, is found by the prefix of an attribute's name: an edited space has its own, and so begins anew."""
+    sampler = CmaEsSampler(**{"warn_independent_sampling": False} | dict(options))
+    sampler._attr_prefix += _version(history)
+    return _with_common_space(sampler, history)
+
+
+def _version(history: History) -> str:
+    """What the names of attributes have in front that hold a model of one version of the space; nothing at the first."""
+    return "" if history.space_version == 1 else f"{history.space_version}:"
+
+
 class _StaticQMCSampler(QMCSampler):
     """One sequence from the first trial on, over the parameters that are always there.
 
@@ -238,10 +250,9 @@ class _StaticQMCSampler(QMCSampler):
 class _StatelessGPSampler(GPSampler):
     """Keeps the fitted kernels, from which the next fit starts, in the attributes of the trial they proposed, not in memory."""
 
-    _KERNELS = "gp:kernels"
-
     def __init__(self, history: History, **options: Any) -> None:
         super().__init__(**options)
+        self._kernels = f"gp:{_version(history)}kernels"
         self._intersection_search_space: Any = CommonSpace(history, include_pruned=False)
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
@@ -252,14 +263,14 @@ class _StatelessGPSampler(GPSampler):
                 [gpr.inverse_squared_lengthscales.tolist(), gpr.kernel_scale.item(), gpr.noise_var.item()]
                 for gpr in self._gprs_cache_list
             ]
-            study._storage.set_trial_system_attr(trial._trial_id, self._KERNELS, kernels)
+            study._storage.set_trial_system_attr(trial._trial_id, self._kernels, kernels)
         return params
 
     def _restored(self, study: Study) -> Any:
         import torch  # Optuna's Gaussian process needs it; nothing else in the search does
 
         for trial in reversed(study._get_trials(deepcopy=False, use_cache=True)):
-            kernels = trial.system_attrs.get(self._KERNELS)
+            kernels = trial.system_attrs.get(self._kernels)
             if kernels is not None:
                 return [
                     SimpleNamespace(

@@ -41,6 +41,7 @@ SLOW = 0.2
 _FEED = text(
     """
     SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS revision, state, limits, next_number,
+        jsonb_array_length(space_edits) + 1 AS space_version,
         (SELECT array_agg(d.id ORDER BY d.expires_at) FROM demands d WHERE d.study_id = s.id AND d.expires_at > clock_timestamp()) AS demands,
         (SELECT array_agg(d.count ORDER BY d.expires_at) FROM demands d WHERE d.study_id = s.id AND d.expires_at > clock_timestamp()) AS counts,
         (SELECT count(*) FROM trials t WHERE t.study_id = s.id AND t.state = 'WAITING'
@@ -72,12 +73,14 @@ class Look:
     """What a look at a study found.
 
     `blocked`: demand is there that no trial may serve now, so look at the next result at once. `again`: look again now, for a slow
-    sampler has been stopped to let results in, or a number was taken by somebody else.
+    sampler has been stopped to let results in, or a number was taken by somebody else. `outdated`: the study's space has been edited, and
+    another StudySearch has to take over.
     """
 
     state: StudyState | None
     blocked: bool = False
     again: bool = False
+    outdated: bool = False
 
 
 class StudySearch:
@@ -96,6 +99,8 @@ class StudySearch:
             directions=[objective["direction"] for objective in study.objectives],
             metric=study.objectives[0]["name"],
             space=distributions.of_space(spec.space),
+            frozen=spec.space.frozen,
+            space_version=len(study.space_edits) + 1,
             system_attrs=attrs,
         )
         self._pruner = pruners.make_pruner(spec.pruner)
@@ -139,6 +144,8 @@ class StudySearch:
         facts, changed = self._feed()
         if facts is None:
             return Look(state=None)
+        if facts.space_version != self.history.space_version:
+            return Look(state=StudyState(facts.state), outdated=True)
         if self._judge():
             self._database.wake("judged", self.study_id)
         changed |= self._hold(facts)
@@ -323,7 +330,14 @@ class StudySearch:
         last_rung = len(self._rungs.resources) - 1 if isinstance(self._rungs, Rungs) else None
         with self._database.begin() as connection:
             decided = warm_start.store(
-                connection, self.study_id, self._spec, self._strategy, int(facts.next_number), chosen, last_rung
+                connection,
+                self.study_id,
+                self._spec,
+                self._strategy,
+                int(facts.next_number),
+                chosen,
+                last_rung,
+                self.history.space_version,
             )
             served = _first(demands, ready + len(chosen))
             if decided is not None and chosen and served:
@@ -369,7 +383,7 @@ class StudySearch:
                 suggestions.append(suggestion)
             if suggestions:
                 with self._database.begin() as connection:
-                    stored = len(trials.suggest(connection, self.study_id, suggestions))
+                    stored = len(trials.suggest(connection, self.study_id, suggestions, self.history.space_version))
                     if stored:
                         self._store_attrs(connection)
                     if stored and demands:

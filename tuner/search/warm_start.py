@@ -59,9 +59,10 @@ def store(
     number: int,
     chosen: Sequence[Candidate],
     last_rung: int | None,
+    space_version: int,
 ) -> dict[str, Any] | None:
-    """Store the trials from `number` on and the strategy that names them, and return it; None when the number is not free any more."""
-    stored = trials.suggest(connection, study_id, suggestions(spec.space, chosen, number, last_rung))
+    """Store the trials from `number` on and the strategy that names them, and return it; None when the number is not free any more, or the space has been edited."""
+    stored = trials.suggest(connection, study_id, suggestions(spec.space, chosen, number, last_rung), space_version)
     if chosen and not stored:
         return None
     lent = [

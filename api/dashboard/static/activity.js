@@ -3,11 +3,13 @@
 import { html } from "./vendor/htm-preact.js";
 import { Ago } from "./controls.js";
 import { formatReason } from "./format.js";
+import { describeEdit } from "./space_edits.js";
 import { Link, studyAddress, trialAddress } from "./router.js";
 
 const WORDS = {
   created: "Study created",
   limits_changed: "Limits changed",
+  space_edited: "Search space edited",
   paused: "Study paused",
   resumed: "Study resumed",
   stopping: "Study stopping: running trials may end",
@@ -34,6 +36,7 @@ export function details({ data }) {
   if (data.worker) parts.push(`worker ${data.worker}`);
   if (data.reason) parts.push(formatReason(data.reason));
   if (data.limits) parts.push(Object.entries(data.limits).map(([name, value]) => `${name} ${value ?? "unlimited"}`).join(", "));
+  if (data.changes) parts.push(describeEdit(data.changes));
   if (data.trials) parts.push(`${data.trials} trials`);
   if (data.error) parts.push(String(data.error));
   if (data.by) parts.push(`by ${data.by}`);

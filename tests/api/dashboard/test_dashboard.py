@@ -232,6 +232,19 @@ def test_odd_values_are_drawn(visitor: Visitor, bench: Bench) -> None:
     expect(visitor.page.get_by_text("null, true, 3, three")).to_be_visible()
 
 
+def test_an_edited_space_shows_its_versions(visitor: Visitor, bench: Bench) -> None:
+    study = bench.study("edited")
+    space = bench.http.get(f"/v1/studies/{study}").json()["spec"]["space"]
+    name = next(name for name, parameter in space.items() if parameter["type"] == "float")
+    edit = {"space": {name: {"high": 1000.0, "freeze": 500.0}}}
+    bench.http.patch(f"/v1/studies/{study}", json=edit).raise_for_status()
+    visitor.log_in(f"/studies/{study}?tab=configuration")
+    versions = visitor.page.get_by_label("Versions of the search space")
+    expect(versions).to_contain_text(f"Version 2, from trial 0 on: {name}: high 1000, freeze 500")
+    expect(visitor.page.get_by_role("region", name="Table: search space")).to_contain_text("frozen at 500 (")
+    expect(visitor.page.get_by_label("What has happened")).to_contain_text("Search space edited")
+
+
 def test_several_objectives(visitor: Visitor, bench: Bench) -> None:
     objectives = [{"name": "accuracy", "direction": "maximize"}, {"name": "cost", "direction": "minimize"}]
     study = bench.study("pareto", objectives=objectives)

@@ -277,6 +277,13 @@ def test_answers_of_the_form_become_parameters(call: Any) -> None:
     assert call("enqueue.js", f"m.readParams({{ k: 'null', x: 'oops' }}, {space})") == {"k": None, "x": "oops"}
 
 
+def test_edits_of_a_space_in_words(call: Any) -> None:
+    changes = "{ lr: { high: 1, low: 1e-5 }, opt: { append: ['lion', null] }, k: { freeze: 'a' }, x: { unfreeze: true } }"
+    assert call("space_edits.js", f"m.describeEdit({changes})") == (
+        "lr: high 1, low 1e-5; opt: append lion, null; k: freeze a; x: unfreeze"
+    )
+
+
 def test_configurations_are_copied(call: Any) -> None:
     script = """(() => {
         const trials = { paramNames: () => ["lr", "k"], params: { lr: [0.1, 1e-5], k: ["a", undefined] } };

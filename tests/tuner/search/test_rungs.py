@@ -22,7 +22,7 @@ from tuner.search.history import History
 from tuner.search.rungs import Rungs
 from tuner.spec import StudySpec
 from tuner.strategies import rung_resources
-from tuner.wire import Lease, Report, Tell, TrialCreate, Verdict
+from tuner.wire import Lease, Report, StudyPatch, Tell, TrialCreate, Verdict
 
 SPACE = {"x": {"type": "float", "low": 0.0, "high": 1.0}}
 PROMOTION = {"name": "promotion", "max_resource": 9, "min_resource": 1}
@@ -267,8 +267,15 @@ def _rows(desk: Desk) -> list[Any]:
         )
 
 
-def _run_to_the_end(desk: Desk, engines: list[Engine], *, kill: bool = False, checkpoints: bool = True) -> dict[int, list[int]]:
-    steps: dict[int, list[int]] = {}
+def _run_to_the_end(
+    desk: Desk,
+    engines: list[Engine],
+    steps: dict[int, list[int]] | None = None,
+    *,
+    kill: bool = False,
+    checkpoints: bool = True,
+) -> dict[int, list[int]]:
+    steps = {} if steps is None else steps
     for _ in range(500):
         engines[-1].step()
         if desk.state()[0] != "RUNNING":
@@ -332,6 +339,23 @@ def test_too_few_trials_for_halving_leave_the_best_trained_in_full(
     values = [loss(params) for params in desk.params()]
     assert desk.states().count("COMPLETE") == 1
     assert desk.states()[values.index(min(values))] == "COMPLETE"
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_trials_paused_before_an_edit_go_on_as_they_are(database: Database, engines: list[Engine], kill: bool) -> None:
+    desk = _desk(database, max_trials=12, sampler={"name": "tpe", "seed": 1})
+    steps: dict[int, list[int]] = {}
+    for lease in desk.ask(engines[-1], 5):
+        _train(desk, engines, lease, steps, 0, kill)
+    before = desk.params()
+    assert any(row.held for row in _rows(desk))
+    studies.update_study(database, "default", desk.study.id, StudyPatch(space={"x": {"high": 3.0, "freeze": 2.5}}))
+    _run_to_the_end(desk, engines, steps, kill=kill)
+    assert desk.state() == ("COMPLETE", "max_trials")
+    assert desk.params()[:5] == before
+    assert {params["x"] for params in desk.params()[5:]} == {2.5}
+    assert len(steps) == 12
+    assert any(len(steps[number]) > 1 for number in range(5))  # promoted after the edit
 
 
 def test_where_the_best_fails_the_next_is_trained_in_full(database: Database, engines: list[Engine]) -> None:

@@ -8,6 +8,7 @@ import { Ago, CopyButton } from "../controls.js";
 import { formatNumber, formatParam } from "../format.js";
 import { Banner } from "../notices.js";
 import { mayWrite, useCaller } from "../session.js";
+import { describeEdit } from "../space_edits.js";
 
 const LIMITS = [
   ["max_trials", "Trials"],
@@ -16,6 +17,11 @@ const LIMITS = [
 ];
 
 function range(parameter) {
+  if ("freeze" in parameter) return `frozen at ${formatParam(parameter.freeze)} (${whole(parameter)})`;
+  return whole(parameter);
+}
+
+function whole(parameter) {
   if (parameter.type === "categorical") return (parameter.choices ?? []).map(formatParam).join(", ");
   const parts = [`${formatNumber(parameter.low)} to ${formatNumber(parameter.high)}`];
   if (parameter.log) parts.push("log");
@@ -101,6 +107,16 @@ function Strategy({ strategy }) {
     <ul class="rests">${strategy.reasons.map((reason) => html`<li>${reason}</li>`)}</ul></section>`;
 }
 
+// The edits of the space, the newest first, and from which trial on each applies.
+function Versions({ edits }) {
+  if (!edits?.length) return null;
+  return html`<section class="card pad" aria-label="Versions of the search space"><h2>Versions of the search space</h2>
+    <ul class="rests">${edits.toReversed().map(
+      ({ version, at, by, first_number: first, changes }) => html`<li key=${version}>Version ${version}, from trial ${first} on: ${describeEdit(changes)}
+        <span class="muted"> · <${Ago} at=${at} />${by && ` by ${by}`}</span></li>`,
+    )}</ul></section>`;
+}
+
 function Happened({ study }) {
   const [events, set] = useState([]);
   useEffect(() => {
@@ -135,7 +151,7 @@ export function Configuration({ feed, study }) {
             : html`<p class="chart-note">The space is defined as trials are asked for (define-by-run).</p>`
         }
       </section>
-      <div><${About} feed=${feed} study=${study} /><${Strategy} strategy=${study.strategy} /></div>
+      <div><${About} feed=${feed} study=${study} /><${Versions} edits=${study.space_edits} /><${Strategy} strategy=${study.strategy} /></div>
     </div>
     <section class="card pad"><div class="chart-head"><h2>Specification</h2>
       <${CopyButton} text=${text} /></div><pre class="code" tabindex="0">${text}</pre></section>
