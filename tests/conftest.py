@@ -63,14 +63,19 @@ def _database(database_url: str) -> Iterator[Database]:
     database.close()
 
 
-@pytest.fixture
-def database(_database: Database) -> Database:
-    """An empty database with the project "default"."""
-    with _database.begin() as connection:
+def emptied(database: Database) -> Database:
+    """The database with nothing but the project "default"."""
+    with database.begin() as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
         connection.execute(text("INSERT INTO projects (name) VALUES ('default')"))
-    return _database
+    return database
+
+
+@pytest.fixture
+def database(_database: Database) -> Database:
+    """An empty database with the project "default"."""
+    return emptied(_database)
 
 
 @pytest.fixture(scope="session")

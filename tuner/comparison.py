@@ -232,7 +232,7 @@ def _best_after(losses: Floats, k: int, sign: float, rng: np.random.Generator) -
     num_resamples = max(200, min(NUM_RESAMPLES, MAX_DRAWS // num_trials))
     expected = statistics.expected_best(losses, ks)
     resampled = statistics.resample_best(losses, ks, rng, num_resamples)
-    half = statistics.spread(resampled.std(axis=0, ddof=1), num_trials)
+    half = statistics.spread(statistics.deviation(resampled, axis=0), num_trials)
     # What the best of many is not better than, the best of fewer is not either: without it an accuracy would be thought above 1.
     better = np.maximum.accumulate((expected - half)[::-1])[::-1]
     ends = np.sort(sign * np.stack([better, expected + half]), axis=0)
@@ -308,7 +308,7 @@ def _match(one: _Sample, other: _Sample, block_size: int) -> tuple[Floats, Float
 def _difference(one: _Tuned, other: _Tuned, sign: float) -> Estimate:
     """Of the expected best after k trials; the errors of two levels add up as those of independent ones."""
     value = one.expected - other.expected
-    error = math.hypot(float(one.resampled.std(ddof=1)), float(other.resampled.std(ddof=1)))
+    error = math.hypot(float(statistics.deviation(one.resampled)), float(statistics.deviation(other.resampled)))
     half = float(statistics.spread(np.array([error]), min(one.num_trials, other.num_trials))[0])
     if not math.isfinite(half):
         return Estimate(value=sign * value)

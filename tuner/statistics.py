@@ -51,6 +51,13 @@ def resample_best(losses: Floats, ks: Sequence[int], rng: np.random.Generator, n
     return resampled
 
 
+def deviation(values: Floats, axis: int | None = None) -> Floats:
+    """Standard deviation (n - 1) along `axis`; scaled first, for the squares of losses like 1e200 are no numbers."""
+    scale = np.abs(values).max(axis=axis, keepdims=True)
+    scale[scale == 0] = 1
+    return np.asarray((values / scale).std(axis=axis, ddof=1) * scale.squeeze(axis))
+
+
 def spread(errors: Floats, num_trials: int) -> Floats:
     """Half the width of the 95 % interval: bootstrap standard errors times Student's t with num_trials - 1 degrees of freedom.
 

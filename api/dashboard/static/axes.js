@@ -3,6 +3,7 @@
 import { axis } from "./chart.js";
 import { formatNumber, formatParam } from "./format.js";
 
+const CHOICE_WIDTH = 64; // pixels of a choice's name on an axis
 const MAX_INTEGERS = 16; // so few in a range lie on the axis like choices
 
 // {name, categorical, log, choices, at(number)}: `at` gives a trial's place on the axis, undefined where it has none.
@@ -36,6 +37,8 @@ export function dimensionAxis(palette, dim, rest = {}) {
       splitLine: { show: false },
       axisLabel: {
         ...label,
+        width: CHOICE_WIDTH,
+        overflow: "truncate",
         customValues: dim.choices.map((_, index) => index),
         formatter: (index) => formatParam(dim.choices[Math.round(index)]),
       },

@@ -17,6 +17,8 @@ const loadLibrary = () =>
 const REPLACED = ["series", "xAxis", "yAxis", "parallelAxis"];
 
 const LONGEST_PAUSE = 1_500;
+const EMPTY = 140; // height of a chart that has nothing to draw
+const NAME_WIDTH = 220; // of an axis; longer names end in dots
 
 export function readPalette() {
   const style = getComputedStyle(document.documentElement);
@@ -76,6 +78,7 @@ export const tooltip = (palette, rest) => ({
 export const axis = (palette, rest) => ({
   nameLocation: "middle",
   nameTextStyle: { color: palette.muted, fontSize: 12 },
+  nameTruncate: { maxWidth: NAME_WIDTH },
   axisLine: { show: false },
   axisTick: { show: false },
   axisLabel: { color: palette.muted, fontSize: 11, hideOverlap: true },
@@ -222,7 +225,7 @@ export function Chart({ title, summary, build, table, controls, empty, height = 
       </div>
       ${
         empty
-          ? html`<p class="chart-note" style=${{ height: `${height}px` }}>${empty}</p>`
+          ? html`<p class="chart-note" style=${{ minHeight: `${Math.min(height, EMPTY)}px` }}>${empty}</p>`
           : asTable
             ? html`<${DataTable} ...${table()} />`
             : html`<${Canvas} build=${build} label=${`${title}. ${summary}`} height=${height} onPoint=${onPoint} onRange=${onRange} on=${on} />`

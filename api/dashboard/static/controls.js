@@ -3,6 +3,7 @@
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { formatAgo } from "./format.js";
 
+const EDGE = 8; // pixels between a menu and the edge of the window
 const THEMES = { system: "Theme: as the system", light: "Theme: light", dark: "Theme: dark" };
 const THEME_ICONS = {
   system: html`<path d="M8 2.5a5.5 5.5 0 100 11z" class="solid" /><circle cx="8" cy="8" r="5.5" />`,
@@ -42,7 +43,7 @@ export function CopyButton({ text, label = "Copy" }) {
 }
 
 export function Command({ text }) {
-  return html`<div class="command"><code>${text}</code><${CopyButton} text=${text} /></div>`;
+  return html`<div class="command"><code tabindex="0">${text}</code><${CopyButton} text=${text} /></div>`;
 }
 
 // One of a few, as a group of toggle buttons. `options` is [[value, label], ...].
@@ -80,7 +81,16 @@ export function Menu({ label, children }) {
       removeEventListener("keydown", close);
     };
   }, []);
-  return html`<details class="menu" ref=${details}><summary class="button small">${label}</summary><div class="menu-panel">${children}</div></details>`;
+  // Below its button, but never beyond the window.
+  const place = () => {
+    const panel = details.current.lastElementChild;
+    panel.style.translate = "";
+    const { left, right } = panel.getBoundingClientRect();
+    const far = document.documentElement.clientWidth - EDGE;
+    if (left < EDGE) panel.style.translate = `${EDGE - left}px`;
+    else if (right > far) panel.style.translate = `${far - right}px`;
+  };
+  return html`<details class="menu" ref=${details} onToggle=${place}><summary class="button small">${label}</summary><div class="menu-panel">${children}</div></details>`;
 }
 
 // A modal question; focus goes back to where it was (the dialog element does that).

@@ -70,3 +70,6 @@ export function formatBytes(bytes) {
 export function formatReason(reason) {
   return reason ? reason.replaceAll("_", " ") : "";
 }
+
+// A word of a command line: quoted where a shell would take it apart.
+export const shellWord = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);

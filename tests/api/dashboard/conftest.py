@@ -122,9 +122,16 @@ class Bench:
     def lease(self, study: int, number: int = 0, worker: str | None = None) -> dict[str, Any]:
         """Enqueue a trial and lease it."""
         self.http.post(f"/v1/studies/{study}/trials", json={"params": self.params(number)}).raise_for_status()
+        return self.ask(study, worker)
+
+    def ask(self, study: int, worker: str | None = None) -> dict[str, Any]:
+        """Lease a trial that waits."""
         answer = self.http.post(f"/v1/studies/{study}/ask", json={"count": 1, "wait": 0, "worker": worker})
         lease: dict[str, Any] = answer.raise_for_status().json()["leases"][0]
         return lease
+
+    def worker(self, name: str, **facts: Any) -> None:
+        self.http.post("/v1/workers", json={"name": name, "slots": 2, **facts}).raise_for_status()
 
     def report(self, lease: dict[str, Any], step: int, value: float) -> None:
         body = {"reports": [{"step": step, "values": {"accuracy": value}}]}

@@ -120,7 +120,7 @@ def test_states_are_chosen_for_every_tab(visitor: Visitor, bench: Bench, study: 
     page.get_by_role("button", name=re.compile("^Failed")).click()
     expect(grid).to_have_attribute("aria-rowcount", "2")
     page.get_by_role("tab", name="Overview").click()
-    expect(page.locator("figure", has_text="Optimization history")).to_contain_text("No values yet")
+    expect(page.locator("figure", has_text="Optimization history")).to_contain_text("Every trial that has ended failed: 1")
     page.get_by_role("button", name=re.compile("^Complete")).click()
     expect(page.locator("figure", has_text="Optimization history").locator("figcaption")).to_contain_text("20 complete")
     assert "state=FAIL%2CCOMPLETE" in page.url

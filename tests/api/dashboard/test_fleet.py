@@ -11,13 +11,8 @@ from sqlalchemy import text
 
 from tests.api.conftest import Server
 from tests.api.dashboard.conftest import HOSTILE, Bench, Visitor
+from tests.api.dashboard.states import USAGE
 from tuner.wire import Scope
-
-USAGE = {
-    "cpu": 0.5,
-    "memory": 8_000_000_000,
-    "gpus": [{"utilization": 0.75, "memory": 40_000_000_000, "memory_total": 80_000_000_000, "temperature": 91}],
-}
 
 
 def test_samples_of_usage_are_kept_and_bounded(http: httpx.Client) -> None:

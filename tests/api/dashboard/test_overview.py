@@ -77,11 +77,11 @@ def test_curves_are_set_in_the_address(visitor: Visitor, study: int) -> None:
     curves(page).get_by_label("Smoothing").select_option("medium")
     curves(page).get_by_label("Value axis").select_option("Logarithmic")
     caption = curves(page).locator("figcaption")
-    expect(caption).to_contain_text("accuracy by GPU time: 1 best trials, 1 running, 1 others in grey; smoothed")
+    expect(caption).to_contain_text("accuracy by GPU time: 1 best trial, 1 running, 1 other in grey; smoothed")
     for setting in ("x=busy", "top=1", "smooth=0.8", "curve-y=log"):
         assert setting in page.url
     page.reload()
-    expect(caption).to_contain_text("accuracy by GPU time: 1 best trials, 1 running, 1 others in grey; smoothed")
+    expect(caption).to_contain_text("accuracy by GPU time: 1 best trial, 1 running, 1 other in grey; smoothed")
     assert has_drawn(page, "Learning curves")
 
 
@@ -150,20 +150,3 @@ def test_pointing_at_a_row_lights_the_trial_up(visitor: Visitor, study: int) -> 
         ".querySelector('canvas').toDataURL() !== before",
         arg=before,
     )
-
-
-@pytest.mark.parametrize("visitor", [{"viewport": {"width": 390, "height": 844}}], indirect=True)
-@pytest.mark.parametrize("tab", ["overview", "trials", "explore"])
-def test_nothing_overflows_a_phone(visitor: Visitor, bench: Bench, tab: str) -> None:
-    name = "a_parameter_with_a_very_long_name_" * 3
-    space = {name: {"type": "float", "low": 0, "high": 1}, "x": {"type": "float", "low": 0, "high": 1}}
-    made = bench.study(space=space)
-    for number in range(12):
-        body = {"params": {name: number / 12, "x": 0.5}, "state": "COMPLETE", "values": {"accuracy": number / 12}}
-        bench.http.post(f"/v1/studies/{made}/trials", json=body).raise_for_status()
-    visitor.log_in(f"/studies/{made}?tab={tab}")
-    page = visitor.page
-    expect(stat(page, "Best accuracy")).to_contain_text("0.9167")
-    if tab != "trials":
-        page.locator("figure canvas").first.wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390

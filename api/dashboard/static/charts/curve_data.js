@@ -28,6 +28,12 @@ export function worstOfBest(best, all, higherIsBetter) {
   return high > low && Math.abs(worst - bound) > 0.5 * (high - low) && (higherIsBetter ? worst < bound : worst > bound) ? bound : undefined;
 }
 
+// Places of points [x, value] that no line leads to, because both their neighbours are gaps.
+export function lonely(points) {
+  const isGap = (point) => !Number.isFinite(point?.[1]);
+  return new Set(points.flatMap((point, i) => (!isGap(point) && isGap(points[i - 1]) && isGap(points[i + 1]) ? [i] : [])));
+}
+
 // Exponential moving average of points [x, value], corrected for its start (as Adam's moments are); gaps stay gaps.
 export function smooth(points, weight) {
   if (!weight) return points;

@@ -6,7 +6,7 @@ import { RANGES, SCALES, Setting, Settings } from "../chart_settings.js";
 import { Select } from "../controls.js";
 import { formatDuration, formatNumber } from "../format.js";
 import { navigate, trialAddress, useQuery } from "../router.js";
-import { choose, isHigherBetter, placed, smooth, worstOfBest } from "./curve_data.js";
+import { choose, isHigherBetter, lonely, placed, smooth, worstOfBest } from "./curve_data.js";
 import { viridis } from "./viridis.js";
 
 const BAR = "path://M0 0h12v4H0z";
@@ -14,14 +14,15 @@ const NUM_LISTED = 8; // rows of the tooltip
 const AXES = { step: "step", wall: "time since the start", busy: "time of training" };
 
 export function lineSeries(name, data, colour, rest = {}) {
+  const alone = lonely(data);
   return {
     name,
     type: "line",
     data,
     color: colour,
-    showSymbol: data.length === 1,
+    showSymbol: alone.size > 0,
     symbol: "circle",
-    symbolSize: 5,
+    symbolSize: alone.size ? (_, { dataIndex }) => (alone.has(dataIndex) ? 5 : 0) : 5,
     lineStyle: { width: 1.5, color: colour },
     connectNulls: false,
     silent: false,
@@ -79,7 +80,7 @@ export function LearningCurves({ feed, objective, study, version }) {
     ...others.map((number) => ({ number, kind: "other", data: points(number) })),
     ...best.map((number, rank) => ({ number, kind: rank < count ? "best" : "other", rank, data: points(number) })),
     ...running.map((number) => ({ number, kind: "running", data: points(number) })),
-  ].filter(({ data }) => data.length);
+  ].filter(({ data }) => data.some(([, value]) => value !== null));
   const pruned = groups.filter(({ number }) => trials.states[number] === "PRUNED").map(({ number, data }) => [...data.at(-1), number]);
   const positive = groups.every(({ data }) => data.every(([, value]) => value === null || value > 0));
   const drawn = (kind) => groups.filter((group) => group.kind === kind).length;
@@ -92,8 +93,13 @@ export function LearningCurves({ feed, objective, study, version }) {
   );
   const clipping = bound !== undefined && view.range !== "all";
   const axisName = view.by === "busy" && gpus ? "GPU time" : AXES[view.by];
+  const kinds = [
+    [drawn("best"), drawn("best") === 1 ? "best trial" : "best trials"],
+    [drawn("running"), "running"],
+    [drawn("other"), drawn("other") === 1 ? "other in grey" : "others in grey"],
+  ].flatMap(([number, word]) => (number ? [`${number} ${word}`] : []));
   const caption =
-    `${shown} by ${axisName}: ${drawn("best")} best trials, ${drawn("running")} running, ${drawn("other")} others in grey` +
+    `${shown} by ${axisName}: ${kinds.join(", ")}` +
     `${pruned.length ? ` (${pruned.length} pruned, their ends marked)` : ""}${Number(view.weight) ? "; smoothed" : ""}${clipping ? "; far worse values cut off" : ""}.`;
   const place = (x) => (view.by === "step" ? formatNumber(x) : formatDuration(x));
 
@@ -105,7 +111,7 @@ export function LearningCurves({ feed, objective, study, version }) {
       if (kind === "best") return lineSeries(name, data, colour(rank), { z: 5, lineStyle: { width: 2, color: colour(rank) } });
       return lineSeries(name, data, palette.waiting, { z: 2, lineStyle: { width: 1, color: palette.waiting, opacity: rank === undefined ? 0.28 : 0.5 } });
     });
-    const kinds = new Map(groups.map(({ number, kind, rank }) => [`${number}`, rank !== undefined ? `#${number}, rank ${rank + 1}` : `#${number}${kind === "running" ? ", running" : ""}`]));
+    const words = new Map(groups.map(({ number, kind, rank }) => [`${number}`, rank !== undefined ? `#${number}, rank ${rank + 1}` : `#${number}${kind === "running" ? ", running" : ""}`]));
     const listed = groups.filter(({ kind }) => kind === "best").map(({ number }) => ({ name: `${number}`, icon: BAR }));
     return {
       grid: { left: 60, right: 20, top: 30, bottom: 40 },
@@ -129,7 +135,7 @@ export function LearningCurves({ feed, objective, study, version }) {
           const rows = found
             .filter(({ data, seriesName }) => data[1] !== null && seriesName !== "pruned")
             .sort((a, b) => (higherIsBetter ? b.data[1] - a.data[1] : a.data[1] - b.data[1]));
-          const lines = rows.slice(0, NUM_LISTED).map(({ seriesName, data, color }) => [kinds.get(seriesName) ?? seriesName, formatNumber(data[1]), color]);
+          const lines = rows.slice(0, NUM_LISTED).map(({ seriesName, data, color }) => [words.get(seriesName) ?? seriesName, formatNumber(data[1]), color]);
           const title = rows.length ? `${view.by === "step" ? "Step " : ""}${place(rows[0].data[0])}` : "";
           return tip(title, rows.length > NUM_LISTED ? [...lines, [`and ${rows.length - NUM_LISTED} more`, ""]] : lines);
         },
@@ -165,7 +171,7 @@ export function LearningCurves({ feed, objective, study, version }) {
 
   const controls = html`<${Controls} view=${view} metrics=${metrics} shown=${shown} positive=${positive} clippable=${bound !== undefined} gpus=${gpus} />`;
   return html`<${Chart} title="Learning curves" summary=${caption} build=${build} controls=${controls}
-    empty=${groups.length ? null : metrics.length ? `No drawn trial has reported ${shown}.` : "No reports yet: a trial's curve appears with its first report."}
+    empty=${groups.length ? null : metrics.length ? `No drawn trial has reported a finite ${shown}.` : "No reports yet: a trial's curve appears with its first report."}
     onPoint=${({ seriesName, data }) => navigate(trialAddress(study.id, seriesName === "pruned" ? data[2] : seriesName))}
     table=${() => ({
       columns: ["Trial", "Kind", `Last ${axisName}`, `Last ${shown}`],

@@ -5,7 +5,7 @@ import { html } from "../vendor/htm-preact.js";
 import { axis, Chart, tip, tooltip } from "../chart.js";
 import { pointed } from "../chart_hover.js";
 import { Choice } from "../controls.js";
-import { formatCount, formatNumber } from "../format.js";
+import { formatCount, formatNumber, formatReason } from "../format.js";
 import { navigate, trialAddress, useQuery } from "../router.js";
 
 const LARGE = 4000;
@@ -44,6 +44,18 @@ export function outlierBound(values, maximize) {
 
 function extent(found) {
   return found.reduce(([low, high], [, value]) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
+}
+
+// Why there is nothing to draw.
+function reasonForNothing(trials) {
+  const reasons = new Map();
+  for (const number of trials.numbers()) {
+    if (trials.states[number] === "COMPLETE" || trials.states[number] === "PRUNED") return "No trial that has ended has a finite value.";
+    if (trials.states[number] === "FAIL") reasons.set(trials.reasons[number], (reasons.get(trials.reasons[number]) ?? 0) + 1);
+  }
+  if (!reasons.size) return "No values yet: the first point appears when a trial reports or completes.";
+  const counted = [...reasons].sort((a, b) => b[1] - a[1]).map(([reason, count]) => `${formatCount(count)} ${formatReason(reason) || "for no reason given"}`);
+  return `Every trial that has ended failed: ${counted.join(", ")}.`;
 }
 
 export function History({ feed, objective, study }) {
@@ -188,7 +200,7 @@ export function History({ feed, objective, study }) {
       ["time", "Time"],
     ]} />`;
   return html`<${Chart} title="Optimization history" summary=${summary} build=${build} controls=${controls}
-    empty=${all.length + running.length ? null : "No values yet: the first point appears when a trial reports or completes."}
+    empty=${all.length + running.length ? null : reasonForNothing(trials)}
     onPoint=${({ data }) => navigate(trialAddress(study.id, data[2]))}
     table=${() => ({ columns: ["Trial", "State", objective.name], rows: all.map(([, value, number]) => [number, trials.states[number], formatNumber(value, 6)]) })} />`;
 }

@@ -8,6 +8,7 @@ import { formatNumber } from "../format.js";
 
 const MIN_TRIALS = 10;
 const INTERVAL = 15_000; // an estimate reads all trials
+const MAX_BARS = 12; // until all are asked for
 
 // {shares, error}: asked for when the method changes and, while trials complete, now and then.
 export function useImportance(feed, objective, method) {
@@ -33,6 +34,7 @@ export function useImportance(feed, objective, method) {
 
 export function Importance({ feed, objective, answer, method, setMethod }) {
   const { shares, error } = answer;
+  const [whole, setWhole] = useState(false);
   const complete = feed.study.counts.complete;
   const entries = Object.entries(shares ?? {});
   const most = Math.max(...entries.map(([, share]) => share), 1e-9);
@@ -46,7 +48,7 @@ export function Importance({ feed, objective, answer, method, setMethod }) {
           : "Being estimated …";
   return html`
     <figure class="chart">
-      <div class="chart-head"><h2>Importance for ${objective.name}</h2>
+      <div class="chart-head"><h2 title=${objective.name}>Importance for ${objective.name}</h2>
         <div class="chart-controls"><${Choice} label="Method" value=${method} onChange=${setMethod} options=${[
           ["ped_anova", "PED-ANOVA"],
           ["fanova", "fANOVA"],
@@ -55,12 +57,13 @@ export function Importance({ feed, objective, answer, method, setMethod }) {
       ${
         empty
           ? html`<p class="chart-note">${empty}</p>`
-          : html`<table class="bars"><tbody>${entries.map(
+          : html`<table class="bars"><tbody>${entries.slice(0, whole ? undefined : MAX_BARS).map(
               ([name, share]) => html`
               <tr><th scope="row" class="mono" title=${name}>${name}</th>
                 <td><svg role="img" aria-label=${`${Math.round(100 * share)} percent`} viewBox="0 0 100 10" preserveAspectRatio="none"><rect width=${(100 * share) / most} height="10" /></svg></td>
                 <td class="right figure">${formatNumber(share, 2)}</td></tr>`,
-            )}</tbody></table>`
+            )}</tbody></table>
+            ${entries.length > MAX_BARS && html`<button class="small" aria-expanded=${whole} onClick=${() => setWhole(!whole)}>${whole ? `The first ${MAX_BARS}` : `All ${entries.length}`}</button>`}`
       }
       <figcaption>${!empty && `Of all complete trials of the study. ${method === "fanova" ? "Share of the variance (Hutter et al. 2014)." : "What tells the best tenth of the trials from the rest (Watanabe et al. 2023)."}`}</figcaption>
     </figure>`;

@@ -56,7 +56,11 @@ const axisLabel = (palette) => ({
   showMinLabel: true,
   showMaxLabel: true,
   hideOverlap: true,
+  width: 84,
+  overflow: "truncate",
 });
+
+const LEFT = 50;
 
 export function ParallelCoordinates({ feed, objective, study, filter, maxLines = MAX_LINES }) {
   const { trials } = feed;
@@ -80,13 +84,13 @@ export function ParallelCoordinates({ feed, objective, study, filter, maxLines =
     const found = parameterAxes();
     const many = shown.length > MANY;
     const quality = qualities(feed, shown, axes.colour);
-    const nameStyle = { nameTextStyle: { color: palette.text, fontSize: 11 }, nameTruncate: { maxWidth: 120 } };
+    const nameStyle = { nameTextStyle: { color: palette.text, fontSize: 11 }, nameTruncate: { maxWidth: 2 * LEFT } };
     // Names of axes that run the other way would stand below: they are kept above.
     const named = (axis) => ({ ...axis, ...nameStyle, nameLocation: axis.inverse ? "start" : "end" });
     const objectiveAxis = { id: "axis:", name: objective.name, type: "value", scale: true, inverse: !maximize };
     return {
       parallel: {
-        left: 50,
+        left: LEFT,
         right: 70,
         top: 34,
         bottom: 20,

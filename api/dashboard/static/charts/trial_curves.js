@@ -22,6 +22,8 @@ export function TrialCurves({ curves, number, resumes, first }) {
   if (!metrics.length) return html`<${Chart} title="Reports" empty="No reports yet." height=${120} />`;
   return Object.entries(groups(metrics)).map(([name, members]) => {
     const lines = members.map((member) => [member, curves.points(number, member)]);
+    const values = lines.flatMap(([, points]) => points.map(([, value]) => value));
+    const odd = values.filter((value) => !Number.isFinite(value)).length;
     const build = (palette) => ({
       grid: { left: 60, right: 20, top: members.length > 1 ? 30 : 14, bottom: 40 },
       legend: {
@@ -70,7 +72,8 @@ export function TrialCurves({ curves, number, resumes, first }) {
       ),
     });
     const summary = lines.map(([member, points]) => `${member} ${formatNumber(points.at(-1)[1])} at step ${points.at(-1)[0]}`).join(", ");
-    return html`<${Chart} key=${name} title=${name} summary=${`${summary}.`} build=${build} height=${230}
+    return html`<${Chart} key=${name} title=${name} summary=${`${summary}${odd ? `; ${odd} of ${values.length} values are not finite and left out` : ""}.`} build=${build} height=${230}
+      empty=${odd === values.length ? `No report is a finite number: ${summary}.` : null}
       table=${() => ({
         columns: ["Step", ...members],
         rows: [...new Set(lines.flatMap(([, points]) => points.map(([step]) => step)))]

@@ -93,7 +93,7 @@ function About({ feed, study }) {
         <dt>Id</dt><dd class="mono">${study.id}</dd>
         <dt>Objectives</dt><dd>${(study.spec.objectives ?? []).map(({ name, direction }) => `${direction} ${name}`).join(", ")}</dd>
         <dt>Executor</dt><dd>${study.spec.trial?.executor ?? "–"}</dd>
-        <dt>Tags</dt><dd>${study.tags.length ? study.tags.map((tag) => html`<span class="tag">${tag}</span>`) : html`<span class="muted">none</span>`}</dd>
+        <dt>Tags</dt><dd>${study.tags.length ? study.tags.map((tag) => html`<span class="tag" title=${tag}>${tag}</span>`) : html`<span class="muted">none</span>`}</dd>
         <dt>Notes</dt><dd class="notes">${study.notes || html`<span class="muted">none</span>`}</dd>
       </dl>`
       }
@@ -143,7 +143,7 @@ export function Configuration({ feed, study }) {
             ? html`<div class="scroll" tabindex="0" role="region" aria-label="Table: search space"><table class="list">
           <thead><tr><th scope="col">Parameter</th><th scope="col">Type</th><th scope="col">Range</th><th scope="col">Only when</th></tr></thead>
           <tbody>${space.map(
-            ([name, parameter]) => html`<tr><td class="mono">${name}</td><td>${parameter.type}</td>
+            ([name, parameter]) => html`<tr><td class="mono wrap">${name}</td><td>${parameter.type}</td>
             <td class="wrap">${range(parameter)}</td><td class="wrap muted">${parameter.when ? condition(parameter.when) : ""}</td>
             </tr>`,
           )}</tbody>

@@ -33,7 +33,7 @@ function Best({ study }) {
   const value = decodeNumber(study.best_value);
   if (value === null) return html`<span class="muted">–</span>`;
   const objective = `${objectives[0].name} ${objectives[0].direction === "maximize" ? "↑" : "↓"}`;
-  return html`<b class="figure" title=${String(value)}>${formatNumber(value)}</b> <span class="muted">${objective}</span>`;
+  return html`<b class="figure" title=${String(value)}>${formatNumber(value)}</b> <span class="muted" title=${objectives[0].name}>${objective}</span>`;
 }
 
 function Speed({ study, speed }) {
@@ -52,7 +52,7 @@ function Row({ study, progress, selected, toggle }) {
   return html`
     <tr data-row onClick=${(event) => event.target.closest("a, button, label") || navigate(address)}>
       <td class="name"><label class="tick"><input type="checkbox" aria-label=${`Select study ${study.name}`} checked=${selected} onChange=${() => toggle(study.id)} /></label><${Link} href=${address} title=${study.name}>${study.name}<//>
-        ${study.tags.map((tag) => html`<span class="tag">${tag}</span>`)}</td>
+        ${study.tags.map((tag) => html`<span class="tag" title=${tag}>${tag}</span>`)}</td>
       <td><${State} of=${STUDY_STATES} state=${study.state} reason=${study.state === "COMPLETE" || study.state === "FAIL" ? study.reason : null} /></td>
       <td class="progress-cell"><${Progress} counts=${counts} limit=${limit} />
         <span class="figure">${formatCount(finished)}${limit === null ? "" : ` / ${formatCount(limit)}`}</span>

@@ -6,7 +6,7 @@ import { TrialCurves } from "../charts/trial_curves.js";
 import { Attempts } from "../attempts.js";
 import { Ago, Command, Confirm, CopyButton, useClock } from "../controls.js";
 import { useStudyFeed } from "../feed.js";
-import { decodeNumber, formatBytes, formatCount, formatDuration, formatNumber, formatParam, formatReason } from "../format.js";
+import { decodeNumber, formatBytes, formatCount, formatDuration, formatNumber, formatParam, formatReason, shellWord } from "../format.js";
 import { useKeys } from "../keyboard.js";
 import { Logs } from "../logs.js";
 import { Banner, Failure, Loading } from "../notices.js";
@@ -108,9 +108,9 @@ function Parameters({ feed, number }) {
           const [mine, other] = [trials.params[name][number], compared ? trials.params[name][best] : undefined];
           let against = other === undefined ? "absent" : formatParam(other);
           if (mine === other) against = "same";
-          return html`<tr><td class="mono">${name}</td>
-            <td class="right mono" title=${String(mine ?? "")}>${mine === undefined ? html`<span class="muted">absent</span>` : formatParam(mine)}</td>
-            ${compared && html`<td class=${mine === other ? "right mono muted" : "right mono"} title=${String(other ?? "")}>${against}</td>`}</tr>`;
+          return html`<tr><td class="mono wrap">${name}</td>
+            <td class="right mono wrap" title=${String(mine ?? "")}>${mine === undefined ? html`<span class="muted">absent</span>` : formatParam(mine)}</td>
+            ${compared && html`<td class=${mine === other ? "right mono wrap muted" : "right mono wrap"} title=${String(other ?? "")}>${against}</td>`}</tr>`;
         })}</tbody></table></div>
     </section>`;
 }
@@ -163,7 +163,7 @@ function Repeat({ trial, study, attempts }) {
       attempts.length > 0 &&
       study.spec.trial?.executor !== "external" &&
       html`<section class="card pad" aria-label="Repeat it"><h2>Repeat it</h2>
-      <p class="about"><${Command} text=${`tuner trial rerun ${study.name}/${trial.number} --verify`} /></p>
+      <p class="about"><${Command} text=${`tuner trial rerun ${shellWord(`${study.name}/${trial.number}`)} --verify`} /></p>
       ${facts.length > 0 && html`<dl class="facts">${facts.map(([name, value]) => html`<dt>${name}</dt><dd class="wrap mono">${show(value)}</dd>`)}</dl>`}</section>`
     }`;
 }
@@ -190,7 +190,8 @@ export function Trial({ params }) {
   const latest = feed.curves.last(number, feed.objectives[0]?.name);
   const resumes = attempts.map(({ resumed_from }) => resumed_from).filter((step) => step !== null && step !== undefined);
   const lent = study.strategy?.portfolio?.find((loan) => loan.trial === number);
-  let standing = Number.isFinite(feed.trials.value(feed.objectives[0]?.name, number)) ? "final value" : "no final value";
+  const final = feed.trials.value(feed.objectives[0]?.name, number);
+  let standing = final === undefined ? "no final value" : Number.isFinite(final) ? "final value" : "final value, not finite";
   if (study.best_trial === number) standing = "the best of this study";
   if (state === "RUNNING" && latest) standing = `latest ${formatNumber(latest[1])} at step ${latest[0]}`;
   const value = (name) => feed.trials.value(name, number) ?? decodeNumber(trial.values?.[name] ?? null);

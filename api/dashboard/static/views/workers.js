@@ -6,7 +6,7 @@ import { setConnection } from "../connection.js";
 import { Ago, Choice, Command, useClock } from "../controls.js";
 import { formatBytes, formatCount, formatNumber } from "../format.js";
 import { FleetAlerts, UsageCell } from "../fleet.js";
-import { Lanes, WINDOWS } from "../lanes.js";
+import { AttemptTable, Lanes, WINDOWS } from "../lanes.js";
 import { Empty, Failure, Loading } from "../notices.js";
 import { useQuery } from "../router.js";
 import { Icon } from "../states.js";
@@ -61,10 +61,13 @@ function useLanes(seconds) {
 }
 
 function Timeline({ workers, attempts, seconds, setSeconds, now }) {
+  const [asTable, setAsTable] = useState(false);
+  const Shown = asTable ? AttemptTable : Lanes;
   return html`
     <section class="card pad" aria-label="What ran when">
-      <div class="chart-head"><h2>What ran when</h2><${Choice} label="Time shown" options=${WINDOWS} value=${seconds} onChange=${setSeconds} /></div>
-      ${attempts && html`<${Lanes} workers=${workers} attempts=${attempts} seconds=${Number(seconds)} now=${now} />`}
+      <div class="chart-head"><h2>What ran when</h2><div class="chart-controls"><${Choice} label="Time shown" options=${WINDOWS} value=${seconds} onChange=${setSeconds} />
+        <button class="small quiet" aria-pressed=${asTable} onClick=${() => setAsTable(!asTable)}>Table</button></div></div>
+      ${attempts && html`<${Shown} workers=${workers} attempts=${attempts} seconds=${Number(seconds)} now=${now} />`}
     </section>`;
 }
 
@@ -133,7 +136,7 @@ export function Workers() {
             <td class="name"><span title=${worker.name}>${worker.name}</span>${worker.host && worker.host !== worker.name && html` <span class="muted">${worker.host}</span>`}</td>
           <td><span class="state" data-tone=${tone}><${Icon} name=${icon} />${word}</span></td>
             <td><${Slots} running=${worker.running} slots=${worker.slots} /></td>
-          <td class="wrap">${formatGpus(worker.gpus) || html`<span class="muted">none</span>`}</td>
+          <td class="wrap gpus">${formatGpus(worker.gpus) || html`<span class="muted">none</span>`}</td>
             <td class="right">${formatNumber(worker.cpus)}</td><td class="right">${worker.memory ? formatBytes(worker.memory) : "–"}</td>
           <${UsageCell} worker=${worker} />
           <td class="muted">${worker.version}</td><td class="muted"><${Ago} at=${worker.seen_at} /></td></tr>`;
