@@ -1,8 +1,9 @@
 """Fetches the third-party browser files into `static/vendor` and writes their manifest: `python -m api.dashboard.vendor`.
 
 Files come from npm's tarballs (`npm pack`, which checks npm's integrity hash) and are committed, so neither an installation nor a browser
-ever asks a CDN. Of ECharts only the parts that the charts use are kept, put together by esbuild: two thirds of the whole. A test compares each committed file with the manifest. Not here: deciding when to update, which is a person's work:
-change a version below, run this, read the diff and the licences.
+ever asks a CDN. Of ECharts and D3 only the parts that the charts use are kept, put together by esbuild: two thirds of the whole ECharts. A
+test compares each committed file with the manifest. Not here: deciding when to update, which is a person's work: change a version below,
+run this, read the diff and the licences.
 """
 
 from __future__ import annotations
@@ -87,6 +88,20 @@ PACKAGES = (
         files={"LICENSE.txt": "licenses/tslib.txt"},
         note="licence of code inside echarts.js",
     ),
+    Package(
+        name="d3-contour",
+        version="4.0.2",
+        licence="ISC",
+        files={"LICENSE": "licenses/d3-contour.txt"},
+        note="d3-contour.js is a bundle of its contours and of what they use of d3-array",
+    ),
+    Package(
+        name="d3-array",
+        version="3.2.4",
+        licence="ISC",
+        files={"LICENSE": "licenses/d3-array.txt"},
+        note="licence of code inside d3-contour.js",
+    ),
 )
 
 
@@ -115,23 +130,27 @@ def fetch(package: Package, folder: Path) -> list[dict[str, str]]:
     return entries
 
 
-def bundle_echarts(folder: Path) -> dict[str, str]:
-    """Put ECHARTS_PARTS together as one module with `init`; the manifest's entry for it."""
-    version = next(package.version for package in PACKAGES if package.name == "echarts")
-    parts = [name for names in ECHARTS_PARTS.values() for name in names]
+def echarts_entry() -> str:
     imports = [f'import {{ {", ".join(names)} }} from "echarts/{module}";' for module, names in ECHARTS_PARTS.items()]
-    entry = ['import { init, use } from "echarts/core";', *imports, f"use([{', '.join(parts)}]);", "export { init };"]
-    target = folder / "echarts.js"
+    parts = ", ".join(name for names in ECHARTS_PARTS.values() for name in names)
+    return "\n".join(['import { init, use } from "echarts/core";', *imports, f"use([{parts}]);", "export { init };"])
+
+
+def bundle(folder: Path, name: str, entry: str, parts: str) -> dict[str, str]:
+    """Put what `entry` takes of the package `name` together as one module; the manifest's entry for it."""
+    version = next(package.version for package in PACKAGES if package.name == name)
+    target = folder / f"{name}.js"
     with tempfile.TemporaryDirectory() as scratch:
-        (Path(scratch) / "entry.js").write_text("\n".join(entry))
+        (Path(scratch) / "entry.js").write_text(entry)
         (Path(scratch) / "package.json").write_text("{}")
-        install = ["npm", "install", "--silent", "--no-audit", f"echarts@{version}", f"esbuild@{ESBUILD}"]
+        pinned = [f"{package.name}@{package.version}" for package in PACKAGES if package.name in (name, "d3-array")]
+        install = ["npm", "install", "--silent", "--no-audit", *pinned, f"esbuild@{ESBUILD}"]
         subprocess.run(install, check=True, capture_output=True, cwd=scratch)
         options = ["--bundle", "--minify", "--format=esm", "--legal-comments=none", '--define:process.env.NODE_ENV="production"']
         build = ["node_modules/.bin/esbuild", "entry.js", *options, f"--outfile={target}"]
         subprocess.run(build, check=True, capture_output=True, cwd=scratch)
-    path = f"bundle of {', '.join(parts)} by esbuild {ESBUILD}"
-    return {"file": target.name, "package": "echarts", "version": version, "path": path, "sha256": sha256(target)}
+    path = f"bundle of {parts} by esbuild {ESBUILD}"
+    return {"file": target.name, "package": name, "version": version, "path": path, "sha256": sha256(target)}
 
 
 def main() -> None:
@@ -139,7 +158,10 @@ def main() -> None:
         {"name": package.name, "version": package.version, "licence": package.licence, "note": package.note}
         for package in PACKAGES
     ]
-    files = [entry for package in PACKAGES for entry in fetch(package, FOLDER)] + [bundle_echarts(FOLDER)]
+    files = [entry for package in PACKAGES for entry in fetch(package, FOLDER)]
+    parts = ", ".join(name for names in ECHARTS_PARTS.values() for name in names)
+    files.append(bundle(FOLDER, "echarts", echarts_entry(), parts))
+    files.append(bundle(FOLDER, "d3-contour", 'export { contours } from "d3-contour";', "contours"))
     (FOLDER / "manifest.json").write_text(json.dumps({"packages": packages, "files": files}, indent=2) + "\n")
     sys.stdout.write(f"{len(files)} files in {FOLDER}\n")
 

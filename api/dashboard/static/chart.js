@@ -3,6 +3,7 @@
 
 import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { fileName, picture, save, toCsv } from "./chart_export.js";
+import { CursorFrame } from "./chart_cursor.js";
 import { hover, onHover, places, trialOf } from "./chart_hover.js";
 import { Menu } from "./controls.js";
 
@@ -111,6 +112,12 @@ class PacedChart {
     for (const place of places(this.#series, number)) this.library.dispatchAction({ type: "highlight", ...place });
   }
 
+  // Pixels of a place in units of the axes; null where it is not shown.
+  locate(at) {
+    const pixel = this.#series.length ? this.library.convertToPixel({ gridIndex: 0 }, at) : null;
+    return pixel && this.library.containPixel({ gridIndex: 0 }, pixel) ? pixel : null;
+  }
+
   dispose() {
     clearTimeout(this.#timer);
     this.library.dispose();
@@ -143,7 +150,7 @@ function takeRanges(library, latest) {
   arm();
 }
 
-function Canvas({ build, label, height, onPoint, onRange, on = {} }) {
+function Canvas({ build, label, height, onPoint, onRange, cursor, on = {} }) {
   const box = useRef(null);
   const chart = useRef(null);
   const latest = useRef({});
@@ -184,7 +191,9 @@ function Canvas({ build, label, height, onPoint, onRange, on = {} }) {
   }, []);
   useEffect(() => chart.current?.redraw());
   if (failed) return html`<p class="chart-note">The charts did not load; the server may have a newer version. Reload the page.</p>`;
-  return html`<div class="canvas" ref=${box} role="img" aria-label=${label} style=${{ height: `${height}px` }}></div>`;
+  const size = { height: `${height}px` };
+  if (!cursor) return html`<div class="canvas" ref=${box} role="img" aria-label=${label} style=${size}></div>`;
+  return html`<${CursorFrame} label=${label} rows=${cursor} locate=${(at) => chart.current?.locate(at)}><div class="canvas" ref=${box} style=${size}></div><//>`;
 }
 
 function DataTable({ columns, rows }) {
@@ -210,8 +219,9 @@ export function Save({ title, build, table, height }) {
   <//>`;
 }
 
-// `on` are handlers (event, chart) of further events of ECharts; `table()` gives {columns, rows}; `empty` is the reason why there is nothing to draw, if so.
-export function Chart({ title, summary, build, table, controls, empty, height = 280, onPoint, onRange, on, wide = false }) {
+// `on` are handlers (event, chart) of further events of ECharts; `cursor()` gives the rows of points that keys walk through (chart_cursor.js);
+// `table()` gives {columns, rows}; `empty` is the reason why there is nothing to draw, if so.
+export function Chart({ title, summary, build, table, controls, empty, height = 280, onPoint, onRange, cursor, on, wide = false }) {
   const [asTable, setAsTable] = useState(false);
   return html`
     <figure class=${wide ? "chart wide" : "chart"}>
@@ -228,7 +238,7 @@ export function Chart({ title, summary, build, table, controls, empty, height = 
           ? html`<p class="chart-note" style=${{ minHeight: `${Math.min(height, EMPTY)}px` }}>${empty}</p>`
           : asTable
             ? html`<${DataTable} ...${table()} />`
-            : html`<${Canvas} build=${build} label=${`${title}. ${summary}`} height=${height} onPoint=${onPoint} onRange=${onRange} on=${on} />`
+            : html`<${Canvas} build=${build} label=${`${title}. ${summary}`} height=${height} onPoint=${onPoint} onRange=${onRange} cursor=${cursor} on=${on} />`
       }
       <figcaption>${!empty && summary}</figcaption>
     </figure>`;

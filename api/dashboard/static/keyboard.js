@@ -7,12 +7,13 @@ import { navigate, study } from "./router.js";
 const STORED = "tuner-keys";
 const PATIENCE = 1_200; // between g and the letter after it
 const PLACES = { s: "/studies", f: "/workers", w: "/workers", a: "/admin" };
-const TABS = { o: "overview", t: "trials", e: "explore" };
+const TABS = { o: "overview", t: "trials", e: "explore", c: "compare", n: "configuration" };
 const HELP = [
   ["Anywhere", [["/", "Search"], ["g s", "Studies"], ["g f", "Fleet"], ["g a", "Admin"], ["?", "This help"], ["Esc", "Close, clear, leave the field"]]],
   ["Rows", [["j  k", "Next, previous"], ["Enter", "Open"], ["x", "Select"], ["c", "Compare the selected"]]],
-  ["A study", [["g o", "Overview"], ["g t", "Trials"], ["g e", "Explore"]]],
+  ["A study", [["g o", "Overview"], ["g t", "Trials"], ["g e", "Explore"], ["g c", "Compare"], ["g n", "Configuration"], ["←  →", "On the tabs: the next"]]],
   ["A trial", [["[  ]", "Previous, next trial"]]],
+  ["A chart", [["←  →", "Read its points"], ["↑  ↓", "Another curve"], ["Enter", "Open the point's trial"]]],
 ];
 const bound = new Set();
 let enabled = read();

@@ -213,3 +213,34 @@ def test_explore_draws_and_a_dragged_range_filters(visitor: Visitor, study: int)
     page.mouse.up()
     expect(page.get_by_label("Filter of trials")).to_have_value(re.compile(r"^lr>=\S+ lr<=\S+$"))
     expect(page.get_by_text(re.compile(r"^(16|24) of 40 trials$"))).to_be_visible()
+
+
+def test_contours_join_places_of_equal_value(visitor: Visitor, bench: Bench) -> None:
+    space = {name: {"type": "float", "low": 0.0, "high": 1.0} for name in ("x", "y")} | {
+        "c": {"type": "categorical", "choices": ["a", "b"]}
+    }
+    made = bench.study(space=space)
+    for number in range(30):
+        x, y = (number * 7 % 30) / 30, (number * 11 % 30) / 30
+        body = {
+            "params": {"x": x, "y": y, "c": "ab"[number % 2]},
+            "state": "COMPLETE",
+            "values": {"accuracy": 1 - (x - 0.3) ** 2 - (y - 0.7) ** 2},
+        }
+        bench.http.post(f"/v1/studies/{made}/trials", json=body).raise_for_status()
+    visitor.log_in(f"/studies/{made}?tab=explore&plane-x=x&plane-y=y")
+    page = visitor.page
+    plane = page.locator("figure", has_text="Two parameters")
+    plane.locator("canvas").first.wait_for()
+    cells = plane.locator("canvas").first.evaluate("canvas => canvas.toDataURL()")
+    plane.get_by_role("button", name="Contours").click()
+    expect(plane.locator("figcaption")).to_contain_text(
+        re.compile(r"equal accuracy, estimated from the trials near them: 0\.\d+, ")
+    )
+    page.wait_for_function(
+        "before => [...document.querySelectorAll('figure')].find((f) => f.textContent.includes('Two parameters')).querySelector('canvas').toDataURL() !== before",
+        arg=cells,
+    )
+    plane.get_by_label("Vertical parameter").select_option("c")  # no lines between choices
+    expect(plane.get_by_role("button", name="Contours")).to_have_count(0)
+    expect(plane.locator("figcaption")).to_contain_text("best value in it")

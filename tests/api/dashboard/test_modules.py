@@ -290,3 +290,44 @@ def test_configurations_are_copied(call: Any) -> None:
         return [m.asText(trials, [0], "yaml"), m.asText(trials, [0, 1], "yaml"), JSON.parse(m.asText(trials, [1], "json"))];
     })()"""
     assert call("bulk.js", script) == ["lr: 0.1\nk: a\n", "trial_0: {lr: 0.1, k: a}\ntrial_1: {lr: 1e-5}\n", {"lr": 1e-5}]
+
+
+def test_keys_lead_along_and_between_rows_of_points(call: Any) -> None:
+    script = """(() => {
+        const rows = [{ points: [0, 1, 2].map((x) => ({ at: [x, 0] })) }, { points: [1.9, 7].map((x) => ({ at: [x, 1] })) }];
+        const walk = (keys) => keys.reduce((place, key) => m.step(rows, place, key), null);
+        return [walk(["ArrowRight"]), walk(["End"]), walk(["Home", "ArrowRight", "ArrowRight", "ArrowRight"]), walk(["End", "ArrowDown"]),
+            walk(["ArrowRight", "ArrowDown", "ArrowDown", "PageDown"]), m.step(rows, null, "a"), m.step([], null, "End"),
+            m.step(rows, { row: 4, point: 9 }, "ArrowLeft")];
+    })()"""
+    assert call("chart_cursor.js", script) == [
+        {"row": 0, "point": 0}, {"row": 0, "point": 2}, {"row": 0, "point": 2}, {"row": 1, "point": 0},
+        {"row": 1, "point": 1}, None, None, {"row": 1, "point": 0},
+    ]  # fmt: skip
+
+
+def test_points_without_neighbours_are_found(call: Any) -> None:
+    assert call("charts/curve_data.js", "[...m.lonely([[0, 1], [1, null], [2, 3], [3, 4], [4, null], [5, 6]])]") == [0, 5]
+    assert call("charts/curve_data.js", "[m.lonely([]).size, m.lonely([[3, 0]]).size]") == [0, 1]
+
+
+def test_a_surface_is_near_its_points_and_claims_nothing_far_from_them(call: Any) -> None:
+    script = """(() => {
+        const points = Array.from({ length: 40 }, (_, i) => [((i * 7) % 40) / 80, ((i * 11) % 40) / 40]).map(([x, y]) => [x, y, x]);
+        const found = m.surface(points, 20);
+        const row = found.values.slice(10 * 20, 11 * 20);
+        return [row.map((value) => (Number.isNaN(value) ? null : value)), m.levels(found, 4)];
+    })()"""
+    row, levels = call("charts/surface.js", script)
+    assert row[19] is None  # no trial lies beyond the middle
+    given = [value for value in row if value is not None]
+    assert len(given) > 9
+    assert all(abs(value - (at + 0.5) / 20) < 0.12 for at, value in enumerate(given[:10]))
+    assert levels == sorted(set(levels))
+    assert len(levels) == 4
+
+
+def test_words_of_a_command_are_quoted(call: Any) -> None:
+    names = "['plain-name/3', 'two words/0', \"it's\", 'a;b', '']"
+    quoted = ["plain-name/3", "'two words/0'", "'it'\\''s'", "'a;b'", "''"]
+    assert call("format.js", f"{names}.map(m.shellWord)") == quoted

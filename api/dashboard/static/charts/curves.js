@@ -2,6 +2,7 @@
 
 import { html, useEffect } from "../vendor/htm-preact.js";
 import { axis, Chart, tip, tooltip } from "../chart.js";
+import { pointRow } from "../chart_cursor.js";
 import { RANGES, SCALES, Setting, Settings } from "../chart_settings.js";
 import { Select } from "../controls.js";
 import { formatDuration, formatNumber } from "../format.js";
@@ -103,6 +104,19 @@ export function LearningCurves({ feed, objective, study, version }) {
     `${pruned.length ? ` (${pruned.length} pruned, their ends marked)` : ""}${Number(view.weight) ? "; smoothed" : ""}${clipping ? "; far worse values cut off" : ""}.`;
   const place = (x) => (view.by === "step" ? formatNumber(x) : formatDuration(x));
 
+  const open = (number) => navigate(trialAddress(study.id, number));
+  const order = { best: 0, running: 1, other: 2 };
+  const rows = () =>
+    [...groups]
+      .sort((a, b) => order[a.kind] - order[b.kind])
+      .map(({ number, kind, rank, data }) =>
+        pointRow(
+          data.filter(([, value]) => value !== null).map(([x, value]) => [x, value, number]),
+          ([x, value]) => `Trial ${number}${kind === "running" ? ", running" : rank === undefined ? "" : `, rank ${rank + 1}`}: ${shown} ${formatNumber(value)} at ${view.by === "step" ? "step " : ""}${place(x)}`,
+          open,
+        ),
+      );
+
   const build = (palette) => {
     const colour = (rank) => (count <= palette.series.length ? palette.series[rank] : viridis(palette.dark ? 1 - (0.8 * rank) / count : (0.85 * rank) / count));
     const series = groups.map(({ number, kind, rank, data }) => {
@@ -172,7 +186,8 @@ export function LearningCurves({ feed, objective, study, version }) {
   const controls = html`<${Controls} view=${view} metrics=${metrics} shown=${shown} positive=${positive} clippable=${bound !== undefined} gpus=${gpus} />`;
   return html`<${Chart} title="Learning curves" summary=${caption} build=${build} controls=${controls}
     empty=${groups.length ? null : metrics.length ? `No drawn trial has reported a finite ${shown}.` : "No reports yet: a trial's curve appears with its first report."}
-    onPoint=${({ seriesName, data }) => navigate(trialAddress(study.id, seriesName === "pruned" ? data[2] : seriesName))}
+    onPoint=${({ seriesName, data }) => open(seriesName === "pruned" ? data[2] : seriesName)}
+    cursor=${rows}
     table=${() => ({
       columns: ["Trial", "Kind", `Last ${axisName}`, `Last ${shown}`],
       rows: groups.map(({ number, kind, data }) => [number, kind, place(data.at(-1)[0]), formatNumber(data.at(-1)[1], 6)]),

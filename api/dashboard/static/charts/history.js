@@ -3,10 +3,12 @@
 
 import { html } from "../vendor/htm-preact.js";
 import { axis, Chart, tip, tooltip } from "../chart.js";
+import { pointRow } from "../chart_cursor.js";
 import { pointed } from "../chart_hover.js";
 import { Choice } from "../controls.js";
 import { formatCount, formatNumber, formatReason } from "../format.js";
 import { navigate, trialAddress, useQuery } from "../router.js";
+import { TRIAL_STATES } from "../states.js";
 
 const LARGE = 4000;
 const MIN_FOR_RANGE = 5; // with so many finished values, a running trial far from them waits outside instead of stretching the axis
@@ -88,6 +90,10 @@ export function History({ feed, objective, study }) {
       `${clipped.length ? `; ${clipped.length} far worse ${clipped.length === 1 ? "value lies" : "values lie"} outside the range shown` : ""}.`
     : "No trial is complete yet.";
   const describe = ({ data, seriesName, color }) => tip(`Trial ${data[2]}`, [[seriesName, formatNumber(data[1], 6), color]]);
+
+  const open = (number) => navigate(trialAddress(study.id, number));
+  const describePoint = ([, value, number]) =>
+    `Trial ${number}, ${TRIAL_STATES[trials.states[number]].word.toLowerCase()}: ${objective.name} ${formatNumber(value)}${number === winner?.[2] ? ", the best" : ""}`;
 
   const build = (palette) => {
     const scatter = (name, data, colour, rest) => ({
@@ -201,6 +207,7 @@ export function History({ feed, objective, study }) {
     ]} />`;
   return html`<${Chart} title="Optimization history" summary=${summary} build=${build} controls=${controls}
     empty=${all.length + running.length ? null : reasonForNothing(trials)}
-    onPoint=${({ data }) => navigate(trialAddress(study.id, data[2]))}
+    onPoint=${({ data }) => open(data[2])}
+    cursor=${() => [pointRow([...all, ...running].sort((a, b) => a[0] - b[0]), describePoint, open)]}
     table=${() => ({ columns: ["Trial", "State", objective.name], rows: all.map(([, value, number]) => [number, trials.states[number], formatNumber(value, 6)]) })} />`;
 }

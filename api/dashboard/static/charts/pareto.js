@@ -2,6 +2,7 @@
 
 import { html } from "../vendor/htm-preact.js";
 import { axis, Chart, tip, tooltip } from "../chart.js";
+import { pointRow } from "../chart_cursor.js";
 import { pointed } from "../chart_hover.js";
 import { Select } from "../controls.js";
 import { formatCount, formatNumber } from "../format.js";
@@ -32,6 +33,9 @@ export function Pareto({ feed, study, wide }) {
   const best = front(points, first, second);
   const leading = new Set(best.map(([, , number]) => number));
   const summary = `${best.length} of ${formatCount(points.length)} complete trials are on the front of ${first.name} (${first.direction}) and ${second.name} (${second.direction}).`;
+
+  const open = (number) => navigate(trialAddress(study.id, number));
+  const describePoint = ([a, b, number]) => `Trial ${number}${leading.has(number) ? ", on the front" : ""}: ${first.name} ${formatNumber(a)}, ${second.name} ${formatNumber(b)}`;
 
   const build = (palette) => {
     const label = { color: palette.muted, fontSize: 11, formatter: (value) => formatNumber(value) };
@@ -79,7 +83,8 @@ export function Pareto({ feed, study, wide }) {
     <${Select} label="Vertical objective" value=${second.name} options=${options} onChange=${setUp} />`;
   return html`<${Chart} title="Pareto front" wide=${wide} summary=${summary} build=${build} controls=${controls}
     empty=${points.length ? null : "No trial is complete yet."}
-    onPoint=${({ data }) => navigate(trialAddress(study.id, data[2]))}
+    onPoint=${({ data }) => open(data[2])}
+    cursor=${() => [best, points.filter(([, , number]) => !leading.has(number))].map((row) => pointRow(row, describePoint, open))}
     table=${() => ({
       columns: ["Trial", first.name, second.name, "On the front"],
       rows: points.map(([a, b, number]) => [number, formatNumber(a, 6), formatNumber(b, 6), leading.has(number) ? "yes" : ""]),

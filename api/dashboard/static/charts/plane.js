@@ -1,16 +1,20 @@
-// Two parameters against each other: the plane is cut into cells, each coloured by the best value found in it; trials are dots.
+// Two parameters against each other: cells coloured by the best value found in them, contours of the value between them, or ranks; trials are dots.
 
-import { html } from "../vendor/htm-preact.js";
+import { html, useEffect, useMemo, useState } from "../vendor/htm-preact.js";
 import { dimension, dimensionAxis } from "../axes.js";
 import { Chart, tip, tooltip } from "../chart.js";
+import { pointRow } from "../chart_cursor.js";
 import { pointed } from "../chart_hover.js";
 import { Choice, Select } from "../controls.js";
 import { formatCount, formatNumber, formatParam } from "../format.js";
 import { navigate, trialAddress, useQuery } from "../router.js";
+import { levels, surface, toPath } from "./surface.js";
 import { standout } from "./viridis.js";
 
 const CELLS = 16;
 const MAX_DOTS = 2000;
+const MAX_SURFACE = 600; // trials that a surface is estimated from
+const MIN_SURFACE = 6;
 
 // Edges of the cells along an axis: equal steps (of the logarithm where the axis has one), or one cell a choice.
 export function edges(dim, places) {
@@ -42,6 +46,35 @@ export function cells(points, across, up) {
   return [...found.values()];
 }
 
+// Contours of the objective over the plane, from the worst level to the best: [{level, path(place)}], null where there are none to draw.
+function useContours(wanted, dims, points, value, maximize, mark) {
+  const [library, load] = useState(null);
+  useEffect(() => {
+    if (wanted && !library) import("../vendor/d3-contour.js").then(({ contours }) => load(() => contours));
+  }, [wanted]);
+  return useMemo(() => {
+    if (!wanted || !library || points.length < MIN_SURFACE) return null;
+    const extents = [0, 1].map((at) => span(dims[at], points.map((point) => point[at])));
+    const stride = Math.max(1, Math.ceil(points.length / MAX_SURFACE));
+    const sign = maximize ? 1 : -1;
+    // Far worse values would leave all levels but one to themselves: they count as the worst of the best nine tenths.
+    const bound = value(points[Math.floor(0.9 * (points.length - 1))][2]);
+    const placed = points
+      .filter((_, rank) => rank % stride === 0)
+      .map(([x, y, number]) => [extents[0].share(x), extents[1].share(y), sign * value(number) < sign * bound ? sign * bound : sign * value(number)]);
+    const found = surface(placed);
+    const lines = library().size([found.side, found.side]).thresholds(levels(found))(found.values);
+    return { extents, lines: lines.map((line) => ({ level: sign * line.value, path: (place) => toPath(line, found.side, place) })) };
+  }, [wanted, library, mark]);
+}
+
+// What an axis spans: its ends, and the share from 0 to 1 at which a place lies.
+function span(dim, places) {
+  const scale = dim.log ? Math.log10 : (x) => x;
+  const [low, high] = [Math.min(...places), Math.max(...places)];
+  return { low, high, share: (place) => (scale(place) - scale(low)) / (scale(high) - scale(low)) };
+}
+
 // The axis from the first edge to the last, so that no cell is cut.
 function whole(palette, dim, bounds) {
   if (dim.categorical || dim.log) return {};
@@ -63,7 +96,6 @@ export function Plane({ feed, study, objective, shares }) {
   const [mode, setMode] = useQuery("plane", "cells");
   const first = names.includes(across) ? across : names.find((name) => name !== up);
   const second = names.includes(up) && up !== first ? up : names.find((name) => name !== first);
-  const asRanks = mode === "ranks";
   const dims = first && second ? [dimension(feed, first), dimension(feed, second)] : null;
   // In the order of their rank: the first in a cell is its best.
   const points = !dims
@@ -74,10 +106,23 @@ export function Plane({ feed, study, objective, shares }) {
         .filter(([x, y]) => x !== undefined && y !== undefined)
         .map((point, rank) => [...point, rank]);
   const best = points[0];
+  // Between choices there is nothing to draw a line through.
+  const continuous = dims?.every((dim) => !dim.categorical && new Set(points.map((point) => dim.at(point[2]))).size > 2) && points.length >= MIN_SURFACE;
+  const shown = mode === "contours" && !continuous ? "cells" : mode;
+  const asRanks = shown === "ranks";
+  const value = (number) => trials.value(objective.name, number);
+  const contours = useContours(shown === "contours", dims, points, value, objective.direction === "maximize", [first, second, objective.name, points.length, best?.[2]].join());
+  const about = {
+    cells: "each cell shows the best value in it, the better the more it stands out",
+    ranks: "each coloured by its rank, the better the more it stands out",
+    contours: `lines join places of equal ${objective.name}, estimated from the trials near them${contours ? `: ${contours.lines.map(({ level }) => formatNumber(level, 3)).join(", ")}` : ""}`,
+  };
   const summary = best
-    ? `${formatCount(points.length)} complete trials; ${asRanks ? "each coloured by its rank" : "each cell shows the best value in it"}, the better the more it stands out. Best: ${first} ${formatParam(trials.params[first][best[2]])}, ${second} ${formatParam(trials.params[second][best[2]])}.`
+    ? `${formatCount(points.length)} complete trials; ${about[shown] ?? about.cells}. Best: ${first} ${formatParam(trials.params[first][best[2]])}, ${second} ${formatParam(trials.params[second][best[2]])}.`
     : "";
   const build = (palette) => {
+    const lines = shown === "contours" ? (contours?.lines ?? []) : [];
+    const ends = shown === "contours" && contours ? contours.extents.map(({ low, high }) => ({ min: low, max: high })) : [{}, {}];
     const columns = edges(dims[0], points.map(([x]) => x));
     const rows = edges(dims[1], points.map(([, y]) => y));
     const last = Math.max(1, points.length - 1);
@@ -97,19 +142,34 @@ export function Plane({ feed, study, objective, shares }) {
         trigger: "item",
         formatter: ({ data, seriesName }) => (seriesName === "cells" ? describe(data[3], [["trials in this cell", formatCount(data[4])]]) : describe(trialAt(data), [])),
       }),
-      xAxis: dimensionAxis(palette, dims[0], { name: first, nameGap: 26, ...whole(palette, dims[0], columns) }),
-      yAxis: dimensionAxis(palette, dims[1], { name: second, nameGap: 58, ...whole(palette, dims[1], rows) }),
+      xAxis: dimensionAxis(palette, dims[0], { name: first, nameGap: 26, ...whole(palette, dims[0], columns), ...ends[0] }),
+      yAxis: dimensionAxis(palette, dims[1], { name: second, nameGap: 58, ...whole(palette, dims[1], rows), ...ends[1] }),
       series: [
         {
           name: "cells",
           type: "custom",
-          data: asRanks ? [] : cells(points, columns, rows),
+          data: shown === "cells" ? cells(points, columns, rows) : [],
           encode: { x: -1, y: -1 },
           renderItem: (_, api) => {
             const [column, row] = [api.value(0), api.value(1)];
             const [left, top] = api.coord([columns[column], rows[row + 1]]);
             const [right, bottom] = api.coord([columns[column + 1], rows[row]]);
             return { type: "rect", shape: { x: left, y: top, width: Math.max(1, right - left - 1), height: Math.max(1, bottom - top - 1), r: 2 }, style: { fill: standout(palette, api.value(2)), opacity: 0.85 } };
+          },
+        },
+        {
+          name: "contours",
+          type: "custom",
+          silent: true,
+          data: lines.map((_, i) => [i]),
+          encode: { x: -1, y: -1 },
+          renderItem: (_, api) => {
+            const i = api.value(0);
+            const [x, y] = contours.extents;
+            const [left, bottom] = api.coord([x.low, y.low]);
+            const [right, top] = api.coord([x.high, y.high]);
+            const d = lines[i].path(([across_, up_]) => [left + across_ * (right - left), bottom + up_ * (top - bottom)]);
+            return { type: "path", shape: { pathData: d }, style: { fill: standout(palette, lines.length > 1 ? i / (lines.length - 1) : 1), stroke: palette.background, lineWidth: 1, opacity: 0.85 } };
           },
         },
         {
@@ -134,13 +194,18 @@ export function Plane({ feed, study, objective, shares }) {
       if (name === first) setAcross(second);
       setUp(name);
     }} />
-    <${Choice} label="What the plane shows" value=${mode} onChange=${setMode} options=${[
+    <${Choice} label="What the plane shows" value=${shown} onChange=${setMode} options=${[
       ["cells", "Best"],
+      ...(continuous ? [["contours", "Contours"]] : []),
       ["ranks", "Ranks"],
     ]} />`;
+  const open = (number) => navigate(trialAddress(study.id, number));
+  const describePoint = ([, , number, rank]) =>
+    `Trial ${number}, rank ${rank + 1} of ${points.length}: ${first} ${formatParam(trials.params[first][number])}, ${second} ${formatParam(trials.params[second][number])}, ${objective.name} ${formatNumber(value(number))}`;
   return html`<${Chart} title="Two parameters" summary=${summary} build=${build} controls=${names.length > 1 && controls}
     empty=${points.length > 1 ? null : names.length < 2 ? "Needs two parameters." : "Needs two complete trials that have both parameters."}
-    onPoint=${({ data, seriesName }) => navigate(trialAddress(study.id, seriesName === "cells" ? data[3] : (data.number ?? data[2])))}
+    onPoint=${({ data, seriesName }) => open(seriesName === "cells" ? data[3] : (data.number ?? data[2]))}
+    cursor=${() => [pointRow(points, describePoint, open)]}
     table=${() => ({
       columns: ["Trial", first, second, objective.name],
       rows: points.map(([, , number]) => [number, formatParam(trials.params[first][number]), formatParam(trials.params[second][number]), formatNumber(trials.value(objective.name, number), 6)]),

@@ -3,6 +3,7 @@
 import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
 import { dimension, dimensionAxis } from "../axes.js";
 import { axis, Chart, tip, tooltip } from "../chart.js";
+import { pointRow } from "../chart_cursor.js";
 import { pointed } from "../chart_hover.js";
 import { withRange, withValue } from "../filter.js";
 import { formatCount, formatNumber, formatParam } from "../format.js";
@@ -36,6 +37,8 @@ function Slice({ feed, study, objective, name, share, filter, bound }) {
   const summary = best
     ? `${formatCount(points.length)} trials; the best has ${formatParam(trials.params[name][best[2]])}${share === undefined ? "" : `; importance ${formatNumber(share, 2)}`}`
     : "";
+  const open = (number) => navigate(trialAddress(study.id, number));
+  const describePoint = ([, value, number]) => `Trial ${number}: ${name} ${formatParam(trials.params[name][number])}, ${objective.name} ${formatNumber(value)}`;
   const build = (palette) => ({
     grid: { left: 52, right: 12, top: 8, bottom: 24 },
     tooltip: tooltip(palette, {
@@ -86,7 +89,8 @@ function Slice({ feed, study, objective, name, share, filter, bound }) {
   };
   return html`<${Chart} title=${name} height=${HEIGHT} summary=${summary} build=${build} onRange=${onRange}
     empty=${points.length ? null : "No complete trial has this parameter."}
-    onPoint=${({ data }) => navigate(trialAddress(study.id, data[2]))}
+    onPoint=${({ data }) => open(data[2])}
+    cursor=${() => [pointRow([...points].sort((a, b) => a[0] - b[0]), describePoint, open)]}
     table=${() => ({
       columns: ["Trial", name, objective.name],
       rows: points.map(([, value, number]) => [number, formatParam(trials.params[name][number]), formatNumber(value, 6)]),

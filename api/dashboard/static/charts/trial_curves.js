@@ -74,6 +74,10 @@ export function TrialCurves({ curves, number, resumes, first }) {
     const summary = lines.map(([member, points]) => `${member} ${formatNumber(points.at(-1)[1])} at step ${points.at(-1)[0]}`).join(", ");
     return html`<${Chart} key=${name} title=${name} summary=${`${summary}${odd ? `; ${odd} of ${values.length} values are not finite and left out` : ""}.`} build=${build} height=${230}
       empty=${odd === values.length ? `No report is a finite number: ${summary}.` : null}
+      cursor=${() =>
+        lines.map(([member, points]) => ({
+          points: points.filter(([, value]) => Number.isFinite(value)).map(([step, value]) => ({ at: [step, value], text: `${member} ${formatNumber(value, 6)} at step ${step}.` })),
+        }))}
       table=${() => ({
         columns: ["Step", ...members],
         rows: [...new Set(lines.flatMap(([, points]) => points.map(([step]) => step)))]

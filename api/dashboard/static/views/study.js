@@ -106,6 +106,17 @@ export function Study({ params }) {
   const { study } = feed;
   const Panel = { trials: TrialsTable, explore: Explore, compare: Levels, configuration: Configuration }[tab] ?? Overview;
   const passing = filteredFeed(feed, filter.numbers);
+  const shown = TABS.some(([key]) => key === tab) ? tab : "overview";
+  // As tabs go: one stop for the Tab key, arrows lead from one to the next.
+  const onTabKey = (event) => {
+    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    const at = TABS.findIndex(([key]) => key === shown);
+    const next = (at + by + TABS.length) % TABS.length;
+    setTab(TABS[next][0]);
+    event.currentTarget.children[next].focus();
+  };
   const total = Object.values(study.counts).reduce((sum, count) => sum + count, 0);
   return html`
     <nav class="crumbs" aria-label="Breadcrumb"><${Link} href="/studies">Studies<//></nav>
@@ -114,18 +125,18 @@ export function Study({ params }) {
       ${mayWrite(caller) && html`<${Actions} feed=${feed} />`}
     </div>
     <${Strip} feed=${feed} />
-    <div class="tabs" role="tablist" aria-label="Views of the study">
+    <div class="tabs" role="tablist" aria-label="Views of the study" onKeyDown=${onTabKey}>
       ${TABS.map(
         ([
           key,
           label,
-        ]) => html`<button role="tab" id=${`tab-${key}`} aria-selected=${key === tab} aria-controls="panel" onClick=${() => setTab(key)}>${label}
+        ]) => html`<button role="tab" id=${`tab-${key}`} aria-selected=${key === shown} tabindex=${key === shown ? 0 : -1} aria-controls="panel" onClick=${() => setTab(key)}>${label}
         ${key === "trials" && html`<span class="count">${formatCount(total)}</span>`}</button>`,
       )}
     </div>
-    <div id="panel" role="tabpanel" aria-labelledby=${`tab-${tab}`}>
+    <div id="panel" role="tabpanel" aria-labelledby=${`tab-${shown}`}>
       ${
-        FILTERED.includes(tab) &&
+        FILTERED.includes(shown) &&
         total > 0 &&
         html`<div class="selection"><${FilterBar} filter=${filter} total=${total} />
         <${StateChips} trials=${passing.trials} version=${version} states=${states} setStates=${(chosen) => setStateText(chosen.join(","))} /></div>`

@@ -136,7 +136,7 @@ export function Workers() {
             <td class="name"><span title=${worker.name}>${worker.name}</span>${worker.host && worker.host !== worker.name && html` <span class="muted">${worker.host}</span>`}</td>
           <td><span class="state" data-tone=${tone}><${Icon} name=${icon} />${word}</span></td>
             <td><${Slots} running=${worker.running} slots=${worker.slots} /></td>
-          <td class="wrap gpus">${formatGpus(worker.gpus) || html`<span class="muted">none</span>`}</td>
+          <td class="gpus" title=${formatGpus(worker.gpus)}>${formatGpus(worker.gpus) || html`<span class="muted">none</span>`}</td>
             <td class="right">${formatNumber(worker.cpus)}</td><td class="right">${worker.memory ? formatBytes(worker.memory) : "–"}</td>
           <${UsageCell} worker=${worker} />
           <td class="muted">${worker.version}</td><td class="muted"><${Ago} at=${worker.seen_at} /></td></tr>`;
