@@ -6,6 +6,7 @@ import { Sparkline } from "./sparkline.js";
 import { Icon } from "./states.js";
 
 const SHARE = [0, 1];
+const MAX_NAMED = 3;
 const HOT = 85; // degrees at which GPUs begin to slow down
 const percent = (share) => `${Math.round(100 * share)} %`;
 const given = (list, read) => list.map(read).filter((value) => value !== null && value !== undefined);
@@ -57,14 +58,24 @@ export function loss(worker, attempts, now) {
   return lost.length ? `${worker.name} has been silent for ${silence} and lost ${trials(lost.length)}: other workers go on with what it held.` : null;
 }
 
+// Which workers have hot GPUs: a sentence each for a few, one for many that names the hottest.
+export function heat(workers) {
+  const hot = workers
+    .filter(({ usage }) => usage.length && gpuSummary(usage.at(-1)).temperature >= HOT)
+    .map(({ name, usage }) => [name, Math.round(gpuSummary(usage.at(-1)).temperature)])
+    .sort((a, b) => b[1] - a[1]);
+  if (hot.length <= MAX_NAMED) return hot.map(([name, degrees]) => `${name} is hot: ${degrees} °C.`);
+  const named = hot.slice(0, MAX_NAMED).map(([name, degrees]) => `${name} ${degrees} °C`);
+  return [`${formatCount(hot.length)} workers are hot: ${named.join(", ")} and ${formatCount(hot.length - MAX_NAMED)} more.`];
+}
+
 // Workers that fell silent with trials, hot ones, and living ones without work, in a sentence each. `attempts`: what ran lately.
 export function FleetAlerts({ workers, heard, attempts, now }) {
   const lost = workers.filter((worker) => !heard.includes(worker)).map((worker) => loss(worker, attempts, now)).filter(Boolean);
   const idle = heard.filter(({ running }) => running === 0);
-  const hot = heard.filter(({ usage }) => usage.length && gpuSummary(usage.at(-1)).temperature >= HOT);
   const lines = [
     ...lost.map((sentence) => ["failed", "cross", sentence]),
-    ...hot.map((worker) => ["failed", "cross", `${worker.name} is hot: ${Math.round(gpuSummary(worker.usage.at(-1)).temperature)} °C.`]),
+    ...heat(heard).map((sentence) => ["failed", "cross", sentence]),
     ...(idle.length ? [["waiting", "ring", `${idle.length === 1 ? `${idle[0].name} is idle` : `${formatCount(idle.length)} of ${formatCount(heard.length)} workers are idle`}: no study has a trial for ${idle.length === 1 ? "it" : "them"}.`]] : []),
   ];
   if (!lines.length) return null;

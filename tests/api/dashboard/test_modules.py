@@ -193,6 +193,13 @@ def test_silent_workers_matter_when_they_held_something(call: Any) -> None:
     assert call("fleet.js", say % (seen, 0, "[]")) is None
 
 
+def test_many_hot_workers_are_one_sentence(call: Any) -> None:
+    script = "m.heat([%s].map((temperature, i) => ({ name: `n${i}`, usage: [{ gpus: [{ temperature }] }] })))"
+    assert call("fleet.js", script % "40, 90.4, 85") == ["n1 is hot: 90 °C.", "n2 is hot: 85 °C."]
+    many = "5 workers are hot: n4 95 °C, n0 91 °C, n1 91 °C and 2 more."
+    assert call("fleet.js", script % "91, 91, 90, 86, 95") == [many]
+
+
 def test_curves_are_smoothed_and_placed_in_time(call: Any) -> None:
     assert call("charts/curve_data.js", "m.smooth([[0, 1], [1, null], [2, 3]], 0.5)") == [
         [0, 1],
