@@ -5,7 +5,9 @@ A page is looked at once and then made dark and narrow, which is quick; the slow
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -20,6 +22,7 @@ from tests.api.dashboard.states import STATES, Seeded, seed
 from tests.conftest import emptied
 from tuner.db.postgres import Database
 from tuner.settings import Settings
+from tuner.wire import Scope
 
 pytestmark = pytest.mark.browser
 
@@ -197,6 +200,34 @@ def test_views_bear_the_state(window: Window, project: Seeded) -> None:
         page.emulate_media(color_scheme="light")
         page.set_viewport_size({"width": WIDTHS[0], "height": 900})
     assert not wrong, "\n".join(wrong)
+
+
+READING = re.compile(
+    r"Theme: .*|Log out|Copy.*|Keys.*|Table|Save|Settings|Columns|Compact|Export|Picture.*|Drawing.*|Data .*|Linear|Log|Trial|Time|Typical|"
+    r"All values|PED-ANOVA|fANOVA|Best|Ranks|Contours|1 day|1 h|6 h|15 min|(Running|Waiting|Complete|Pruned|Failed) ?\d+|"
+    r"(Overview|Trials|Explore|Compare|Configuration) ?\d*|Error|As at first|[←→]|flip|log|.*↑|.*↓|number|state|took|ended|lr|optimizer|momentum"
+)
+"""Buttons that only look: all that a viewer is offered."""
+
+
+@pytest.mark.parametrize("project", ["one", "running"], indirect=True)
+def test_viewers_are_offered_nothing_that_changes(
+    window: Window, server: Server, project: Seeded, request: pytest.FixtureRequest
+) -> None:
+    viewer = replace(project, key=server.make_key(Scope.VIEWER, request.node.callspec.params["project"]))
+    window.allowed = REFUSED
+    window.enter(viewer)
+    window.open("/studies")
+    offered = set()
+    for view, path in views(viewer).items():
+        window.page.evaluate(GO, path)
+        window.settle()
+        labels = window.page.evaluate(
+            "[...document.querySelectorAll('main button, main summary, main .button')].map((e) => e.getAttribute('aria-label') || e.textContent)"
+        )
+        offered |= {f"{view}: {label.strip()}" for label in labels if not READING.fullmatch(label.strip())}
+        assert window.page.locator("main form:not(.jump)").count() == 0, view
+    assert offered == set()
 
 
 def every_context() -> list[Any]:
