@@ -30,7 +30,7 @@ function Levels({ comparison, trialLink }) {
           <th scope="col" class="right">Best</th><th scope="col" class="right">Good ones</th><th scope="col" class="right">Trials</th><th scope="col" class="right">Training time</th></tr></thead>
         <tbody>${comparison.levels.map(
           (level) => html`<tr key=${String(level.level)}>
-          <th scope="row" class="name mono">${formatParam(level.level)}</th>
+          <th scope="row" class="name mono" title=${formatParam(level.level)}>${formatParam(level.level)}</th>
           <td class="right">${interval(level.expected_best)}</td>
           <td class="right">${level.rank ? html`<b>${formatNumber(level.rank.value)}</b> <span class="muted">${level.rank.low} to ${level.rank.high}</span>` : "–"}</td>
           <td class="right">${level.best ? html`${formatNumber(decodeNumber(level.best.value))} ${trialLink(level)}` : "–"}</td>
@@ -49,8 +49,8 @@ function Pairs({ comparison }) {
         <thead><tr><th scope="col">Levels</th><th scope="col">Better</th><th scope="col" class="right">p, corrected</th><th scope="col" class="right">Superiority of the first</th>
           <th scope="col" class="right">Difference after ${comparison.k}</th></tr></thead>
         <tbody>${comparison.pairs.map(
-          (pair) => html`<tr><td class="mono">${pair.levels.map(formatParam).join(" – ")}</td>
-          <td>${pair.better === null ? html`<span class="muted">not shown</span>` : html`<b class="mono">${formatParam(pair.levels[pair.better])}</b>`}</td>
+          (pair) => html`<tr><td class="name mono" title=${pair.levels.map(formatParam).join(" – ")}>${pair.levels.map(formatParam).join(" – ")}</td>
+          <td class="name">${pair.better === null ? html`<span class="muted">not shown</span>` : html`<b class="mono">${formatParam(pair.levels[pair.better])}</b>`}</td>
           <td class="right">${formatNumber(pair.p_corrected, 2)}</td><td class="right">${formatNumber(pair.superiority, 2)}</td>
           <td class="right">${interval(pair.difference)}</td></tr>`,
         )}</tbody></table></div>
