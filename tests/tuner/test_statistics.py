@@ -55,6 +55,13 @@ def test_one_trial_has_no_interval() -> None:
     assert statistics.spread(np.zeros(1), 1) == np.inf
 
 
+def test_the_deviation_of_huge_and_tiny_losses() -> None:
+    losses = np.array([[1e300, -1e300, 0.0], [1.0, 2.0, 4.0], [0.0, 0.0, 0.0], [1e-300, 2e-300, 4e-300]]).T
+    by_hand = np.array([1.0, 2.0, 4.0]).std(ddof=1)
+    assert statistics.deviation(losses, axis=0) == pytest.approx([1e300, by_hand, 0.0, by_hand * 1e-300], rel=1e-12, abs=0)
+    assert float(statistics.deviation(losses[:, 1])) == pytest.approx(by_hand)
+
+
 def test_ranks_of_resamples() -> None:
     # The first is always best; the other two change places in half of the resamples.
     resampled = np.array([[0.0, 1.0, 2.0], [0.0, 2.0, 1.0]] * 50)
