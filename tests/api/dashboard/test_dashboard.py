@@ -239,7 +239,7 @@ def test_an_edited_space_shows_its_versions(visitor: Visitor, bench: Bench) -> N
     bench.http.patch(f"/v1/studies/{study}", json=edit).raise_for_status()
     visitor.log_in(f"/studies/{study}?tab=configuration")
     versions = visitor.page.get_by_label("Versions of the search space")
-    expect(versions).to_contain_text(f"Version 2, from trial 0 on: {name}: high 1000, freeze 500")
+    expect(versions).to_contain_text(f"Version 2, from trial 0 on: {name}: high 1,000, freeze 500")
     expect(visitor.page.get_by_role("region", name="Table: search space")).to_contain_text("frozen at 500 (")
     expect(visitor.page.get_by_label("What has happened")).to_contain_text("Search space edited")
 
