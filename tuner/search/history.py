@@ -50,6 +50,7 @@ class TrialRow(Protocol):
     system_attrs: str
     judged_step: int | None
     verdict: str
+    repeats: int | None
 
 
 class Observer(Protocol):
@@ -96,6 +97,8 @@ class History(BaseStorage):
         self.unjudged: dict[int, list[int]] = {}
         self.counts: Counter[TrialState] = Counter()
         self.system_attrs: dict[str, Any] = dict(system_attrs or {})
+        self.repeats: dict[int, int] = {}
+        """By number of a trial that repeats another one: the number of that one."""
         self.foreign = False  # a trial has distributions other than the study's: made by another program
         self._index: dict[int, int] = {}
         self._numbers: list[int] = []
@@ -117,6 +120,8 @@ class History(BaseStorage):
         state = TrialState(row.state)
         index = self._index.get(row.number)
         if index is None:
+            if row.repeats is not None:
+                self.repeats[row.number] = row.repeats
             trial = self._build(row)
             index = self._place(trial, state)
             self._by_id[row.id] = trial
@@ -239,8 +244,13 @@ class History(BaseStorage):
 
     # --- deciding --------------------------------------------------------------------------------------------------------
 
-    def open_trial(self, number: int) -> FrozenTrial:
-        """A trial about to be suggested: RUNNING, without parameters yet, and not in the database before `commit`."""
+    def open_trial(self, number: int, repeats: int | None = None) -> FrozenTrial:
+        """A trial about to be suggested: RUNNING, without parameters yet, and not in the database before `commit`.
+
+        `repeats`: the number of the trial that it repeats.
+        """
+        if repeats is not None:
+            self.repeats[number] = repeats
         trial = FrozenTrial(
             number=number,
             state=OptunaState.RUNNING,
@@ -281,6 +291,7 @@ class History(BaseStorage):
             index = self._index.pop(trial.number)
             del self.trials[index], self._numbers[index], self.states[index], self.reasons[index]
             self.counts[TrialState.WAITING] -= 1
+            self.repeats.pop(trial.number, None)
             del self._by_id[trial._trial_id]
         if self._shown and self._open[stored:]:
             self._reset_observers()

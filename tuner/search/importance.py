@@ -33,7 +33,8 @@ Method = Literal["ped_anova", "fanova"]
 
 _TRIALS = text(
     """
-    SELECT id, number, state, reason, params, distributions, objective_values, system_attrs, judged_step, verdict
+    SELECT id, number, state, reason, params, distributions, objective_values, system_attrs, judged_step, verdict,
+        CASE WHEN origin = 'repeat' THEN parent END AS repeats
     FROM trials WHERE study_id = :study AND state = 'COMPLETE' ORDER BY number
     """
 )
