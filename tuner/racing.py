@@ -25,7 +25,7 @@ closer two configurations are. With many workers and few trials for each, races 
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,6 +65,12 @@ def reserve(most: int, max_trials: int) -> int:
     return min(most - 1, max_trials // 2)
 
 
+def mean_loss(losses: Sequence[float]) -> float:
+    """Infinite where that is no number, and of no losses."""
+    mean = sum(losses) / len(losses) if losses else math.inf
+    return math.inf if math.isnan(mean) else mean
+
+
 @dataclass(kw_only=True, slots=True)
 class Configuration:
     """A trial and its repeats. Losses by number of trial, the smaller the better; infinite where the training diverged."""
@@ -81,9 +87,7 @@ class Configuration:
 
     @property
     def mean(self) -> float:
-        """Of the losses; infinite where that is no number."""
-        mean = sum(self.losses[number] for number in sorted(self.losses)) / len(self.losses) if self.losses else math.inf
-        return math.inf if math.isnan(mean) else mean
+        return mean_loss([self.losses[number] for number in sorted(self.losses)])
 
     @property
     def races(self) -> bool:

@@ -123,7 +123,8 @@ class History(BaseStorage):
             if row.repeats is not None:
                 self.repeats[row.number] = row.repeats
             trial = self._build(row)
-            index = self._place(trial, state)
+            self._set_outcome(trial, row, state)  # observers may be told of it as it is placed
+            index = self._place(trial, state, row.reason)
             self._by_id[row.id] = trial
         else:
             trial = self.trials[index]
@@ -144,9 +145,7 @@ class History(BaseStorage):
         self.verdicts[row.number] = row.verdict
         if row.judged_step is not None:
             self.judged[row.number] = row.judged_step
-        if row.objective_values is not None:
-            trial._values = [float(value) for value in json.loads(row.objective_values)]
-        trial.state = _OPTUNA_STATES[state]
+        self._set_outcome(trial, row, state)
         if state.is_finished:
             self._finished(row.number, trial)
         for observer in self._observers:
@@ -199,6 +198,11 @@ class History(BaseStorage):
             trial_id=row.id,
         )
 
+    def _set_outcome(self, trial: FrozenTrial, row: TrialRow, state: TrialState) -> None:
+        if row.objective_values is not None:
+            trial._values = [float(value) for value in json.loads(row.objective_values)]
+        trial.state = _OPTUNA_STATES[state]
+
     def _parse(self, text: str) -> dict[str, BaseDistribution]:
         parsed = {}
         for name, stored in json.loads(text).items():
@@ -214,13 +218,13 @@ class History(BaseStorage):
         self._parsed[text] = parsed
         return parsed
 
-    def _place(self, trial: FrozenTrial, state: TrialState) -> int:
+    def _place(self, trial: FrozenTrial, state: TrialState, reason: str | None = None) -> int:
         number = trial.number
         index = len(self.trials) if not self._numbers or number > self._numbers[-1] else bisect.bisect(self._numbers, number)
         self._numbers.insert(index, number)
         self.trials.insert(index, trial)
         self.states.insert(index, state)
-        self.reasons.insert(index, None)
+        self.reasons.insert(index, reason)
         if index == len(self.trials) - 1:
             self._index[number] = index
         else:

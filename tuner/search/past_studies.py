@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, text
 
 from tuner.errors import InvalidSpace
 from tuner.parameters import CategoricalParameter, Parameter, is_same
+from tuner.racing import mean_loss
 from tuner.search.portfolio import PastStudy, PastTrial
 from tuner.space import SearchSpace
 from tuner.spec import Executor, StudySpec
@@ -92,7 +93,7 @@ def _merged(rows: Sequence[Row[Any]], sign: int) -> list[PastTrial]:
         PastTrial(
             number=row.number,
             params=json.loads(row.params),
-            loss=sum(losses[row.number]) / len(losses[row.number]),
+            loss=mean_loss(losses[row.number]),
             trained=row.state == TrialState.COMPLETE,
             seeds=len(losses[row.number]),
         )

@@ -58,7 +58,9 @@ class ConfigurationHistory(PartHistory):
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: object) -> None:
         super().set_trial_system_attr(trial_id, key, value)
-        self._show(self.race.configurations[self._whole.get_trial(trial_id).number])
+        found = self.race.configurations.get(self._whole.get_trial(trial_id).number)
+        if found is not None:  # else the trial is about to be suggested
+            self._show(found)
 
     def _show(self, configuration: Configuration) -> None:
         """Give the configuration's trial, once there are repeats of it, the mean for a value."""
