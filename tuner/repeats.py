@@ -49,6 +49,19 @@ def best(connection: Connection, study: Row[Any]) -> RacedBest | None:
     return RacedBest(trial=found.number, repeated=estimate([sign * loss for loss in found.losses.values()]))
 
 
+def confirm(connection: Connection, study: Row[Any], target: float) -> bool:
+    """Whether a target that a trial has reached is reached by the best mean over all the seeds a configuration may have.
+
+    True where the study does not repeat trials.
+    """
+    found = best(connection, study)
+    if found is None:
+        return True
+    mean, most = found.repeated.mean, json.loads(study.spec)["repeat"]["max"]
+    reached = mean >= target if study.objectives[0]["direction"] == "maximize" else mean <= target
+    return reached and found.repeated.num_seeds >= most
+
+
 def estimate(values: Sequence[float]) -> Repeated:
     """The mean of finite values over seeds, with its 95 % interval by Student's t; without one for a single seed."""
     if len(values) == 1:
