@@ -35,6 +35,7 @@ def advise(study: StudyOutcomes, importance: Mapping[str, float] | None = None) 
     """The best configuration with its uncertainty, and what to try next. `importance`: shares that sum to 1."""
     if len(study.objectives) != 1:
         return AdviceList(items=list(advise_on_failures(study, {})))
+    whole, study = study, study.by_configuration()
     ranked = Ranked.of(study)
     best = describe(ranked)
     items = list(advise_on_failures(study, {} if best is None else best.params))
@@ -44,7 +45,7 @@ def advise(study: StudyOutcomes, importance: Mapping[str, float] | None = None) 
             failing = [(item.parameter, choice) for item in items if item.kind == "drop" for choice in item.evidence["choices"]]
             items += _drop(study, study.spec, ranked, failing)
             items += _freeze(study.spec, ranked, importance or {})
-        items += _go_on_or_stop(study, ranked)
+        items += _go_on_or_stop(whole, ranked)
         items += _repeat(ranked)
     return AdviceList(best=best, items=items)
 
@@ -182,6 +183,6 @@ def _repeat(ranked: Ranked) -> Iterator[Advice]:
         yield Advice(
             kind="repeat",
             sentence=f"{found.num_as_good} trials are as good as the best, within {found.within:.2g}: the best of so many is partly luck, repeat them on"
-            " other seeds before you choose.",
+            " other seeds before you choose (repeat: {max: 5} does it in the next study).",
             evidence={"as_good": found.num_as_good, "within": found.within},
         )

@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Row, insert, select, text
 
-from tuner import leases, studies, trials
+from tuner import leases, repeats, studies, trials
 from tuner.db.postgres import Database
 from tuner.db.tables import checkpoints
 from tuner.db.tables import trials as trial_table
@@ -129,6 +129,8 @@ class ArtifactStore:
     def retain(self, database: Database) -> int:
         """Drop the checkpoints of finished trials that are not among the `keep_trials` best of their study; how many.
 
+        Where trials are repeated, the first is that of the best configuration, though its value may not be among the best.
+
         Trials that wait keep theirs, also those that a pruner has paused: they go on from them.
         """
         dropped: list[UUID] = []
@@ -139,7 +141,9 @@ class ArtifactStore:
                 facts = studies.get_facts(database, connection, study_id)
                 keep = _rules(facts).keep_trials
                 if keep is not None:
-                    parameters = {"study": study_id, "keep": keep, "sign": _sign(facts)}
+                    raced = repeats.best(connection, studies.find(connection, facts.project, study_id))
+                    best = None if raced is None else raced.trial
+                    parameters = {"study": study_id, "keep": keep, "sign": _sign(facts), "best": best}
                     dropped += connection.execute(_RETAIN_OF_STUDY, parameters).scalars()
         self._remove(map(_name, dropped))
         return len(dropped)
@@ -234,7 +238,7 @@ _RETAIN_OF_STUDY = text(
     DELETE FROM checkpoints p USING trials t
     WHERE p.trial_id = t.id AND t.study_id = :study AND t.state IN ('COMPLETE', 'PRUNED', 'FAIL') AND t.id NOT IN (
         SELECT b.id FROM trials b WHERE b.study_id = :study AND b.state = 'COMPLETE' AND b.value IS NOT NULL
-        ORDER BY b.value * :sign DESC, b.number LIMIT :keep)
+        ORDER BY (b.number = coalesce(CAST(:best AS int), -1)) DESC, b.value * :sign DESC, b.number LIMIT :keep)
     RETURNING p.id
     """
 )

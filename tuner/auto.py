@@ -8,7 +8,7 @@ workers will come is not known here; only `max_concurrent_trials` says something
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -65,7 +65,7 @@ def decide(spec: StudySpec) -> Decision:
         pruner=pruner,
         fits_rungs=_fits_rungs(spec, sampler, pruner),
         warm_start=warm_start,
-        reasons=(because_of_sampler, because_of_pruner, because_of_history),
+        reasons=(because_of_sampler, because_of_pruner, because_of_history, *_repeats(spec)),
     )
 
 
@@ -204,6 +204,11 @@ def _warm_start(spec: StudySpec, cells: int | None) -> tuple[bool | tuple[str, .
     return True, "Warm start: configurations that were best in finished studies alike go first; warm_start: false turns it off."
 
 
+def _repeats(spec: StudySpec) -> Iterator[str]:
+    if spec.repeat is not None:
+        yield f"Repeats: promising configurations are trained on up to {spec.repeat.max} seeds, which count as trials."
+
+
 def _cells_within_reach(spec: StudySpec) -> int | None:
     """How many configurations there are, where a study under `auto` will try them all; None else.
 
@@ -213,6 +218,8 @@ def _cells_within_reach(spec: StudySpec) -> int | None:
         return None
     most = spec.limits.max_trials or Limits().max_trials
     assert most is not None
+    if spec.repeat is not None:
+        most //= 2  # the others may be repeats
     counts = [parameter.num_values for parameter in spec.space.roots.values()]
     enough = MAX_COUNTED if spec.space.constraints else most
     if any(count is None for count in counts) or math.prod(count or 1 for count in counts) > enough:

@@ -24,23 +24,33 @@ from tuner.wire import TrialState
 
 @dataclass(frozen=True, kw_only=True)
 class Ranked:
-    """Counted trials with a finite value, the best first, and their losses."""
+    """Counted trials with a finite value, the best first, and their losses.
+
+    Where trials are repeated, the best is the one the race has found (`tuner.racing`), though one with fewer seeds may have the better mean.
+    """
 
     outcomes: Sequence[Outcome]
     losses: Sequence[float]
     sign: float
+    same: Sequence[float] | None = None
+    """What the trials of the best configuration came to, where the study repeats trials: the values of the outcomes are means then."""
 
     @classmethod
     def of(cls, study: StudyOutcomes, objective: int = 0) -> Ranked:
         sign = -1.0 if study.directions[objective] == "maximize" else 1.0
         valued = [(sign * value, outcome) for outcome in study.outcomes if (value := _value(outcome, objective)) is not None]
-        valued.sort(key=lambda item: (item[0], item[1].number))
-        return cls(outcomes=[outcome for _, outcome in valued], losses=[loss for loss, _ in valued], sign=sign)
+        valued.sort(key=lambda item: (study.best not in (None, item[1].number), item[0], item[1].number))
+        return cls(
+            outcomes=[outcome for _, outcome in valued],
+            losses=[loss for loss, _ in valued],
+            sign=sign,
+            same=None if study.best is None else study.best_values,
+        )
 
     @property
     def within(self) -> float:
         """How far from the best a trial may lie and be as good."""
-        return NEAR * (float(np.median(self.losses)) - self.losses[0])
+        return max(0.0, NEAR * (float(np.median(self.losses)) - self.losses[0]))
 
     @property
     def as_good(self) -> list[Outcome]:
@@ -53,11 +63,13 @@ def describe(ranked: Ranked) -> BestConfiguration | None:
     if not ranked.outcomes:
         return None
     best, as_good = ranked.outcomes[0], ranked.as_good
-    same = [
-        ranked.sign * loss
-        for outcome, loss in zip(ranked.outcomes, ranked.losses, strict=True)
-        if outcome.params == best.params and outcome.state == TrialState.COMPLETE
-    ]
+    same = ranked.same
+    if same is None:
+        same = [
+            ranked.sign * loss
+            for outcome, loss in zip(ranked.outcomes, ranked.losses, strict=True)
+            if outcome.params == best.params and outcome.state == TrialState.COMPLETE
+        ]
     likely = {name: _likely([outcome.params[name] for outcome in as_good if name in outcome.params]) for name in best.params}
     repeated = _mean(same) if len(same) > 1 else None
     return BestConfiguration(
@@ -108,8 +120,5 @@ def _likely(values: Sequence[Any]) -> Likely:
 
 
 def _mean(values: Sequence[float]) -> Estimate:
-    """With its 95 % interval by Student's t."""
-    found = np.array(values)
-    half = float(statistics.spread(found.std(ddof=1, keepdims=True) / math.sqrt(len(found)), len(found))[0])
-    mean = float(found.mean())
-    return Estimate(value=mean, low=mean - half, high=mean + half)
+    mean, low, high = statistics.mean_with_interval(values)
+    return Estimate(value=mean, low=low, high=high)

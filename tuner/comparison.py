@@ -70,6 +70,7 @@ def compare_study(study: StudyOutcomes, by: str | None = None, metric: str | Non
 
     InvalidValue for a parameter or metric that is not there; Conflict while there is nothing to compare.
     """
+    study = study.by_configuration()
     compared = study.spec.compare if study.spec is not None else None
     if by is None:
         if compared is None:
@@ -95,6 +96,7 @@ def compare_study(study: StudyOutcomes, by: str | None = None, metric: str | Non
 
 def compare_studies(studies: Sequence[StudyOutcomes], metric: str | None = None) -> Comparison:
     """Whole studies, which must have the metric (by default the first's first objective) in common, with one direction."""
+    studies = [study.by_configuration() for study in studies]
     metric = studies[0].objectives[0] if metric is None else metric
     indices = [study.index_of(metric) for study in studies]
     directions = {study.directions[index] for study, index in zip(studies, indices, strict=True)}

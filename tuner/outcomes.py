@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
 from tuner.db.postgres import Database
 from tuner.errors import FieldError, InvalidValue
+from tuner.racing import Race
 from tuner.spec import StudySpec
 from tuner.studies import find
 from tuner.wire import NON_FINITE, Reason, TrialState
@@ -32,6 +33,8 @@ class Outcome:
     values: tuple[float | None, ...]
     seconds: float
     gpu_seconds: float
+    repeats: int | None = None
+    """The number of the trial it repeats."""
 
     @property
     def is_paused(self) -> bool:
@@ -59,6 +62,36 @@ class StudyOutcomes:
     max_trials: int | None
     is_finished: bool
     outcomes: tuple[Outcome, ...]
+    best: int | None = None
+    """Where trials are repeated and `by_configuration` has held them against each other: number of the first trial of the best configuration."""
+    best_values: tuple[float, ...] = ()
+    """What its trials came to."""
+
+    def by_configuration(self) -> StudyOutcomes:
+        """With one outcome for each configuration, its value the mean over its seeds (`tuner.racing`); repeats without a value stay as they are.
+
+        The study itself where it repeats nothing.
+        """
+        if self.spec is None or self.spec.repeat is None:
+            return self
+        sign = -1.0 if self.directions[0] == "maximize" else 1.0
+        race = Race(self.spec.repeat.max)
+        for outcome in self.outcomes:
+            value = outcome.values[0]
+            race.take_in(outcome.number, outcome.state, outcome.reason, None if value is None else sign * value, outcome.repeats)
+        best, merged = race.incumbent, []
+        for outcome in self.outcomes:
+            found = race.configurations[outcome.number if outcome.repeats is None else outcome.repeats]
+            if outcome.repeats is None and found.num_seeds > 1 and found.is_complete:
+                merged.append(replace(outcome, values=(sign * found.mean,)))
+            elif outcome.repeats is None or outcome.state == TrialState.FAIL:
+                merged.append(outcome)
+        return replace(
+            self,
+            outcomes=tuple(merged),
+            best=None if best is None else best.number,
+            best_values=() if best is None else tuple(sign * loss for loss in best.losses.values()),
+        )
 
     def index_of(self, metric: str | None) -> int:
         """Index of an objective, the first where none is named. InvalidValue for another name."""
@@ -97,6 +130,7 @@ def _read(connection: Connection, row: Row[Any]) -> StudyOutcomes:
                 values=_values(objectives, trial.objective_values, trial.metrics),
                 seconds=float(trial.seconds or 0.0),
                 gpu_seconds=float(trial.gpu_seconds),
+                repeats=trial.repeats,
             )
             for trial in found
         ),
@@ -106,6 +140,7 @@ def _read(connection: Connection, row: Row[Any]) -> StudyOutcomes:
 _OUTCOMES = text(
     """
     SELECT t.number, t.state, t.reason, t.params, t.objective_values, t.gpu_seconds, r.metrics,
+        CASE WHEN t.origin = 'repeat' THEN t.parent END AS repeats,
         coalesce(a.seconds, extract(epoch FROM t.finished_at - t.started_at)::float) AS seconds
     FROM trials t
     LEFT JOIN (

@@ -65,8 +65,9 @@ def _show_lines(studies: Iterable[Study], console: Console) -> Study:
 def describe(study: Study) -> str:
     """Best value so far, what runs, what failed, and the state where it is not simply running."""
     facts = []
-    if study.best_value is not None:
-        facts.append(f"best {study.best_value:.4g} (trial {study.best_trial})")
+    best = show_best(study)
+    if best is not None:
+        facts.append(f"best {best}")
     counts = study.counts
     facts.append(f"{counts.running} running")
     if counts.waiting:  # paused at a rung, most of them, where there are rungs
@@ -78,6 +79,14 @@ def describe(study: Study) -> str:
     if study.state != "RUNNING":
         facts.append(study.state.value + (f" ({study.reason})" if study.reason else ""))
     return ", ".join(facts)
+
+
+def show_best(study: Study) -> str | None:
+    """The best value so far and whose it is, with its interval where trials are repeated; None while there is none."""
+    if study.best_value is None:
+        return None
+    value = f"{study.best_value:.4g}" if study.best_repeats is None else study.best_repeats.show()
+    return f"{value} (trial {study.best_trial})"
 
 
 def _limit(study: Study) -> int | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
+from tuner import repeats
 from tuner.errors import StudyNotFound
 from tuner.wire import SpaceEdit, Strategy, Study, Trial, TrialCounts
 
@@ -44,10 +45,10 @@ def study(connection: Connection, row: Row[Any]) -> Study:
 def studies(connection: Connection, found: Sequence[Row[Any]]) -> list[Study]:
     """Rows of `studies` with their counts and best value; without those deleted since the rows were read."""
     counts = {row.id: row for row in connection.execute(_COUNTS, {"ids": [row.id for row in found]})} if found else {}
-    return [_study(row, counts[row.id]) for row in found if row.id in counts]
+    return [_study(row, counts[row.id], repeats.best(connection, row)) for row in found if row.id in counts]
 
 
-def _study(row: Row[Any], counts: Row[Any]) -> Study:
+def _study(row: Row[Any], counts: Row[Any], raced: repeats.RacedBest | None) -> Study:
     spec = (
         json.loads(row.spec)
         if row.spec
@@ -66,8 +67,9 @@ def _study(row: Row[Any], counts: Row[Any]) -> Study:
         counts=TrialCounts(
             waiting=counts.waiting, running=counts.running, complete=counts.complete, pruned=counts.pruned, fail=counts.fail
         ),
-        best_value=counts.best_value,
-        best_trial=counts.best_trial,
+        best_value=counts.best_value if raced is None else raced.repeated.mean,
+        best_trial=counts.best_trial if raced is None else raced.trial,
+        best_repeats=None if raced is None else raced.repeated,
         revision=row.revision,
         created_at=row.created_at,
         finished_at=row.finished_at,

@@ -33,7 +33,7 @@ from pydantic import (
     model_validator,
 )
 
-from tuner import levels
+from tuner import levels, racing
 from tuner.constraints import MAX_CONSTRAINTS, read_constraints
 from tuner.errors import FieldError, InvalidSpace, InvalidSpec
 from tuner.parameters import is_finite, near, show
@@ -332,6 +332,16 @@ class CompareSpec(Model):
     )
 
 
+class RepeatSpec(Model):
+    """Promising trials are repeated on further seeds; see `tuner.racing`."""
+
+    max: Whole = Field(
+        ge=racing.MIN_SEEDS,
+        le=racing.MAX_SEEDS,
+        description=f"an integer from {racing.MIN_SEEDS} to {racing.MAX_SEEDS}, the seeds of a configuration at most",
+    )
+
+
 class StudySpec(Model):
     name: Annotated[str, AfterValidator(_check_name)] | None = Field(
         default=None,
@@ -355,6 +365,9 @@ class StudySpec(Model):
     limits: Limits = Field(default_factory=Limits, description="a mapping such as {max_trials: 100}")
     compare: CompareSpec | None = Field(
         default=None, exclude_if=lambda compare: compare is None, description="a mapping such as {by: optimizer.name}"
+    )
+    repeat: RepeatSpec | None = Field(
+        default=None, exclude_if=lambda repeat: repeat is None, description="a mapping such as {max: 5}"
     )
     warm_start: WarmStart = Field(
         default=None,
@@ -404,6 +417,15 @@ class StudySpec(Model):
         ]
         if self.compare is not None:
             problems += levels.check(self.compare.by, self.space, self.sampler.name, self.limits.max_trials)
+        if self.repeat is not None:
+            problems += racing.check(
+                self.repeat.max,
+                num_objectives=len(self.objectives),
+                compares=self.compare is not None,
+                max_trials=self.limits.max_trials,
+                trainer=self.trial.trainer,
+                space=self.space.parameters,
+            )
         if self.trial.trainer is not None:
             from tuner.catalog import check_objectives, check_trainer
 

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Row, func, insert, select, text, update
 
-from tuner import auto, events, levels, rows, space_edits
+from tuner import auto, events, levels, repeats, rows, space_edits
 from tuner.db.postgres import Database
 from tuner.db.tables import bundles, studies
 from tuner.errors import FieldError, InvalidSpec, StudyExists, StudyNotFound, StudyNotRunning
@@ -274,7 +274,7 @@ def resume(database: Database, project: str, study: str | int) -> Study:
         )
         _lock_unfinished(connection, row.id)
         _set_verdicts(connection, row.id, "pause", "continue")
-        reached = _limit_reached(connection.execute(_DONE, {"study": row.id}).one())
+        reached = _limit_reached(connection, connection.execute(_DONE, {"study": row.id}).one())
         if reached is not None:
             raise StudyNotRunning(f"study {row.name!r} has reached its {reached}; change limits.{reached}, then resume")
         result = rows.study(connection, row)
@@ -353,7 +353,7 @@ def finish_if_done(connection: Connection, study_id: int) -> StudyState | None:
         if limits.get("max_failed_trials") is not None and row.num_failed > limits["max_failed_trials"]:
             finish(connection, study_id, StudyState.FAIL, "max_failed_trials")
             return StudyState.FAIL
-        reason = _limit_reached(row)
+        reason = _limit_reached(connection, row)
         if reason is not None:
             locked = connection.execute(select(studies).where(studies.c.id == study_id).with_for_update(key_share=True)).one()
             if locked.state == StudyState.RUNNING:
@@ -374,7 +374,7 @@ def finish_if_done(connection: Connection, study_id: int) -> StudyState | None:
 
 _DONE = text(
     """
-    SELECT s.state, s.reason, s.spec, s.limits, s.next_number, s.objectives,
+    SELECT s.id, s.state, s.reason, s.spec, s.limits, s.next_number, s.objectives,
         s.deadline <= clock_timestamp() AS late,
         EXISTS (SELECT FROM trials t WHERE t.study_id = s.id AND t.state IN ('WAITING', 'RUNNING')) AS busy,
         CASE WHEN s.limits->>'max_failed_trials' IS NULL THEN 0 ELSE
@@ -390,7 +390,7 @@ _DONE = text(
 )
 
 
-def _limit_reached(row: Row[Any]) -> str | None:
+def _limit_reached(connection: Connection, row: Row[Any]) -> str | None:
     """The limit for which no further trial may start, except max_trials, which needs no stopping."""
     limits = row.limits
     if row.late:
@@ -400,7 +400,7 @@ def _limit_reached(row: Row[Any]) -> str | None:
     target = limits.get("target")
     if target is not None and row.best is not None:
         maximize = row.objectives[0]["direction"] == "maximize"
-        if row.best >= target if maximize else row.best <= target:
+        if (row.best >= target if maximize else row.best <= target) and repeats.confirm(connection, row, target):
             return "target"
     return None
 

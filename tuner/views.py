@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, and_, func, or_, select, text
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.types import Text
 
-from tuner import filters, rows, trials
+from tuner import filters, repeats, rows, trials
 from tuner.db.postgres import Database
 from tuner.db.tables import attempts, checkpoints, logs, reports, studies
 from tuner.db.tables import trials as trial_table
@@ -195,7 +195,10 @@ def list_logs(database: Database, project: str, trial_id: int, cursor: str | Non
 
 
 def best(database: Database, project: str, study: str | int) -> list[Trial]:
-    """The best COMPLETE trial, or of several objectives the Pareto front; empty while there is none."""
+    """The best COMPLETE trial, or of several objectives the Pareto front; empty while there is none.
+
+    In a study that repeats trials the first one of the best configuration, with the mean over its seeds.
+    """
     with database.read() as connection:
         row = find(connection, project, study)
         names = _objectives(row)
@@ -203,11 +206,15 @@ def best(database: Database, project: str, study: str | int) -> list[Trial]:
             return _pareto(connection, row)
         value = trial_table.c.value
         order = value.desc() if row.objectives[0]["direction"] == "maximize" else value.asc()
+        raced = repeats.best(connection, row)
         query = select(trial_table, _LAST_STEP).where(
             trial_table.c.study_id == row.id, trial_table.c.state == TrialState.COMPLETE, value.is_not(None)
         )
+        if raced is not None:
+            query = query.where(trial_table.c.number == raced.trial)
         found = connection.execute(query.order_by(order, trial_table.c.number).limit(1)).all()
-        return [rows.trial(trial, row.name, names) for trial in found]
+        shown = {"repeats": None if raced is None else raced.repeated}
+        return [rows.trial(trial, row.name, names).model_copy(update=shown) for trial in found]
 
 
 def pareto(database: Database, project: str, study: str | int) -> list[Trial]:

@@ -223,6 +223,21 @@ class SpaceEdit(Answer):
     was: dict[str, dict[str, Any]] = Field(description="by parameter: what stood there before")
 
 
+class Repeated(Answer):
+    """What the trials of one configuration say of its value, each with a seed of its own."""
+
+    mean: Number
+    num_seeds: int
+    low: Number | None = Field(default=None, description="of the mean's 95 % interval, by Student's t; null for a single seed")
+    high: Number | None = None
+
+    def show(self) -> str:
+        """Such as 0.932 ± 0.004 over 5 seeds."""
+        if self.low is None or self.high is None:
+            return f"{self.mean:.4g} over {self.num_seeds} {'seed' if self.num_seeds == 1 else 'seeds'}"
+        return f"{self.mean:.4g} ± {(self.high - self.low) / 2:.2g} over {self.num_seeds} seeds"
+
+
 class Study(Answer):
     id: int
     name: str
@@ -234,8 +249,11 @@ class Study(Answer):
     tags: list[str] = []
     user_attrs: dict[str, Any] = {}
     counts: TrialCounts = TrialCounts()
-    best_value: Number | None = Field(default=None, description="best of the first objective so far")
-    best_trial: int | None = Field(default=None, description="number of the trial with best_value")
+    best_value: Number | None = Field(default=None, description="best of the first objective so far; with `repeat` a mean")
+    best_trial: int | None = Field(default=None, description="number of the trial with best_value, or the first of those")
+    best_repeats: Repeated | None = Field(
+        default=None, description="with `repeat`: of the best configuration, that with the most seeds, and of those the best mean"
+    )
     revision: int = 0
     created_at: datetime
     finished_at: datetime | None = None
@@ -292,6 +310,7 @@ class Trial(Answer):
     user_attrs: dict[str, Any] = {}
     origin: str = Field(default="suggested", description="suggested, enqueued, added, portfolio, repeat or population")
     parent: int | None = Field(default=None, description="number of the trial it repeats, or goes on from")
+    repeats: Repeated | None = Field(default=None, description="of the best trial, where the study repeats trials: all its seeds")
     attempt: int = Field(default=0, description="how often it has been leased")
     worker: str | None = None
     last_step: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -105,22 +106,26 @@ def test_killed_server_and_search_lose_nothing(machine: Machine, client: Client)
     assert {number: (trials[number].values or {})["score"] for number in acknowledged} == acknowledged
 
 
-def test_a_killed_search_changes_nothing(machine: Machine, client: Client) -> None:
-    """One worker after the other: the same parameters with a search that is killed now and then as with one that is not."""
+@pytest.mark.parametrize("changes", [{}, {"repeat": {"max": 4}}], ids=["plain", "repeat"])
+def test_a_killed_search_changes_nothing(machine: Machine, client: Client, changes: dict[str, Any]) -> None:
+    """One worker after the other: the same trials with a search that is killed now and then as with one that is not."""
     machine.start("server")
     machine.start("search")
-    found: dict[str, list[dict[str, Any]]] = {}
-    for name in ("undisturbed", "disturbed"):
-        client.create_study(spec(name, limits={"max_trials": 40}))
-        found[name] = []
-        while len(found[name]) < 40:
-            if name == "disturbed" and len(found[name]) in (7, 15, 23, 31):
+    told: dict[str, int] = {"undisturbed": 0, "disturbed": 0}
+    for name in told:
+        client.create_study(spec(name, limits={"max_trials": 40}, **changes))
+        while told[name] < 40:
+            if name == "disturbed" and told[name] in (7, 15, 23, 31):
                 machine.kill("search")
                 machine.start("search")
             trial = wait_for(lambda name=name: client.ask(name), 30, "a suggestion")
-            found[name].append(trial.params)
-            trial.tell({"score": score(trial.params)})
-    assert found["disturbed"] == found["undisturbed"]
+            told[name] += 1
+            trial.tell({"score": score(trial.params) + random.Random(trial.number).gauss(0.0, 0.2)})
+    disturbed, undisturbed = (
+        [(trial.params, trial.parent) for trial in client.study(name).trials()] for name in ("disturbed", "undisturbed")
+    )
+    assert disturbed == undisturbed
+    assert any(parent is not None for _, parent in disturbed) == bool(changes)
 
 
 @pytest.mark.slow

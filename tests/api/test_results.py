@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from scipy import stats
+from sqlalchemy import text
 
+from tests.api.conftest import Server
 from tests.api.test_contract import STUDY
 from tuner.client import Client
 
@@ -115,6 +119,42 @@ def test_advice(http: httpx.Client) -> None:
     (dropped,) = (item for item in answer["items"] if item["kind"] == "drop")
     assert set(dropped) == {"kind", "parameter", "sentence", "evidence", "change"}
     assert dropped["change"] == {"type": "categorical", "choices": ["adam"]}
+
+
+def test_the_best_of_a_study_that_repeats_trials(http: httpx.Client, server: Server) -> None:
+    """Trial 3 has the best value, trial 1 the most seeds."""
+    values = [0.5, 0.9, 0.8, 0.95, 0.9, 0.7]
+    http.post("/v1/studies", json={**STUDY, "space": SPACE, "repeat": {"max": 3}, "limits": {"max_trials": 50}})
+    for number, value in enumerate(values):
+        body = {"params": {"opt": "adam" if number else "sgd", "lr": 0.1}, "state": "COMPLETE", "values": {"score": value}}
+        assert http.post("/v1/studies/s/trials", json=body).status_code == 201
+    single = http.get("/v1/studies/s").json()
+    assert (single["best_trial"], single["best_repeats"]) == (3, {"mean": 0.95, "num_seeds": 1, "low": None, "high": None})
+    with server.database.begin() as connection:
+        connection.execute(text("UPDATE trials SET origin = 'repeat', parent = 1 WHERE number IN (4, 5)"))
+    mean, half = np.mean([0.9, 0.9, 0.7]), stats.t.ppf(0.975, 2) * np.std([0.9, 0.9, 0.7], ddof=1) / 3**0.5
+    repeated = {"mean": mean, "num_seeds": 3, "low": mean - half, "high": mean + half}
+    study = http.get("/v1/studies/s").json()
+    assert study["spec"]["repeat"] == {"max": 3}
+    assert (study["best_trial"], study["best_value"], study["best_repeats"]) == (1, pytest.approx(mean), pytest.approx(repeated))
+    (best,) = http.get("/v1/studies/s/best").json()["items"]
+    assert (best["number"], best["values"], best["repeats"]) == (1, {"score": 0.9}, pytest.approx(repeated))
+    assert http.get("/v1/studies/s/trials").json()["items"][4]["parent"] == 1
+    advice = http.get("/v1/studies/s/advice").json()["best"]
+    assert (advice["trial"], advice["value"], advice["num_repeats"]) == (1, pytest.approx(mean), 3)
+    assert advice["repeated"] == pytest.approx({"value": mean, "low": mean - half, "high": mean + half})
+    levels = http.get("/v1/studies/s/compare", params={"by": "opt"}).json()["levels"]
+    assert [(level["level"], level["trials"]["counted"]) for level in levels] == [("adam", 3), ("sgd", 1)]
+
+
+@pytest.mark.parametrize("most", [1, 0, 1000, "many", None])
+def test_a_wrong_number_of_repeats(http: httpx.Client, most: object) -> None:
+    answer = http.post("/v1/studies", json={**STUDY, "repeat": {"max": most}})
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert error["loc"] == "repeat.max"
+    assert "an integer from 2 to 100" in error["msg"]
+    assert http.get("/v1/studies").json()["items"] == []
 
 
 def test_the_sdk_has_them_too(http: httpx.Client) -> None:

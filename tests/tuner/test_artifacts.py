@@ -34,9 +34,13 @@ def folder(tmp_path: Path) -> ArtifactStore:
     return ArtifactStore(Settings(data=tmp_path))
 
 
-def start(database: Database, num_trials: int = 1, direction: str = "maximize", **rules: Any) -> None:
+def start(
+    database: Database, num_trials: int = 1, direction: str = "maximize", repeat: dict[str, int] | None = None, **rules: Any
+) -> None:
     spec = external(
-        objectives=[{"name": "score", "direction": direction}], trial={"executor": "external", "checkpoints": rules or None}
+        objectives=[{"name": "score", "direction": direction}],
+        trial={"executor": "external", "checkpoints": rules or None},
+        repeat=repeat,
     )
     studies.create(database, "default", spec)
     for _ in range(num_trials):
@@ -259,6 +263,18 @@ def test_only_the_best_trials_keep_theirs(database: Database, store: ArtifactSto
     assert store.retain(database) == 5
     assert bodies(store) == expected
     assert store.retain(database) == 0
+
+
+def test_the_best_over_its_seeds_keeps_its_checkpoint(database: Database, store: ArtifactStore) -> None:
+    start(database, num_trials=3, repeat={"max": 3}, keep_trials=1)
+    with database.begin() as connection:
+        connection.execute(text("UPDATE trials SET origin = 'repeat', parent = 0 WHERE number = 2"))
+    held = [take(database) for _ in range(3)]
+    for lease, score in zip(held, [0.8, 0.9, 0.7], strict=True):
+        send(store, database, lease, 0, str(lease.trial.number).encode())
+        tell(database, lease, values={"score": score})
+    assert store.retain(database) == 2
+    assert bodies(store) == [b"0"]
 
 
 def test_a_trial_paused_at_its_rung_keeps_its_checkpoint(database: Database, folder: ArtifactStore) -> None:

@@ -38,6 +38,8 @@ def _decided(**spec: Any) -> dict[str, Any]:
         ({"space": TREE}, {"name": "tpe", "group": True}, "none"),
         ({"space": TINY}, {"name": "grid"}, "none"),
         ({"space": TINY, "limits": {"max_trials": 17}}, {"name": "tpe"}, "none"),
+        ({"space": TINY, "limits": {"max_trials": 35}, "repeat": {"max": 3}}, {"name": "tpe"}, "none"),
+        ({"space": TINY, "limits": {"max_trials": 36}, "repeat": {"max": 3}}, {"name": "grid"}, "none"),
         ({"space": TINY, "limits": {"max_trials": 18}}, {"name": "grid"}, "none"),
         ({"space": TINY, "limits": {"max_trials": None}}, {"name": "grid"}, "none"),
         ({"space": TINY, "sampler": {"name": "tpe"}}, {"name": "tpe"}, "none"),
@@ -83,6 +85,11 @@ def test_promotion_of_the_trainer_resumes_and_of_other_code_stops_unless_said() 
     assert _decided(**TRAINER)["pruner"] == {"name": "promotion", "eta": 3, "min_resource": 2, "max_resource": 40, "resume": True}
     assert _decided(pruner={"name": "auto", "max_resource": 20})["pruner"]["resume"] is False
     assert _decided(pruner={"name": "auto", "max_resource": 20, "resume": True})["pruner"]["resume"] is True
+
+
+def test_repeats_are_told_of() -> None:
+    assert "on up to 3 seeds" in _decided(repeat={"max": 3})["reasons"][-1]
+    assert not any("seeds" in reason for reason in _decided()["reasons"])
 
 
 def test_comparing_levels_neither_prunes_nor_borrows_nor_learns() -> None:

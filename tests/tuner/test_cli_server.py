@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sqlalchemy import text
 
 from tests.api.conftest import Server, server  # noqa: F401 (a fixture)
 from tests.tuner.specs import external
@@ -79,6 +80,26 @@ def test_edit(tuner: Tuner, client: Client, tmp_path: Path) -> None:
     check_refused(tuner("study", "edit", "first", "--file", "none.yaml"), 2, "there is no such file")
     (tmp_path / "edit.yaml").write_text("x: 3\n")
     check_refused(tuner("study", "edit", "first", "--file", "edit.yaml", "--unfreeze", "x"), 2, "x must be a mapping")
+
+
+def test_best_with_its_interval(tuner: Tuner, client: Client, database: Database, tmp_path: Path) -> None:
+    spec = external("first", limits={"max_trials": 6}, repeat={"max": 3}).to_json()
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(spec))
+    done(tuner("study", "submit", "study.yaml"))
+    finish(client, 4)
+    assert "0.75 over 1 seed (trial 2)" not in done(tuner("study", "show", "first"))
+    assert "1 over 1 seed (trial 3)" in done(tuner("study", "show", "first"))
+    with database.begin() as connection:
+        connection.execute(text("UPDATE trials SET origin = 'repeat', parent = 1 WHERE number = 2"))
+    assert "0.625 ± 1.6 over 2 seeds (trial 1)" in done(tuner("study", "show", "first"))
+    best = done(tuner("study", "best", "first"))
+    assert "all seeds" in best
+    assert "0.625 ± 1.6 over 2 seeds" in best
+    (trial,) = json.loads(done(tuner("study", "best", "first", "--json")))
+    assert (trial["number"], trial["repeats"]["num_seeds"]) == (1, 2)
+    assert "repeat of trial 1" in done(tuner("trial", "show", "first/2"))
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(spec | {"repeat": {"max": 1}}))
+    check_refused(tuner("study", "submit", "wrong.yaml"), 2, "repeat.max", "an integer from 2 to 100")
 
 
 def test_submit_show_list(tuner: Tuner) -> None:

@@ -220,6 +220,19 @@ def test_target_of_a_minimized_objective(database: Database) -> None:
     assert settle(database) == (StudyState.COMPLETE, "target")
 
 
+def test_target_of_a_study_that_repeats_trials_is_for_means(database: Database) -> None:
+    study = make(database, external(limits={"target": 0.9, "max_trials": 10}, repeat={"max": 3}), num_trials=4)
+    with database.begin() as connection:
+        connection.execute(
+            text("UPDATE trials SET origin = 'repeat', parent = 0 WHERE study_id = :id AND number IN (1, 2)"), {"id": study}
+        )
+    for value in (0.95, 0.89):
+        finish(database, take(database), value)
+        assert settle(database) == (StudyState.RUNNING, None)
+    finish(database, take(database), 0.88)
+    assert settle(database) == (StudyState.COMPLETE, "target")
+
+
 def test_failures_end_the_study_and_cancelled_trials_are_none(database: Database) -> None:
     make(database, external(limits={"max_failed_trials": 1}), num_trials=4)
     trials.cancel(database, "default", take(database).trial.id)

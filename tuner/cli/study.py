@@ -19,6 +19,7 @@ from tuner.cli.output import make_visible, print_facts, print_json, print_table,
 from tuner.client import Client
 from tuner.errors import InvalidValue
 from tuner.handles import StudyHandle
+from tuner.progress import show_best
 from tuner.wire import Study, StudyState, Trial
 
 app = typer.Typer(help="Studies: submit, list, watch, end.", no_args_is_help=True)
@@ -241,12 +242,14 @@ def describe_failure(client: Client, study: Study) -> str:
 def print_leaderboard(trials: list[Trial], *, title: str | None = None) -> None:
     objectives = list(trials[0].values or {})
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    repeated = any(trial.repeats is not None for trial in trials)
     print_table(
-        ("trial", *objectives, "time", *names),
+        ("trial", *objectives, *(["all seeds"] if repeated else []), "time", *names),
         [
             (
                 trial.number,
                 *((trial.values or {}).get(name) for name in objectives),
+                *([None if trial.repeats is None else trial.repeats.show()] if repeated else []),
                 show_duration(trial.duration),
                 *(trial.params.get(name) for name in names),
             )
@@ -287,7 +290,7 @@ def _print_study(found: Study) -> None:
             "limits": {name: value for name, value in _limits(found).items() if value is not None},
             "trials": f"{counts.complete} complete, {counts.pruned} pruned, {counts.fail} failed, "
             f"{counts.running} running, {counts.waiting} waiting",
-            "best": None if found.best_value is None else f"{found.best_value:.4g} (trial {found.best_trial})",
+            "best": show_best(found),
             "space version": found.space_version if found.space_edits else None,
             "tags": found.tags,
             "notes": found.notes,

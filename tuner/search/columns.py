@@ -41,6 +41,7 @@ class Columns:
         self._running: Mask = np.zeros(64, dtype=bool)
         # Rank and row, best first. Equal ranks go by number, as with Optuna's stable sort.
         self._complete: list[tuple[float, int]] = []
+        self._ranks: dict[int, float] = {}
         self._pruned: list[tuple[float, float, int]] = []
 
     def changed(self, index: int, trial: FrozenTrial) -> None:
@@ -51,17 +52,26 @@ class Columns:
                 if place is not None:
                     self._values[index, place] = trial._distributions[name].to_internal_repr(value)
         self._running[index] = trial.state == OptunaState.RUNNING
-        if self._finished[index]:
-            return
         if trial.state == OptunaState.COMPLETE:
             assert trial.value is not None
-            bisect.insort(self._complete, (self._sign * trial.value, index))
+            self._rank(index, self._sign * trial.value)
+        elif self._finished[index]:
+            return
         elif trial.state == OptunaState.PRUNED:
             bisect.insort(self._pruned, (*self._pruned_rank(trial), index))
         else:
             return
         self._finished[index] = True
         self.constrained = self.constrained or bool(trial.constraints)
+
+    def _rank(self, index: int, rank: float) -> None:
+        known = self._ranks.get(index)
+        if known == rank:
+            return
+        if known is not None:  # the mean over the repeats of a configuration has changed
+            del self._complete[bisect.bisect_left(self._complete, (known, index))]
+        bisect.insort(self._complete, (rank, index))
+        self._ranks[index] = rank
 
     @property
     def num_finished(self) -> int:

@@ -50,6 +50,7 @@ class TrialRow(Protocol):
     system_attrs: str
     judged_step: int | None
     verdict: str
+    repeats: int | None
 
 
 class Observer(Protocol):
@@ -96,6 +97,8 @@ class History(BaseStorage):
         self.unjudged: dict[int, list[int]] = {}
         self.counts: Counter[TrialState] = Counter()
         self.system_attrs: dict[str, Any] = dict(system_attrs or {})
+        self.repeats: dict[int, int] = {}
+        """By number of a trial that repeats another one: the number of that one."""
         self.foreign = False  # a trial has distributions other than the study's: made by another program
         self._index: dict[int, int] = {}
         self._numbers: list[int] = []
@@ -117,8 +120,11 @@ class History(BaseStorage):
         state = TrialState(row.state)
         index = self._index.get(row.number)
         if index is None:
+            if row.repeats is not None:
+                self.repeats[row.number] = row.repeats
             trial = self._build(row)
-            index = self._place(trial, state)
+            self._set_outcome(trial, row, state)  # observers may be told of it as it is placed
+            index = self._place(trial, state, row.reason)
             self._by_id[row.id] = trial
         else:
             trial = self.trials[index]
@@ -139,9 +145,7 @@ class History(BaseStorage):
         self.verdicts[row.number] = row.verdict
         if row.judged_step is not None:
             self.judged[row.number] = row.judged_step
-        if row.objective_values is not None:
-            trial._values = [float(value) for value in json.loads(row.objective_values)]
-        trial.state = _OPTUNA_STATES[state]
+        self._set_outcome(trial, row, state)
         if state.is_finished:
             self._finished(row.number, trial)
         for observer in self._observers:
@@ -194,6 +198,11 @@ class History(BaseStorage):
             trial_id=row.id,
         )
 
+    def _set_outcome(self, trial: FrozenTrial, row: TrialRow, state: TrialState) -> None:
+        if row.objective_values is not None:
+            trial._values = [float(value) for value in json.loads(row.objective_values)]
+        trial.state = _OPTUNA_STATES[state]
+
     def _parse(self, text: str) -> dict[str, BaseDistribution]:
         parsed = {}
         for name, stored in json.loads(text).items():
@@ -209,13 +218,13 @@ class History(BaseStorage):
         self._parsed[text] = parsed
         return parsed
 
-    def _place(self, trial: FrozenTrial, state: TrialState) -> int:
+    def _place(self, trial: FrozenTrial, state: TrialState, reason: str | None = None) -> int:
         number = trial.number
         index = len(self.trials) if not self._numbers or number > self._numbers[-1] else bisect.bisect(self._numbers, number)
         self._numbers.insert(index, number)
         self.trials.insert(index, trial)
         self.states.insert(index, state)
-        self.reasons.insert(index, None)
+        self.reasons.insert(index, reason)
         if index == len(self.trials) - 1:
             self._index[number] = index
         else:
@@ -239,8 +248,13 @@ class History(BaseStorage):
 
     # --- deciding --------------------------------------------------------------------------------------------------------
 
-    def open_trial(self, number: int) -> FrozenTrial:
-        """A trial about to be suggested: RUNNING, without parameters yet, and not in the database before `commit`."""
+    def open_trial(self, number: int, repeats: int | None = None) -> FrozenTrial:
+        """A trial about to be suggested: RUNNING, without parameters yet, and not in the database before `commit`.
+
+        `repeats`: the number of the trial that it repeats.
+        """
+        if repeats is not None:
+            self.repeats[number] = repeats
         trial = FrozenTrial(
             number=number,
             state=OptunaState.RUNNING,
@@ -281,6 +295,7 @@ class History(BaseStorage):
             index = self._index.pop(trial.number)
             del self.trials[index], self._numbers[index], self.states[index], self.reasons[index]
             self.counts[TrialState.WAITING] -= 1
+            self.repeats.pop(trial.number, None)
             del self._by_id[trial._trial_id]
         if self._shown and self._open[stored:]:
             self._reset_observers()

@@ -33,7 +33,8 @@ Method = Literal["ped_anova", "fanova"]
 
 _TRIALS = text(
     """
-    SELECT id, number, state, reason, params, distributions, objective_values, system_attrs, judged_step, verdict
+    SELECT id, number, state, reason, params, distributions, objective_values, system_attrs, judged_step, verdict,
+        CASE WHEN origin = 'repeat' THEN parent END AS repeats
     FROM trials WHERE study_id = :study AND state = 'COMPLETE' ORDER BY number
     """
 )
@@ -81,18 +82,20 @@ def compute(history: History, objective: int = 0, method: Method = "ped_anova") 
 
 
 def _load(connection: Connection, study: Row[Any]) -> History:
-    """The complete trials of a study. A study made through Optuna has no space of ours: its trials tell their own."""
-    from tuner.search import distributions
+    """The complete trials of a study, of those that repeat one another the first, with their mean. A study made through Optuna has no space of ours: its trials tell their own."""
+    from tuner.search import distributions, race
     from tuner.spec import StudySpec
 
+    spec = None if study.spec is None else StudySpec.parse(json.loads(study.spec))
     history = History(
         study_id=study.id,
         name=study.name,
         directions=[item["direction"] for item in study.objectives],
         metric=study.objectives[0]["name"],
         space_version=len(study.space_edits) + 1,
-        space={} if study.spec is None else distributions.of_space(StudySpec.parse(json.loads(study.spec)).space),
+        space={} if spec is None else distributions.of_space(spec.space),
     )
+    raced = None if spec is None else race.build(spec, history)
     for row in connection.execute(_TRIALS, {"study": study.id}):
         history.merge_trial(row)
-    return history
+    return raced or history

@@ -22,6 +22,7 @@ from optuna.trial import FrozenTrial
 from tuner.parameters import CategoricalParameter, is_same
 from tuner.search import distributions, rungs, samplers
 from tuner.search.history import History
+from tuner.search.part_history import PartHistory
 from tuner.search.rungs import Rungs
 from tuner.search.samplers import Proposer
 from tuner.spec import StudySpec
@@ -89,75 +90,18 @@ class Levels:
         return Study(history.name, history, sampler=RandomSampler(), pruner=pruner)
 
 
-class LevelHistory(History):
+class LevelHistory(PartHistory):
     """One level's trials. What is written goes to the study's history, with which the trials are shared."""
 
     def __init__(self, whole: History, by: str, index: int, choice: Any) -> None:
-        super().__init__(
-            study_id=whole.study_id,
-            name=whole.name,
-            directions=[direction.name.lower() for direction in whole.directions],
-            metric=whole.metric,
-            # With one value there is nothing to sample or to learn about the parameter.
-            space={**whole.ranges, by: CategoricalDistribution((choice,))},
-            frozen=whole.frozen,
-            space_version=whole.space_version,
-        )
+        # With one value there is nothing to sample or to learn about the parameter.
+        super().__init__(whole, {**whole.ranges, by: CategoricalDistribution((choice,))})
         self.index = index
-        self._whole = whole
         self._by = by
-
-    def adopt(self, trial: FrozenTrial, state: TrialState) -> None:
-        """Take in a trial of the study's history that is new or in a new state."""
-        index = self._index.get(trial.number)
-        if index is None:
-            index = self._place(trial, state)
-        elif self.states[index] == state:
-            return
-        else:
-            self.counts[self.states[index]] -= 1
-            self.states[index] = state
-        self.counts[state] += 1
-        if state.is_finished:
-            self._finished(trial.number, trial)
-        for observer in self._observers:
-            observer.changed(index, trial)
-
-    def forget(self) -> None:
-        self.trials.clear()
-        self.states.clear()
-        self.reasons.clear()
-        self.counts.clear()
-        self._index.clear()
-        self._numbers.clear()
-        self._signatures.clear()
-        for having in self._having.values():
-            having.clear()
-        self._reset_observers()
-
-    def open_trial(self, number: int) -> FrozenTrial:
-        trial = self._whole.open_trial(number)
-        self._place(trial, TrialState.WAITING)
-        self.counts[TrialState.WAITING] += 1
-        return trial
 
     def close_trial(self, trial: FrozenTrial) -> None:
         trial._distributions[self._by] = self._whole.ranges[self._by]
-        for observer in self._observers:
-            observer.changed(self._index[trial.number], trial)
-        self._whole.close_trial(trial)
-
-    def get(self, number: int) -> FrozenTrial:
-        return self._whole.get(number)
-
-    def state_of(self, number: int) -> TrialState:
-        return self._whole.state_of(number)
-
-    def reason_of(self, number: int) -> str | None:
-        return self._whole.reason_of(number)
-
-    def get_trial(self, trial_id: int) -> FrozenTrial:
-        return self._whole.get_trial(trial_id)
+        super().close_trial(trial)
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         prefix = _KEY.format(index=self.index, key="")
@@ -166,11 +110,6 @@ class LevelHistory(History):
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         self._whole.set_study_system_attr(study_id, _KEY.format(index=self.index, key=key), value)
-
-    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        self._whole.set_trial_system_attr(trial_id, key, value)
-        trial = self._whole.get_trial(trial_id)  # another object, if it had been stored
-        self.trials[self._index[trial.number]] = trial
 
 
 class LevelProposer:

@@ -13,10 +13,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from tuner.errors import InvalidSpace
 from tuner.parameters import CategoricalParameter, Parameter, is_same
+from tuner.racing import mean_loss
 from tuner.search.portfolio import PastStudy, PastTrial
 from tuner.space import SearchSpace
 from tuner.spec import Executor, StudySpec
@@ -37,12 +38,15 @@ _STUDIES = text(
     """
 )
 # A trial that failed says something of its configuration only where the values themselves were to blame.
+# With a trial all that repeat it.
 _TRIALS = text(
     """
-    SELECT number, state, params, objective_values FROM trials t
-    WHERE study_id = :study AND (state IN ('COMPLETE', 'PRUNED') OR (state = 'FAIL' AND reason = 'nan'))
-        AND (number < :first OR id IN (
-            SELECT id FROM trials WHERE study_id = :study AND state = 'COMPLETE' ORDER BY value * :sign, number LIMIT :best))
+    WITH said AS (
+        SELECT number, state, params, objective_values, value, CASE WHEN origin = 'repeat' THEN parent ELSE number END AS first
+        FROM trials WHERE study_id = :study AND (state IN ('COMPLETE', 'PRUNED') OR (state = 'FAIL' AND reason = 'nan'))
+    )
+    SELECT number, state, params, objective_values, first FROM said
+    WHERE first < :first OR first IN (SELECT first FROM said WHERE state = 'COMPLETE' ORDER BY value * :sign, number LIMIT :best)
     ORDER BY number
     """
 )
@@ -72,17 +76,29 @@ def find(connection: Connection, project: str, study_id: int, spec: StudySpec, n
         PastStudy(
             id=row.id,
             name=row.name,
-            trials=[
-                PastTrial(
-                    number=trial.number,
-                    params=json.loads(trial.params),
-                    loss=_loss(trial.objective_values, sign),
-                    trained=trial.state == TrialState.COMPLETE,
-                )
-                for trial in connection.execute(_TRIALS, {"study": row.id, "first": MAX_TRIALS, "sign": sign, "best": _NUM_BEST})
-            ],
+            trials=_merged(
+                connection.execute(_TRIALS, {"study": row.id, "first": MAX_TRIALS, "sign": sign, "best": _NUM_BEST}).all(), sign
+            ),
         )
         for row in alike
+    ]
+
+
+def _merged(rows: Sequence[Row[Any]], sign: int) -> list[PastTrial]:
+    """One trial for each configuration: of those that repeat one another the first, with the mean over their seeds."""
+    losses: dict[int, list[float]] = {}
+    for row in rows:
+        losses.setdefault(row.first, []).append(_loss(row.objective_values, sign))
+    return [
+        PastTrial(
+            number=row.number,
+            params=json.loads(row.params),
+            loss=mean_loss(losses[row.number]),
+            trained=row.state == TrialState.COMPLETE,
+            seeds=len(losses[row.number]),
+        )
+        for row in rows
+        if row.number == row.first
     ]
 
 

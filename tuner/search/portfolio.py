@@ -34,12 +34,16 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class PastTrial:
-    """A finished trial of another study. `loss`: the smaller the better, infinite where there was none; `trained`: to its end."""
+    """A finished trial of another study. `loss`: the smaller the better, infinite where there was none; `trained`: to its end.
+
+    `seeds`: over how many the loss is the mean.
+    """
 
     number: int
     params: Mapping[str, Any]
     loss: float
     trained: bool
+    seeds: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,12 +127,15 @@ def _says_something(space: SearchSpace, study: PastStudy) -> bool:
 
 
 def _candidates(space: SearchSpace, studies: Sequence[PastStudy], count: int) -> Iterator[Candidate]:
-    """The `count` best trials of each study, for it cannot fill more places, each configuration once."""
+    """The `count` best trials of each study, for it cannot fill more places, each configuration once.
+
+    A mean over more seeds goes before one over fewer, which may be luck.
+    """
     seen: set[str] = set()
     for study in studies:
         trained = [trial for trial in study.trials if trial.trained and math.isfinite(trial.loss)]
         found = 0
-        for trial in sorted(trained, key=lambda trial: (trial.loss, trial.number)):
+        for trial in sorted(trained, key=lambda trial: (-trial.seeds, trial.loss, trial.number)):
             params = translate(space, trial.params)
             if params is None or (key := _key(params)) in seen:
                 continue
@@ -144,7 +151,7 @@ def _regrets(space: SearchSpace, study: PastStudy, candidates: Sequence[Candidat
     from sklearn.ensemble import RandomForestRegressor
 
     losses = np.array([trial.loss for trial in study.trials])
-    best = min(trial.loss for trial in study.trials if trial.trained)
+    best = min((trial for trial in study.trials if trial.trained), key=lambda trial: (-trial.seeds, trial.loss)).loss
     spread = float(np.median(losses[np.isfinite(losses)])) - best
     regrets = np.clip((losses - best) / spread, 0.0, 1.0) if spread > 0 else (losses > best).astype(float)
     known = {_key(trial.params): regret for trial, regret in zip(study.trials, regrets.tolist(), strict=True)}

@@ -21,9 +21,10 @@ from sqlalchemy import Connection, Row, text
 
 from tuner import auto, studies, trials
 from tuner.db.postgres import Database
-from tuner.search import distributions, levels, pruners, rungs, samplers, warm_start
+from tuner.search import distributions, levels, pruners, race, rungs, samplers, warm_start
 from tuner.search.history import History
 from tuner.search.levels import LevelRungs
+from tuner.search.race import RacingProposer
 from tuner.search.rungs import Rungs
 from tuner.search.samplers import Proposer
 from tuner.spec import StudySpec
@@ -51,7 +52,8 @@ _FEED = text(
 )
 _TRIALS = text(
     """
-    SELECT id, number, state, reason, params, distributions, objective_values, system_attrs, judged_step, verdict
+    SELECT id, number, state, reason, params, distributions, objective_values, system_attrs, judged_step, verdict,
+        CASE WHEN origin = 'repeat' THEN parent END AS repeats
     FROM trials WHERE study_id = :study AND revision >= :since ORDER BY number
     """
 )
@@ -107,6 +109,8 @@ class StudySearch:
         if self._pruner is not None:
             pruners.restore(self._pruner, self.history)
         self._levels = levels.build(spec, self.history)
+        raced = race.build(spec, self.history)
+        seen = self.history if raced is None else raced
         self._limits: dict[str, Any] = study.limits
         seed = int(attrs.get(studies.SEED_KEY, self.study_id))
         self._rungs: Rungs | LevelRungs | None
@@ -115,13 +119,22 @@ class StudySearch:
         if self._levels is not None:
             self._rungs, self._proposer = self._levels.build_search(seed, self._max_attempts)
         else:
-            whole = self._rungs = rungs.build(spec, self.history)
+            whole = self._rungs = rungs.build(spec, seen)
             if self._strategy.get("fits_rungs"):
-                whole = self._fitted = rungs.fitted(spec, self.history)
+                whole = self._fitted = rungs.fitted(spec, seen)
             self._proposer = samplers.build(
-                spec.sampler, spec.space, self.history, seed=seed, max_attempts=self._max_attempts, rungs=whole
+                spec.sampler, spec.space, seen, seed=seed, max_attempts=self._max_attempts, rungs=whole
             )
-        self._judged_study = Study(study.name, self.history, sampler=RandomSampler(), pruner=self._pruner or NopPruner())
+        if raced is not None:
+            self._proposer = RacingProposer(
+                self._proposer,
+                raced,
+                self.history,
+                max_trials=lambda: self._limits.get("max_trials"),
+                max_attempts=self._max_attempts,
+                paused=lambda: frozenset() if self._rungs is None else self._rungs.held | self._rungs.waiting,
+            )
+        self._judged_study = Study(study.name, seen, sampler=RandomSampler(), pruner=self._pruner or NopPruner())
         self._since = 0
         self._known: tuple[str, dict[str, Any]] | None = None
         self._demanded_at = float("-inf")
@@ -198,7 +211,9 @@ class StudySearch:
             self.history.merge_report(report.trial_id, report.step, report.metrics)
         kept = self._rungs or self._fitted
         if kept is not None:
-            for number in {row.number for row in rows} | self.history.numbers_of(report.trial_id for report in reports):
+            repeats = self.history.repeats
+            numbers = {row.number for row in rows} | self.history.numbers_of(report.trial_id for report in reports)
+            for number in {repeats.get(number, number) for number in numbers}:
                 kept.take_in(number)
         return facts, changed
 
@@ -213,7 +228,7 @@ class StudySearch:
             if self.history.state_of(number) != TrialState.RUNNING:
                 continue
             verdict = Verdict.CONTINUE
-            for step in steps:
+            for step in () if number in self.history.repeats else steps:
                 if self._rungs is not None:
                     verdict = self._rungs.judge(number, step)
                 elif self.history.verdicts.get(number) == Verdict.CONTINUE and self._prunes(number, step):

@@ -24,6 +24,12 @@ export function formatNumber(value, digits = 4) {
   return Number(value.toPrecision(digits)).toLocaleString("en-US", { maximumSignificantDigits: digits });
 }
 
+// Of a study's best_repeats: "0.932 ± 0.004", without an interval for a single seed.
+export function formatRepeated({ mean, low, high }) {
+  const half = low === null ? "" : ` ± ${formatNumber((decodeNumber(high) - decodeNumber(low)) / 2, 2)}`;
+  return `${formatNumber(decodeNumber(mean))}${half}`;
+}
+
 export function formatParam(value) {
   if (value === undefined) return "";
   if (value === null) return "null";

@@ -5,7 +5,7 @@ import { get } from "./api.js";
 import { front } from "./charts/pareto.js";
 import { bestSoFar, points } from "./charts/history.js";
 import { useClock } from "./controls.js";
-import { decodeNumber, formatCount, formatDuration, formatNumber } from "./format.js";
+import { decodeNumber, formatCount, formatDuration, formatNumber, formatRepeated } from "./format.js";
 import { Link, trialAddress } from "./router.js";
 import { Progress } from "./states.js";
 
@@ -75,10 +75,12 @@ function BestStat({ feed }) {
   }
   const objective = objectives[0];
   const value = decodeNumber(study.best_value);
-  const gained = objective && study.best_trial !== null ? lastGain(trials, objective) : null;
+  const repeated = study.best_repeats; // then what single trials gained says little
+  const gained = objective && study.best_trial !== null && !repeated ? lastGain(trials, objective) : null;
+  const shown = repeated ? formatRepeated(repeated) : formatNumber(value);
   return html`
-    <${Stat} main=${true} label=${`Best ${objective?.name ?? "value"} ${objective?.direction === "maximize" ? "↑" : "↓"}`} value=${formatNumber(value)} title=${String(value)}>
-      ${study.best_trial === null ? "no complete trial yet" : html`<${Link} href=${trialAddress(study.id, study.best_trial)}>trial ${study.best_trial}<//>`}
+    <${Stat} main=${true} label=${`Best ${objective?.name ?? "value"} ${objective?.direction === "maximize" ? "↑" : "↓"}`} value=${shown} title=${String(value)}>
+      ${repeated && `over ${repeated.num_seeds} ${repeated.num_seeds === 1 ? "seed" : "seeds"}, `}${study.best_trial === null ? "no complete trial yet" : html`<${Link} href=${trialAddress(study.id, study.best_trial)}>trial ${study.best_trial}<//>`}
       ${gained && html`, ${gained.sign}${formatNumber(gained.gain, 3)} over <${Link} href=${trialAddress(study.id, gained.over)}>trial ${gained.over}<//>`}
     <//>`;
 }

@@ -49,6 +49,22 @@ def test_header_says_gain_cost_and_end(visitor: Visitor, server: Server, study: 
     expect(stat(visitor.page, "Speed")).to_contain_text("to go")  # the GPU time left, at one GPU
 
 
+def test_header_says_mean_interval_and_seeds(visitor: Visitor, server: Server, bench: Bench) -> None:
+    study = bench.study(repeat={"max": 3})
+    for value in (0.5, 0.9, 0.95, 0.92, 0.88):
+        bench.add(study, {"accuracy": value})
+    with server.database.begin() as connection:
+        connection.execute(text("UPDATE trials SET origin = 'repeat', parent = 1 WHERE number IN (3, 4)"))
+    visitor.log_in(f"/studies/{study}")
+    best = stat(visitor.page, "Best accuracy")
+    expect(best).to_contain_text("0.9 ± 0.05")
+    expect(best).to_contain_text("over 3 seeds, trial 1")
+    visitor.open(f"/studies/{study}/trials/4")
+    expect(stat(visitor.page, "Origin")).to_contain_text("repeatof trial 1")
+    visitor.open("/studies")
+    expect(visitor.page.locator("td.best")).to_contain_text("0.9 ± 0.05")
+
+
 def test_no_gpu_no_gpu_time(visitor: Visitor, bench: Bench) -> None:
     made = bench.study()
     bench.add(made, {"accuracy": 0.5})

@@ -37,6 +37,7 @@ def _row(number: int, state: str = "RUNNING", value: float | None = None, **para
         system_attrs='{"constraints": [NaN]}' if number == 99 else "{}",
         judged_step=None,
         verdict="continue",
+        repeats=None,
     )
 
 

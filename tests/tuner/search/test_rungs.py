@@ -65,6 +65,7 @@ class _Board:
             system_attrs="{}",
             judged_step=None,
             verdict="continue",
+            repeats=None,
         )
         self.history.merge_trial(row)
         for step, value in enumerate(values):

@@ -49,6 +49,7 @@ def _row(
         system_attrs="{}",
         judged_step=None,
         verdict="continue",
+        repeats=None,
     )
 
 

@@ -3,7 +3,7 @@
 import { html, useEffect, useMemo, useState } from "../vendor/htm-preact.js";
 import { request } from "../api.js";
 import { Ago, Command, Select } from "../controls.js";
-import { decodeNumber, formatCount, formatDuration, formatNumber } from "../format.js";
+import { decodeNumber, formatCount, formatDuration, formatNumber, formatRepeated } from "../format.js";
 import { useKeys } from "../keyboard.js";
 import { Banner, Empty, Failure, Loading } from "../notices.js";
 import { Link, navigate, studyAddress, useQuery } from "../router.js";
@@ -33,7 +33,7 @@ function Best({ study }) {
   const value = decodeNumber(study.best_value);
   if (value === null) return html`<span class="muted">–</span>`;
   const objective = `${objectives[0].name} ${objectives[0].direction === "maximize" ? "↑" : "↓"}`;
-  return html`<b class="figure" title=${String(value)}>${formatNumber(value)}</b> <span class="muted" title=${objectives[0].name}>${objective}</span>`;
+  return html`<b class="figure" title=${String(value)}>${study.best_repeats ? formatRepeated(study.best_repeats) : formatNumber(value)}</b> <span class="muted" title=${objectives[0].name}>${objective}</span>`;
 }
 
 function Speed({ study, speed }) {

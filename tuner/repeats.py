@@ -1,0 +1,72 @@
+"""The best configuration of a study that repeats trials, and how sure its value is: read from the database for each request.
+
+Which one is the best is said by `tuner.racing`: the one with the most seeds, of several that with the best mean. Weakness: one study at a time, all of its
+complete trials.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+from tuner.racing import Race
+from tuner.wire import Repeated, TrialState
+
+# Also the repeats that diverged, which the race holds against their configuration.
+_RESULTS = text(
+    """
+    SELECT number, state, reason, value, CASE WHEN origin = 'repeat' THEN parent END AS repeats FROM trials
+    WHERE study_id = :study AND (state = 'COMPLETE' OR (state = 'FAIL' AND reason = 'nan' AND origin = 'repeat')) ORDER BY number
+    """
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RacedBest:
+    """The number of the first trial of the best configuration, and its value over its seeds."""
+
+    trial: int
+    repeated: Repeated
+
+
+def best(connection: Connection, study: Row[Any]) -> RacedBest | None:
+    """None where the study does not repeat trials, and while none is complete."""
+    repeat = None if study.spec is None else json.loads(study.spec).get("repeat")
+    if repeat is None:
+        return None
+    sign = -1.0 if study.objectives[0]["direction"] == "maximize" else 1.0
+    race = Race(repeat["max"])
+    for row in connection.execute(_RESULTS, {"study": study.id}):
+        loss = None if row.value is None else sign * row.value
+        race.take_in(row.number, TrialState(row.state), row.reason, loss, row.repeats)
+    found = race.incumbent
+    if found is None:
+        return None
+    return RacedBest(trial=found.number, repeated=estimate([sign * loss for loss in found.losses.values()]))
+
+
+def confirm(connection: Connection, study: Row[Any], target: float) -> bool:
+    """Whether a target that a trial has reached is reached by the best mean over all the seeds a configuration may have.
+
+    True where the study does not repeat trials.
+    """
+    found = best(connection, study)
+    if found is None:
+        return True
+    mean, most = found.repeated.mean, json.loads(study.spec)["repeat"]["max"]
+    reached = mean >= target if study.objectives[0]["direction"] == "maximize" else mean <= target
+    return reached and found.repeated.num_seeds >= most
+
+
+def estimate(values: Sequence[float]) -> Repeated:
+    """The mean of finite values over seeds, with its 95 % interval by Student's t; without one for a single seed."""
+    if len(values) == 1:
+        return Repeated(mean=values[0], num_seeds=1)
+    from tuner import statistics
+
+    mean, low, high = statistics.mean_with_interval(values)
+    return Repeated(mean=mean, num_seeds=len(values), low=low, high=high)
