@@ -8,7 +8,7 @@ that of JavaScript after a collection, with what typed arrays hold.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,24 +34,20 @@ WATCH = """
   }
   const painted = () => new Promise((resolve) => requestAnimationFrame(() => { const channel = new MessageChannel(); channel.port1.onmessage = resolve; channel.port2.postMessage(0); }));
   const chart = (title) => [...document.querySelectorAll("figure.chart")].find((found) => found.querySelector("h2")?.textContent === title);
-  // Milliseconds from the last input (or from the navigation) until the condition held and `title`'s chart had been drawn after it; then painted.
-  watch.until = async (condition, title, deadline, fromInput) => {
+  // Milliseconds from the last input (or from the navigation) until the condition held and `title`'s chart had been drawn no earlier; then painted.
+  watch.until = async (condition, title, wait, fromInput) => {
     const holds = new Function("chart", `return (${condition})`);
-    let since = null;
+    const deadline = performance.now() + wait;
+    let [before, since] = [performance.now(), null];
     for (;;) {
       await painted();
       const now = performance.now();
       if (now > deadline) throw new Error(`not painted in time: ${condition}`);
-      if (!holds(chart)) continue;
-      since ??= now;
-      if (title) {
-        const canvases = [...(chart(title)?.querySelectorAll("canvas") ?? [])];
-        // Drawn in the frame in which the condition first held, or later.
-        if (!canvases.some((canvas) => (watch.drawn.get(canvas) ?? -1) > since - 17)) continue;
-        await painted();
-        return performance.now() - (fromInput ? watch.input : 0);
-      }
-      return now - (fromInput ? watch.input : 0);
+      if (holds(chart)) since ??= before; // it came to hold after the frame before
+      before = now;
+      if (since === null) continue;
+      const canvases = title ? [...(chart(title)?.querySelectorAll("canvas") ?? [])] : [];
+      if (!title || canvases.some((canvas) => (watch.drawn.get(canvas) ?? -1) >= since)) return now - (fromInput ? watch.input : 0);
     }
   };
   // Milliseconds from the last input until the last canvas was drawn, once none has been for a while.
@@ -76,11 +72,17 @@ class Visit:
     requests: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
-    def painted(self, condition: str, *, chart: str | None = None, seconds: float = 60.0, from_input: bool = True) -> float:
-        """Milliseconds from the last input event until `condition` (JavaScript) held and was painted."""
-        arguments = [condition, chart, seconds * 1000, from_input]
-        call = "([condition, chart, wait, input]) => watch.until(condition, chart, performance.now() + wait, input)"
-        return float(self.page.evaluate(call, arguments))
+    def painted(self, condition: str, *, chart: str | None = None, seconds: float = 60.0) -> float:
+        """Milliseconds from the start of the navigation until `condition` (JavaScript) held and was painted."""
+        arguments = [condition, chart, seconds * 1000]
+        return float(self.page.evaluate("([condition, chart, wait]) => watch.until(condition, chart, wait, false)", arguments))
+
+    def felt(self, act: Callable[[], object], condition: str, *, chart: str | None = None, seconds: float = 60.0) -> float:
+        """Milliseconds from the last input event of `act` until the condition, which does not hold before, was painted."""
+        arguments = [condition, chart, seconds * 1000]
+        self.page.evaluate("([condition, chart, wait]) => { watch.result = watch.until(condition, chart, wait, true); }", arguments)
+        act()
+        return float(self.page.evaluate("watch.result"))
 
     def settled(self, quiet: int = 400) -> float:
         """Milliseconds from the last input event until the last chart was drawn."""
@@ -89,7 +91,7 @@ class Visit:
     def open(self, path: str, condition: str, *, chart: str | None = None, seconds: float = 60.0) -> float:
         """Milliseconds from the start of the navigation until the condition was painted."""
         self.page.goto(self.server + path, wait_until="commit")
-        return self.painted(condition, chart=chart, seconds=seconds, from_input=False)
+        return self.painted(condition, chart=chart, seconds=seconds)
 
     def heap(self) -> int:
         """Bytes of JavaScript's heap after a collection, backing stores of typed arrays included."""
@@ -101,7 +103,7 @@ class Visit:
         return int(self.page.evaluate("document.querySelectorAll('*').length"))
 
     def busy(self) -> float:
-        """Seconds that the page's main thread has worked so far."""
+        """Seconds of CPU that the page's main thread has used so far."""
         metrics = self.session.send("Performance.getMetrics")["metrics"]
         return float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
 
@@ -144,7 +146,7 @@ def _count(visiting: Visit) -> None:
         visiting.received[kind] = visiting.received.get(kind, 0) + max(0, int(event["encodedDataLength"]))
 
     visiting.session.send("Network.enable")
-    visiting.session.send("Performance.enable")
+    visiting.session.send("Performance.enable", {"timeDomain": "threadTicks"})
     visiting.session.on("Network.responseReceived", on_response)
     visiting.session.on("Network.dataReceived", on_data)
     visiting.page.on("pageerror", lambda error: visiting.complaints.append(error.stack or str(error)))

@@ -81,7 +81,7 @@ class Desk:
         self.figures = figures
         columns = http.get(f"/v1/studies/{study}/columns").raise_for_status().json()
         self.total = len(columns["numbers"])
-        self.states = columns["state"]
+        self.num_parameters = len(columns["params"])
 
     def count(self, filter: str) -> int:
         return len(
@@ -93,55 +93,44 @@ class Desk:
 
     def sort(self, key: str) -> None:
         """By a click on the head of a column; the result is there when the column says so and its rows have been painted."""
+        heads = self.page.locator(".grid-head [role=columnheader]")
         place = self.page.evaluate(
-            "(key) => [...document.querySelectorAll('.grid-head [role=columnheader]')].findIndex((head) => head.dataset.key === key)",
-            key,
+            "(key) => [...document.querySelectorAll('.grid-head [role=columnheader]')].findIndex((head) => head.dataset.key === key)", key
         )
-        head = self.page.locator(".grid-head [role=columnheader]").nth(place)
-        before = head.get_attribute("aria-sort")
-        head.locator("button").click()
-        self.figures.add(
-            "sort",
-            self.visiting.painted(
-                f"[undefined, null, {json.dumps(before)}].indexOf(document.querySelectorAll('.grid-head [role=columnheader]')[{place}].getAttribute('aria-sort')) < 0"
-            ),
-        )
+        before = heads.nth(place).get_attribute("aria-sort")
+        order = f"document.querySelectorAll('.grid-head [role=columnheader]')[{place}].getAttribute('aria-sort')"
+        self.figures.add("sort", self.visiting.felt(heads.nth(place).locator("button").click, f"{order} !== null && {order} !== {json.dumps(before)}"))
 
     def filter(self, text: str) -> None:
-        """Typed at once into the field; measured from the last letter."""
+        """Typed into the field; measured from the last letter."""
         expected = f"{self.count(text):,} of {self.total:,} trials"
         field = self.page.get_by_label("Filter of trials")
-        field.fill("")
-        self.visiting.painted("document.querySelector('#filter-answer').textContent === ''")
         field.fill(text[:-1])
         self.page.wait_for_timeout(400)
-        field.press_sequentially(text[-1])
         shown = expected.partition(" ")[0] + " shown"
-        condition = f"document.querySelector('#filter-answer').textContent === {json.dumps(expected)} && document.querySelector('.table-bar .muted').textContent.startsWith({json.dumps(shown)})"
-        self.figures.add("filter", self.visiting.painted(condition))
-        field.fill("")
-        self.visiting.painted("document.querySelector('#filter-answer').textContent === ''")
+        condition = (
+            f"document.querySelector('#filter-answer').textContent === {json.dumps(expected)}"
+            f" && document.querySelector('.table-bar .muted').textContent.startsWith({json.dumps(shown)})"
+        )
+        self.figures.add("filter", self.visiting.felt(lambda: field.press_sequentially(text[-1]), condition))
+        self.clear()
 
     def chip(self, word: str) -> None:
         button = self.page.locator(".chips button", has_text=word)
-        for _ in range(2):
-            pressed = button.get_attribute("aria-pressed")
-            button.click()
-            self.figures.add(
-                "state",
-                self.visiting.painted(
-                    f"[...document.querySelectorAll('.chips button')].find((chip) => chip.textContent.includes('{word}')).getAttribute('aria-pressed') !== '{pressed}'"
-                ),
+        for pressed in ("true", "false"):
+            condition = (
+                f"[...document.querySelectorAll('.chips button')].find((chip) => chip.textContent.includes('{word}'))"
+                f".getAttribute('aria-pressed') === '{pressed}'"
             )
+            self.figures.add("state", self.visiting.felt(button.click, condition))
 
     def scroll(self) -> None:
-        grid = self.page.locator(".grid")
-        box = grid.bounding_box()
-        assert box is not None
+        """To the end and back, by keys."""
         self.page.evaluate("document.querySelector('.grid').focus()")
-        for key in ("End", "Home"):
-            self.page.keyboard.press(key)
-            self.figures.add("scroll", self.visiting.painted("document.querySelector('.grid .row.active') !== null"))
+        for key, row in (("End", self.total - 1), ("Home", 0)):
+            self.figures.add(
+                "scroll", self.visiting.felt(lambda key=key: self.page.keyboard.press(key), f"document.querySelector('#row-{row}.active') !== null")
+            )
 
     def brush(self, title: str, low: float, high: float) -> None:
         """Drag over a stretch of a chart of one parameter; measured from the release until the chart has been drawn with what is left."""
@@ -151,20 +140,32 @@ class Desk:
         self.visiting.settled()
         box = figure.locator("canvas").first.bounding_box()
         assert box is not None
-        top = box["y"] + box["height"] / 2
-        left, width = box["x"] + 52, box["width"] - 64
+        top, left, width = box["y"] + box["height"] / 2, box["x"] + 52, box["width"] - 64
         self.page.mouse.move(left + low * width, top)
         self.page.mouse.down()
-        self.page.mouse.move(left + (low + high) / 2 * width, top, steps=3)
-        self.page.mouse.move(left + high * width, top, steps=3)
-        self.page.mouse.up()
-        felt = self.visiting.painted("/ of .* trials/.test(document.querySelector('#filter-answer').textContent)", chart=title)
+        self.page.mouse.move(left + high * width, top, steps=5)
+        felt = self.visiting.felt(self.page.mouse.up, "/ of .* trials/.test(document.querySelector('#filter-answer').textContent)", chart=title)
         self.figures.add("brush", felt, self.visiting.settled())
         self.clear()
 
+    def brush_axis(self, place: int) -> None:
+        """The same along an axis of the parallel coordinates."""
+        title = "Parallel coordinates"
+        figure = self.page.locator("figure.chart", has=self.page.locator(f'h2[title="{title}"]'))
+        figure.scroll_into_view_if_needed()
+        self.visiting.settled()
+        box = figure.locator("canvas").first.bounding_box()
+        assert box is not None
+        left = box["x"] + 50 + place * (box["width"] - 120) / min(10, self.num_parameters)
+        self.page.mouse.move(left, box["y"] + 80)
+        self.page.mouse.down()
+        self.page.mouse.move(left, box["y"] + 180, steps=5)
+        felt = self.visiting.felt(self.page.mouse.up, "/ of .* trials/.test(document.querySelector('#filter-answer').textContent)", chart=title)
+        self.figures.add("brush of an axis", felt, self.visiting.settled())
+        self.clear()
+
     def clear(self) -> None:
-        field = self.page.get_by_label("Filter of trials")
-        field.fill("")
+        self.page.get_by_label("Filter of trials").fill("")
         self.visiting.painted("document.querySelector('#filter-answer').textContent === ''")
         self.visiting.settled()
 
@@ -215,6 +216,7 @@ def measure(browser: Browser, service: Service, study: int, repetitions: int) ->
         for repetition in range(repetitions):
             for title in ("dropout", "optimizer.lr"):
                 desk.brush(title, 0.2 + 0.05 * repetition, 0.7)
+            desk.brush_axis(1)
         visiting.open(f"/studies/{study}", "chart('Learning curves') !== undefined", chart="Learning curves")
         visiting.settled()
         desk.note("overview")

@@ -95,7 +95,10 @@ export function Study({ params }) {
   const [tab, setTab] = useQuery("tab", "overview");
   const filter = useFilter(feed, version);
   const [stateText, setStateText] = useQuery("state");
-  const states = stateText ? stateText.split(",").filter((state) => STATES.includes(state)) : [];
+  const states = useMemo(() => stateText.split(",").filter((state) => STATES.includes(state)), [stateText]);
+  // The same object until something changes, so that what was worked out of it is remembered.
+  const passing = useMemo(() => feed?.loaded && filteredFeed(feed, filter.numbers), [feed, feed?.loaded, version, filter.numbers]);
+  const shown = useMemo(() => passing && filteredFeed(passing, null, states), [passing, states, version]);
   const caller = useCaller();
   const name = feed?.study?.name;
   useEffect(() => {
@@ -105,7 +108,6 @@ export function Study({ params }) {
   if (!feed?.loaded) return html`<${Loading} />`;
   const { study } = feed;
   const Panel = { trials: TrialsTable, explore: Explore, compare: Levels, configuration: Configuration }[tab] ?? Overview;
-  const passing = filteredFeed(feed, filter.numbers);
   const total = Object.values(study.counts).reduce((sum, count) => sum + count, 0);
   return html`
     <nav class="crumbs" aria-label="Breadcrumb"><${Link} href="/studies">Studies<//></nav>
@@ -130,6 +132,6 @@ export function Study({ params }) {
         html`<div class="selection"><${FilterBar} filter=${filter} total=${total} />
         <${StateChips} trials=${passing.trials} version=${version} states=${states} setStates=${(chosen) => setStateText(chosen.join(","))} /></div>`
       }
-      <${Panel} key=${tab} feed=${filteredFeed(passing, null, states)} study=${study} version=${version} filter=${{ ...filter, states }} />
+      <${Panel} key=${tab} feed=${shown} study=${study} version=${version} filter=${{ ...filter, states }} />
     </div>`;
 }
