@@ -80,7 +80,9 @@ class Visit:
     def felt(self, act: Callable[[], object], condition: str, *, chart: str | None = None, seconds: float = 60.0) -> float:
         """Milliseconds from the last input event of `act` until the condition, which does not hold before, was painted."""
         arguments = [condition, chart, seconds * 1000]
-        self.page.evaluate("([condition, chart, wait]) => { watch.result = watch.until(condition, chart, wait, true); }", arguments)
+        self.page.evaluate(
+            "([condition, chart, wait]) => { watch.result = watch.until(condition, chart, wait, true); }", arguments
+        )
         act()
         return float(self.page.evaluate("watch.result"))
 

@@ -95,11 +95,15 @@ class Desk:
         """By a click on the head of a column; the result is there when the column says so and its rows have been painted."""
         heads = self.page.locator(".grid-head [role=columnheader]")
         place = self.page.evaluate(
-            "(key) => [...document.querySelectorAll('.grid-head [role=columnheader]')].findIndex((head) => head.dataset.key === key)", key
+            "(key) => [...document.querySelectorAll('.grid-head [role=columnheader]')].findIndex((head) => head.dataset.key === key)",
+            key,
         )
         before = heads.nth(place).get_attribute("aria-sort")
         order = f"document.querySelectorAll('.grid-head [role=columnheader]')[{place}].getAttribute('aria-sort')"
-        self.figures.add("sort", self.visiting.felt(heads.nth(place).locator("button").click, f"{order} !== null && {order} !== {json.dumps(before)}"))
+        self.figures.add(
+            "sort",
+            self.visiting.felt(heads.nth(place).locator("button").click, f"{order} !== null && {order} !== {json.dumps(before)}"),
+        )
 
     def filter(self, text: str) -> None:
         """Typed into the field; measured from the last letter."""
@@ -129,7 +133,10 @@ class Desk:
         self.page.evaluate("document.querySelector('.grid').focus()")
         for key, row in (("End", self.total - 1), ("Home", 0)):
             self.figures.add(
-                "scroll", self.visiting.felt(lambda key=key: self.page.keyboard.press(key), f"document.querySelector('#row-{row}.active') !== null")
+                "scroll",
+                self.visiting.felt(
+                    lambda key=key: self.page.keyboard.press(key), f"document.querySelector('#row-{row}.active') !== null"
+                ),
             )
 
     def brush(self, title: str, low: float, high: float) -> None:
@@ -144,7 +151,9 @@ class Desk:
         self.page.mouse.move(left + low * width, top)
         self.page.mouse.down()
         self.page.mouse.move(left + high * width, top, steps=5)
-        felt = self.visiting.felt(self.page.mouse.up, "/ of .* trials/.test(document.querySelector('#filter-answer').textContent)", chart=title)
+        felt = self.visiting.felt(
+            self.page.mouse.up, "/ of .* trials/.test(document.querySelector('#filter-answer').textContent)", chart=title
+        )
         self.figures.add("brush", felt, self.visiting.settled())
         self.clear()
 
@@ -160,7 +169,9 @@ class Desk:
         self.page.mouse.move(left, box["y"] + 80)
         self.page.mouse.down()
         self.page.mouse.move(left, box["y"] + 180, steps=5)
-        felt = self.visiting.felt(self.page.mouse.up, "/ of .* trials/.test(document.querySelector('#filter-answer').textContent)", chart=title)
+        felt = self.visiting.felt(
+            self.page.mouse.up, "/ of .* trials/.test(document.querySelector('#filter-answer').textContent)", chart=title
+        )
         self.figures.add("brush of an axis", felt, self.visiting.settled())
         self.clear()
 

@@ -22,6 +22,7 @@ from tuner.db.postgres import Database
 from tuner.db.tables import attempts, checkpoints, logs, reports, studies
 from tuner.db.tables import trials as trial_table
 from tuner.errors import FieldError, InvalidValue, TrialNotFound
+from tuner.events import horizon
 from tuner.studies import find
 from tuner.thinning import thin
 from tuner.wire import (
@@ -216,39 +217,6 @@ def pareto(database: Database, project: str, study: str | int) -> list[Trial]:
         return _pareto(connection, find(connection, project, study))
 
 
-def columns(database: Database, project: str, study: str | int, since: int = 0) -> dict[str, Any]:
-    """Trials changed since a revision, as parallel arrays ordered by number: what charts and tables read.
-
-    {revision, total, ids, numbers, state, reason, started_at, finished_at (seconds since 1970), values: {objective: []},
-    params: {name: []}}; null where a trial has none. Ask again with `since=revision` for what changed; rows may come twice.
-    """
-    with database.begin() as connection:
-        row = find(connection, project, study)
-        names = _objectives(row)
-        revision = _horizon(connection)
-        found = connection.execute(_COLUMNS, {"study": row.id, "since": since}).all()
-        total = connection.execute(select(studies.c.next_number).where(studies.c.id == row.id)).scalar_one()
-    parsed = [json.loads(trial.params) for trial in found]
-    # A dict as an ordered set: parameters in the order in which trials first had them.
-    parameters = dict.fromkeys(name for params in parsed for name in params)
-    values = [None if trial.objective_values is None else json.loads(trial.objective_values) for trial in found]
-    return {
-        "revision": revision,
-        "total": total,
-        "ids": [trial.id for trial in found],
-        "numbers": [trial.number for trial in found],
-        "state": [trial.state for trial in found],
-        "reason": [trial.reason for trial in found],
-        "started_at": [trial.started for trial in found],
-        "finished_at": [trial.finished for trial in found],
-        "values": {
-            name: [None if value is None or index >= len(value) else encode_numbers(value[index]) for value in values]
-            for index, name in enumerate(names)
-        },
-        "params": {name: [encode_numbers(params.get(name)) for params in parsed] for name in parameters},
-    }
-
-
 def changes(database: Database, project: str, study: str | int, since: int, max_trials: int = 500) -> Change:
     """What changed since a revision: the study's summary, trials, new reports.
 
@@ -256,7 +224,7 @@ def changes(database: Database, project: str, study: str | int, since: int, max_
     """
     with database.begin() as connection:
         row = find(connection, project, study)
-        revision = _horizon(connection)
+        revision = horizon(connection)
         query = select(trial_table, _LAST_STEP).where(trial_table.c.study_id == row.id, trial_table.c.revision >= since)
         found = connection.execute(query.order_by(trial_table.c.number).limit(max_trials + 1)).all()
         more = len(found) > max_trials
@@ -321,14 +289,6 @@ def count_live_trials(database: Database) -> dict[str, int]:
 
 _LAST_STEP = select(func.max(reports.c.step)).where(reports.c.trial_id == trial_table.c.id).scalar_subquery().label("last_step")
 
-_COLUMNS = text(
-    """
-    SELECT id, number, state, reason, params, objective_values, extract(epoch FROM started_at)::float AS started,
-        extract(epoch FROM finished_at)::float AS finished
-    FROM trials WHERE study_id = :study AND revision >= :since ORDER BY number
-    """
-)
-
 _NEW_REPORTS = text(
     """
     SELECT t.number, r.step, r.epoch, r.metrics, r.created_at FROM reports r JOIN trials t ON t.id = r.trial_id
@@ -342,14 +302,6 @@ _CURVES = text(
     WHERE t.study_id = :study AND t.number = ANY(:numbers) ORDER BY t.number, r.step
     """
 )
-
-
-def _horizon(connection: Connection) -> int:
-    """The revision to ask from next: all transactions below it have ended, so none of their rows can appear later.
-
-    Taken before the rows are read: what commits in between comes again next time.
-    """
-    return int(connection.execute(text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")).scalar_one())
 
 
 def _trial(connection: Connection, row: Row[Any]) -> Trial:
