@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, or_, select, text
+from sqlalchemy import BigInteger, Connection, Row, and_, any_, func, literal, or_, select, text
 from sqlalchemy import cast as sql_cast
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Text
 
 from tuner import filters, rows, trials
@@ -328,22 +329,21 @@ def _by_trial(found: Sequence[Row[Any]], points: int | None = None) -> list[Tria
 
 
 def _pareto(connection: Connection, row: Row[Any]) -> list[Trial]:
-    query = select(trial_table, _LAST_STEP).where(
+    from tuner.front import front  # numpy takes a while to import
+
+    query = select(trial_table.c.id, trial_table.c.objective_values).where(
         trial_table.c.study_id == row.id, trial_table.c.state == TrialState.COMPLETE, trial_table.c.objective_values.is_not(None)
     )
-    found = connection.execute(query.order_by(trial_table.c.number)).all()
+    found = connection.execute(query).all()
     signs = [-1.0 if objective["direction"] == "maximize" else 1.0 for objective in row.objectives]
-    losses = [[sign * value for sign, value in zip(signs, json.loads(trial.objective_values), strict=True)] for trial in found]
-    # In order of the first loss a trial can only be dominated by one before it; so each is held against the front so far.
-    front: list[int] = []
-    for index in sorted(range(len(found)), key=lambda index: losses[index]):
-        if not any(_dominates(losses[kept], losses[index]) for kept in front):
-            front.append(index)
-    return [rows.trial(found[index], row.name, _objectives(row)) for index in sorted(front)]
-
-
-def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
-    return all(a <= b for a, b in zip(one, other, strict=True)) and any(a < b for a, b in zip(one, other, strict=True))
+    losses = [[sign * value for sign, value in zip(signs, json.loads(values), strict=True)] for _, values in found]
+    ids = [found[index].id for index in front(losses)]
+    whole = (
+        select(trial_table, _LAST_STEP)
+        .where(trial_table.c.id == any_(literal(ids, ARRAY(BigInteger))))
+        .order_by(trial_table.c.number)
+    )
+    return [rows.trial(trial, row.name, _objectives(row)) for trial in connection.execute(whole)]
 
 
 def _limit(limit: int) -> int:
