@@ -61,6 +61,14 @@ WATCH = """
 """
 
 
+@dataclass(frozen=True)
+class Felt:
+    """Milliseconds of one interaction: as the user waits, and of CPU in the page's main thread, which a busy machine does not lengthen."""
+
+    wall: float
+    cpu: float
+
+
 @dataclass
 class Visit:
     """One window, logged in. `received` counts bytes on the wire by type of resource, `requests` paths without their query."""
@@ -77,14 +85,16 @@ class Visit:
         arguments = [condition, chart, seconds * 1000]
         return float(self.page.evaluate("([condition, chart, wait]) => watch.until(condition, chart, wait, false)", arguments))
 
-    def felt(self, act: Callable[[], object], condition: str, *, chart: str | None = None, seconds: float = 60.0) -> float:
-        """Milliseconds from the last input event of `act` until the condition, which does not hold before, was painted."""
+    def felt(self, act: Callable[[], object], condition: str, *, chart: str | None = None, seconds: float = 60.0) -> Felt:
+        """From the last input event of `act` until the condition, which does not hold before, was painted."""
         arguments = [condition, chart, seconds * 1000]
         self.page.evaluate(
             "([condition, chart, wait]) => { watch.result = watch.until(condition, chart, wait, true); }", arguments
         )
+        before = self.busy()
         act()
-        return float(self.page.evaluate("watch.result"))
+        wall = float(self.page.evaluate("watch.result"))
+        return Felt(wall, 1000 * (self.busy() - before))
 
     def settled(self, quiet: int = 400) -> float:
         """Milliseconds from the last input event until the last chart was drawn."""

@@ -1,6 +1,6 @@
 """The dashboard on large studies: time until the table can be used, what one waits for after a click, a filter, a brush, heap and document.
 
-Chromium is driven with real input events; a time is that from the event to the painted result (`benchmarks.browser`). Studies have conditional
+Chromium is driven with real input events; a time is that from the event to the painted result (`benchmarks.browser`), and the page's CPU beside it, for machines that are busy. Studies have conditional
 parameters, a name of 128 characters, NaN and infinities; one of each size has two objectives.
 
     python -m benchmarks.dashboard [--trials 10k 100k] [--repetitions 5]
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ import httpx
 from playwright.sync_api import Browser
 
 from benchmarks import large_studies
-from benchmarks.browser import Visit, chromium, visit
+from benchmarks.browser import Felt, Visit, chromium, visit
 from benchmarks.machine import Service, describe, running_service
 from tuner.db.postgres import Database
 
@@ -57,14 +58,14 @@ class Figures:
     """What was measured of one study; times in milliseconds."""
 
     usable: list[float] = field(default_factory=list)
-    felt: dict[str, list[float]] = field(default_factory=dict)
+    felt: dict[str, list[Felt]] = field(default_factory=dict)
     settled: dict[str, list[float]] = field(default_factory=dict)
     heap: dict[str, int] = field(default_factory=dict)
     nodes: dict[str, int] = field(default_factory=dict)
     received: dict[str, int] = field(default_factory=dict)
     calls: dict[str, tuple[float, int]] = field(default_factory=dict)
 
-    def add(self, kind: str, felt: float, settled: float | None = None) -> None:
+    def add(self, kind: str, felt: Felt, settled: float | None = None) -> None:
         self.felt.setdefault(kind, []).append(felt)
         if settled is not None:
             self.settled.setdefault(kind, []).append(settled)
@@ -246,9 +247,10 @@ def lines(name: str, figures: Figures) -> Iterator[str]:
     data = figures.received.get("Fetch", 0) / 1000
     yield f"| {name} | table usable, worst of {len(figures.usable)} | {max(figures.usable):,.0f} ms |"
     for kind, felt in figures.felt.items():
-        median = sorted(felt)[len(felt) // 2]
+        wall, cpu = ([getattr(one, part) for one in felt] for part in ("wall", "cpu"))
         extra = f"; all charts {p95(figures.settled[kind]):,.0f} ms" if kind in figures.settled else ""
-        yield f"| {name} | {kind}: median, p95 of {len(felt)} | {median:,.0f}, {p95(felt):,.0f} ms{extra} |"
+        measured = f"{statistics.median(wall):,.0f}, {p95(wall):,.0f} ms; of CPU {statistics.median(cpu):,.0f}, {p95(cpu):,.0f} ms{extra}"
+        yield f"| {name} | {kind}: median, p95 of {len(felt)} | {measured} |"
     yield f"| {name} | heap {', '.join(figures.heap)} | {', '.join(f'{heap / 1e6:.0f}' for heap in figures.heap.values())} MB |"
     yield f"| {name} | elements {', '.join(figures.nodes)} | {', '.join(f'{nodes:,}' for nodes in figures.nodes.values())} |"
     yield f"| {name} | received: JS + CSS, data | {kilobytes:,.0f}, {data:,.0f} KB |"
