@@ -32,6 +32,7 @@ from api.metrics import Metrics
 from api.waiting import Board
 from tuner.artifacts import ArtifactStore
 from tuner.bundles import BundleStore
+from tuner.columns import ColumnCache
 from tuner.db.postgres import Database
 from tuner.errors import FieldError, InvalidValue
 from tuner.keys import Caller
@@ -55,6 +56,7 @@ class Services:
         self.store = ArtifactStore(settings)
         self.bundles = BundleStore(self.store.files, settings)
         self.board = Board()
+        self.columns = ColumnCache(compress)
         self.metrics = Metrics()
         # No more threads than connections: who waits, waits here in turn and not in the pool for a timeout.
         self.threads = CapacityLimiter(max(2, settings.pool_size - 2))
@@ -272,8 +274,23 @@ class EndpointApp:
             content = orjson.dumps(result, default=_jsonable)
         if len(content) > COMPRESSED_FROM and "gzip" in call.request.headers.get("accept-encoding", ""):
             headers = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-            return Response(gzip.compress(content, 1), call.status, headers, "application/json")
+            return Response(compress(content), call.status, headers, "application/json")
         return Response(content, call.status, media_type="application/json")
+
+
+def compress(content: bytes) -> bytes:
+    return gzip.compress(content, 1, mtime=0)
+
+
+def answer_tagged(request: Request, compressed: bytes, tag: str) -> Response:
+    """JSON that is kept compressed, under a tag for its content; 304 where the browser has what the tag stands for."""
+    headers = {"ETag": f'W/"{tag}"', "Cache-Control": "private, no-cache", "Vary": "Accept-Encoding, Authorization, Cookie"}
+    given = {part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")}
+    if f'"{tag}"' in given:
+        return Response(status_code=304, headers=headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(compressed, headers=headers | {"Content-Encoding": "gzip"}, media_type="application/json")
+    return Response(gzip.decompress(compressed), headers=headers, media_type="application/json")
 
 
 _NOBODY = Caller(key_id="", name="", scope=Scope.VIEWER, project="")

@@ -1,4 +1,4 @@
-"""Run every benchmark and write one file of results: `make bench` (about ten minutes), or `python -m benchmarks NAME ...` for some,
+"""Run every benchmark and write one file of results: `make bench` (about half an hour; the last two need Chromium), or `python -m benchmarks NAME ...` for some,
 whose sections it replaces.
 """
 
@@ -8,7 +8,7 @@ import importlib
 import sys
 from pathlib import Path
 
-NAMES = ("service", "suggest", "suggestion", "startup", "training")
+NAMES = ("service", "suggest", "suggestion", "startup", "training", "dashboard", "soak")
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 

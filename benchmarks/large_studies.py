@@ -34,6 +34,7 @@ USUAL: dict[str, Any] = {
     "dropout": {"type": "float", "low": 0.0, "high": 0.6},
     "schedule": {"type": "categorical", "choices": ["cosine", "linear", "constant"]},
 }
+NUMEROUS: dict[str, Any] = USUAL | {LONG + "d": {"type": "float", "low": 0.0, "high": 1.0}}
 MIXED = {"COMPLETE": 0.7, "PRUNED": 0.24, "FAIL": 0.05, "RUNNING": 0.005, "WAITING": 0.005}
 
 
@@ -75,7 +76,10 @@ def _nested() -> dict[str, Any]:
 SHAPES: dict[str, Shape] = {
     "empty": Shape(trials=0),
     "one": Shape(trials=1, states={"COMPLETE": 1.0}),
-    "10k": Shape(trials=10_000, num_long=20, odd=0.01),
+    "10k": Shape(trials=10_000, space=NUMEROUS, num_long=20, odd=0.01),
+    "100k": Shape(trials=100_000, space=NUMEROUS, num_long=20, odd=0.01),
+    "10k objectives": Shape(trials=10_000, space=NUMEROUS, objectives=("val_loss", "seconds"), odd=0.01),
+    "100k objectives": Shape(trials=100_000, space=NUMEROUS, objectives=("val_loss", "seconds"), odd=0.01),
     "odd values": Shape(trials=300, odd=0.4),
     "long names": Shape(
         trials=60,

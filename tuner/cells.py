@@ -89,12 +89,15 @@ _ATTRIBUTES = text(
     "SELECT user_attrs FROM trials WHERE study_id = :study AND user_attrs <> '{}' ORDER BY number DESC LIMIT :count"
 )
 
+# The value of the last step: arrays are compared by their first element first.
 _SUMMARIES = text(
     """
-    SELECT t.number, (array_agg(v.value ORDER BY r.step DESC))[1] AS last, min(v.value) FILTER (WHERE v.value <> 'NaN') AS min,
-        max(v.value) FILTER (WHERE v.value <> 'NaN') AS max
-    FROM reports r JOIN trials t ON t.id = r.trial_id CROSS JOIN LATERAL (SELECT (r.metrics->>:name)::float8 AS value) v
-    WHERE r.study_id = :study AND v.value IS NOT NULL GROUP BY t.number ORDER BY t.number
+    SELECT t.number, s.last, s.min, s.max FROM (
+        SELECT trial_id, (max(ARRAY[step::float8, value]))[2] AS last, min(value) FILTER (WHERE value <> 'NaN') AS min,
+            max(value) FILTER (WHERE value <> 'NaN') AS max
+        FROM (SELECT trial_id, step, (metrics->>:name)::float8 AS value FROM reports WHERE study_id = :study OFFSET 0) v
+        WHERE value IS NOT NULL GROUP BY trial_id
+    ) s JOIN trials t ON t.id = s.trial_id WHERE t.study_id = :study ORDER BY t.number
     """
 )
 

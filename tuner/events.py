@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 
 import psycopg
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, text
 
 from tuner.db.notifier import CHANNEL
 from tuner.db.postgres import Database
@@ -59,6 +59,14 @@ def list_latest(
         query = query.where(events.c.study_id == study_id)
     with database.read() as connection:
         return [Event.model_validate(dict(row)) for row in connection.execute(query).mappings()]
+
+
+def horizon(connection: Connection) -> int:
+    """The revision to ask from next: all transactions below it have ended, so none of their rows can appear later.
+
+    Taken before the rows are read: what commits in between comes again next time.
+    """
+    return int(connection.execute(text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")).scalar_one())
 
 
 class Listener:

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, or_, select, text
+from sqlalchemy import BigInteger, Connection, Row, and_, any_, func, literal, or_, select, text
 from sqlalchemy import cast as sql_cast
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Text
 
 from tuner import filters, repeats, rows, trials
@@ -22,6 +23,7 @@ from tuner.db.postgres import Database
 from tuner.db.tables import attempts, checkpoints, logs, reports, studies
 from tuner.db.tables import trials as trial_table
 from tuner.errors import FieldError, InvalidValue, TrialNotFound
+from tuner.events import horizon
 from tuner.studies import find
 from tuner.thinning import thin
 from tuner.wire import (
@@ -223,39 +225,6 @@ def pareto(database: Database, project: str, study: str | int) -> list[Trial]:
         return _pareto(connection, find(connection, project, study))
 
 
-def columns(database: Database, project: str, study: str | int, since: int = 0) -> dict[str, Any]:
-    """Trials changed since a revision, as parallel arrays ordered by number: what charts and tables read.
-
-    {revision, total, ids, numbers, state, reason, started_at, finished_at (seconds since 1970), values: {objective: []},
-    params: {name: []}}; null where a trial has none. Ask again with `since=revision` for what changed; rows may come twice.
-    """
-    with database.begin() as connection:
-        row = find(connection, project, study)
-        names = _objectives(row)
-        revision = _horizon(connection)
-        found = connection.execute(_COLUMNS, {"study": row.id, "since": since}).all()
-        total = connection.execute(select(studies.c.next_number).where(studies.c.id == row.id)).scalar_one()
-    parsed = [json.loads(trial.params) for trial in found]
-    # A dict as an ordered set: parameters in the order in which trials first had them.
-    parameters = dict.fromkeys(name for params in parsed for name in params)
-    values = [None if trial.objective_values is None else json.loads(trial.objective_values) for trial in found]
-    return {
-        "revision": revision,
-        "total": total,
-        "ids": [trial.id for trial in found],
-        "numbers": [trial.number for trial in found],
-        "state": [trial.state for trial in found],
-        "reason": [trial.reason for trial in found],
-        "started_at": [trial.started for trial in found],
-        "finished_at": [trial.finished for trial in found],
-        "values": {
-            name: [None if value is None or index >= len(value) else encode_numbers(value[index]) for value in values]
-            for index, name in enumerate(names)
-        },
-        "params": {name: [encode_numbers(params.get(name)) for params in parsed] for name in parameters},
-    }
-
-
 def changes(database: Database, project: str, study: str | int, since: int, max_trials: int = 500) -> Change:
     """What changed since a revision: the study's summary, trials, new reports.
 
@@ -263,7 +232,7 @@ def changes(database: Database, project: str, study: str | int, since: int, max_
     """
     with database.begin() as connection:
         row = find(connection, project, study)
-        revision = _horizon(connection)
+        revision = horizon(connection)
         query = select(trial_table, _LAST_STEP).where(trial_table.c.study_id == row.id, trial_table.c.revision >= since)
         found = connection.execute(query.order_by(trial_table.c.number).limit(max_trials + 1)).all()
         more = len(found) > max_trials
@@ -328,14 +297,6 @@ def count_live_trials(database: Database) -> dict[str, int]:
 
 _LAST_STEP = select(func.max(reports.c.step)).where(reports.c.trial_id == trial_table.c.id).scalar_subquery().label("last_step")
 
-_COLUMNS = text(
-    """
-    SELECT id, number, state, reason, params, objective_values, extract(epoch FROM started_at)::float AS started,
-        extract(epoch FROM finished_at)::float AS finished
-    FROM trials WHERE study_id = :study AND revision >= :since ORDER BY number
-    """
-)
-
 _NEW_REPORTS = text(
     """
     SELECT t.number, r.step, r.epoch, r.metrics, r.created_at FROM reports r JOIN trials t ON t.id = r.trial_id
@@ -349,14 +310,6 @@ _CURVES = text(
     WHERE t.study_id = :study AND t.number = ANY(:numbers) ORDER BY t.number, r.step
     """
 )
-
-
-def _horizon(connection: Connection) -> int:
-    """The revision to ask from next: all transactions below it have ended, so none of their rows can appear later.
-
-    Taken before the rows are read: what commits in between comes again next time.
-    """
-    return int(connection.execute(text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")).scalar_one())
 
 
 def _trial(connection: Connection, row: Row[Any]) -> Trial:
@@ -383,22 +336,21 @@ def _by_trial(found: Sequence[Row[Any]], points: int | None = None) -> list[Tria
 
 
 def _pareto(connection: Connection, row: Row[Any]) -> list[Trial]:
-    query = select(trial_table, _LAST_STEP).where(
+    from tuner.front import front  # numpy takes a while to import
+
+    query = select(trial_table.c.id, trial_table.c.objective_values).where(
         trial_table.c.study_id == row.id, trial_table.c.state == TrialState.COMPLETE, trial_table.c.objective_values.is_not(None)
     )
-    found = connection.execute(query.order_by(trial_table.c.number)).all()
+    found = connection.execute(query).all()
     signs = [-1.0 if objective["direction"] == "maximize" else 1.0 for objective in row.objectives]
-    losses = [[sign * value for sign, value in zip(signs, json.loads(trial.objective_values), strict=True)] for trial in found]
-    # In order of the first loss a trial can only be dominated by one before it; so each is held against the front so far.
-    front: list[int] = []
-    for index in sorted(range(len(found)), key=lambda index: losses[index]):
-        if not any(_dominates(losses[kept], losses[index]) for kept in front):
-            front.append(index)
-    return [rows.trial(found[index], row.name, _objectives(row)) for index in sorted(front)]
-
-
-def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
-    return all(a <= b for a, b in zip(one, other, strict=True)) and any(a < b for a, b in zip(one, other, strict=True))
+    losses = [[sign * value for sign, value in zip(signs, json.loads(values), strict=True)] for _, values in found]
+    ids = [found[index].id for index in front(losses)]
+    whole = (
+        select(trial_table, _LAST_STEP)
+        .where(trial_table.c.id == any_(literal(ids, ARRAY(BigInteger))))
+        .order_by(trial_table.c.number)
+    )
+    return [rows.trial(trial, row.name, _objectives(row)) for trial in connection.execute(whole)]
 
 
 def _limit(limit: int) -> int:

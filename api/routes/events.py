@@ -38,6 +38,7 @@ class EventQuery(wire.Body):
     since: int | None = Field(
         default=None, ge=0, lt=2**63, description="revision to start from, where Last-Event-ID cannot be sent"
     )
+    once: bool = Field(default=False, description="end with what has changed by now: for polling, where streams are held back")
 
 
 class LogQuery(wire.Body):
@@ -62,10 +63,10 @@ def stream_events(call: Call, query: EventQuery) -> Response:
     """Server-sent events of one study or of all, resumable with Last-Event-ID."""
     since = _since(call, query)
     if query.study is None:
-        return _stream(follow_project(call))
+        return _stream(follow_project(call, query.once))
     # Asked here, so that a study that is not there is a 404 and not a stream.
     study = views.get_study(call.database, call.project, query.study)
-    return _stream(follow_study(call, study.id, since))
+    return _stream(follow_study(call, study.id, since, query.once))
 
 
 def _since(call: Call, query: EventQuery) -> int:
@@ -82,7 +83,7 @@ def _stream(events: AsyncIterator[bytes]) -> Response:
     return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
 
-async def follow_study(call: Call, study_id: int, since: int) -> AsyncIterator[bytes]:
+async def follow_study(call: Call, study_id: int, since: int, once: bool) -> AsyncIterator[bytes]:
     yield b"retry: 1000\n\n"
     last: tuple[Any, ...] | None = None
     with call.board.stream(study_id) as subscription:
@@ -101,9 +102,11 @@ async def follow_study(call: Call, study_id: int, since: int) -> AsyncIterator[b
             if shown != last:
                 last = shown
                 yield _event("change", change, change.revision)
+            if once:
+                return
 
 
-async def follow_project(call: Call) -> AsyncIterator[bytes]:
+async def follow_project(call: Call, once: bool) -> AsyncIterator[bytes]:
     yield b"retry: 1000\n\n"
     shown: dict[int, wire.Study] = {}
     looked_at = monotonic()
@@ -129,6 +132,8 @@ async def follow_project(call: Call) -> AsyncIterator[bytes]:
                 if shown.get(study.id) != study:
                     shown[study.id] = study
                     yield _event("study", study, study.revision)
+            if once:
+                return
 
 
 async def _turns(call: Call, subscription: Subscription, interval: float) -> AsyncIterator[bool]:

@@ -9,8 +9,8 @@ from starlette.responses import Response
 
 from api import export as exports
 from api.auth import READ, SUBMIT
-from api.routing import Call, Routes
-from tuner import cells, studies, study_progress, views, wire
+from api.routing import Call, Routes, answer_tagged
+from tuner import cells, columns, studies, study_progress, views, wire
 from tuner.errors import FieldError, InvalidValue
 from tuner.spec import StudySpec
 
@@ -158,9 +158,15 @@ def get_pareto(call: Call, study: str) -> TrialList:
 
 
 @routes.route("GET", "/v1/studies/{study}/columns", READ, answer=dict[str, Any])
-def get_columns(call: Call, study: str, query: ColumnsQuery) -> dict[str, Any]:
-    """Trials as parallel arrays, those changed since a revision: {revision, total, ids, numbers, state, values, params, ...}."""
-    return views.columns(call.database, call.project, study, query.since)
+def get_columns(call: Call, study: str, query: ColumnsQuery) -> dict[str, Any] | Response:
+    """Trials as parallel arrays, those changed since a revision: {revision, total, ids, numbers, state, values, params, ...}.
+
+    All of them, without `since`, come with an ETag: 304 to who has them already.
+    """
+    if query.since:
+        return columns.read(call.database, call.project, study, query.since).to_json()
+    written = call.services.columns.get(call.database, call.project, study)
+    return answer_tagged(call.request, written.content, written.tag)
 
 
 @routes.route("GET", "/v1/studies/{study}/numbers", READ, answer=Numbers)

@@ -167,3 +167,20 @@ def test_the_server_stops_with_streams_and_waits_open(server: Server) -> None:
             server.stop()
             assert monotonic() - started < 3
             assert asked.result(timeout=1).json() == {"leases": []}
+
+
+def test_once_ends_with_what_has_changed(http: httpx.Client) -> None:
+    study = http.post("/v1/studies", json=STUDY).json()["id"]
+    number = enqueue(http, 0.5)
+    with follow(http, "?study=s&once=true") as stream:
+        change = stream.next()["data"]
+        assert [trial["number"] for trial in change["trials"]] == [number]
+        with pytest.raises(EOFError):
+            stream.next()
+    later = enqueue(http, 0.25)
+    with follow(http, "?study=s&once=true", Last_Event_ID=str(change["revision"])) as stream:
+        assert later in [trial["number"] for trial in stream.next()["data"]["trials"]]
+    with follow(http, "?once=true") as stream:
+        assert stream.next()["data"]["id"] == study
+        with pytest.raises(EOFError):
+            stream.next()

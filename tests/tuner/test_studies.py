@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.tuner.specs import external
-from tuner import leases, maintenance, studies, trials, views
+from tuner import columns, leases, maintenance, studies, trials, views
 from tuner.db.postgres import Database
 from tuner.errors import Conflict, InvalidSpec, InvalidValue, LeaseLost, StudyExists, StudyNotFound, StudyNotRunning
 from tuner.settings import Settings
@@ -157,7 +157,7 @@ def test_max_trials_holds_under_concurrent_writers(database: Database) -> None:
             return -1
 
     def suggest(_: int) -> int:
-        number = views.columns(database, "default", "s")["total"]
+        number = columns.read(database, "default", "s").total
         with database.begin() as connection:
             made = trials.suggest(
                 connection,

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import large_studies
 from tests.tuner.specs import external
-from tuner import leases, reports, studies, trials, views
+from tuner import columns, leases, reports, studies, trials, views
 from tuner.db.postgres import Database
 from tuner.errors import InvalidValue
 from tuner.wire import AskRequest, Report, Tell, TrialCreate, TrialState
@@ -98,18 +98,6 @@ def test_best_and_pareto(database: Database) -> None:
     assert {trial.number for trial in views.pareto(database, "default", "many")} == front
 
 
-def test_columns_are_parallel_and_incremental(database: Database, study: str) -> None:
-    first = views.columns(database, "default", study)
-    assert first["total"] == 30
-    assert {len(first[key]) for key in ("ids", "numbers", "state", "reason", "started_at", "finished_at")} == {30}
-    assert first["values"]["score"][5] == "-Infinity"
-    assert first["params"]["x"][3] == pytest.approx(0.1)
-    trials.cancel(database, "default", first["ids"][4])
-    second = views.columns(database, "default", study, since=first["revision"])
-    assert second["numbers"] == [4]
-    assert second["state"] == ["FAIL"]
-
-
 def test_changes_carry_trials_and_reports(database: Database) -> None:
     studies.create(database, "default", external())
     trials.create(database, "default", "s", TrialCreate(params={"x": 0.5}))
@@ -158,9 +146,9 @@ def test_nothing_is_missed_while_others_write(database: Database) -> None:
         since = 0
         while True:
             last_round = done
-            columns = views.columns(database, "default", "s", since=since)
-            seen.update(zip(columns["numbers"], columns["state"], strict=True))
-            since = columns["revision"]
+            changed = columns.read(database, "default", "s", since=since)
+            seen.update(zip(changed.facts["numbers"], changed.facts["state"], strict=True))
+            since = changed.revision
             if last_round:
                 return
 

@@ -4,6 +4,7 @@ import { html, useEffect, useState } from "./vendor/htm-preact.js";
 import { get } from "./api.js";
 
 const MIN_TRIALS = 10;
+const PER_TRIAL = 2; // milliseconds more between two questions
 const INTERVAL = 15_000; // advice reads all trials
 
 export function Advice({ feed, study }) {
@@ -12,7 +13,7 @@ export function Advice({ feed, study }) {
   const [asked, ask] = useState(finished);
   useEffect(() => {
     if (asked === finished) return undefined;
-    const timer = setTimeout(() => ask(finished), asked < MIN_TRIALS ? 1_000 : INTERVAL);
+    const timer = setTimeout(() => ask(finished), asked < MIN_TRIALS ? 1_000 : Math.max(INTERVAL, PER_TRIAL * finished));
     return () => clearTimeout(timer);
   }, [finished]);
   useEffect(() => {

@@ -14,13 +14,13 @@ export function goToLogin() {
   location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
 }
 
-export async function request(method, path, { body, headers, signal, login = true } = {}) {
+export async function request(method, path, { body, headers, signal, login = true, cache = "no-store" } = {}) {
   let response;
   try {
     response = await fetch(path, {
       method,
       signal,
-      cache: "no-store",
+      cache,
       credentials: "same-origin",
       headers: {
         Accept: "application/json",

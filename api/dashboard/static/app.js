@@ -25,13 +25,15 @@ const SECTIONS = [
   ["/workers", "Fleet", ["workers"]],
   ["/admin", "Admin", ["admin"]],
 ];
-const WORDS = { live: "Live", connecting: "Connecting", reconnecting: "Reconnecting", paused: "Paused" };
+const WORDS = { live: "Live", polling: "Live", connecting: "Connecting", reconnecting: "Reconnecting", paused: "Paused" };
+
+const TITLES = { live: "Changes appear as they happen", polling: "Changes are asked for every few seconds: something on the way holds streams back" };
 
 function Connection() {
   const { state, since } = useConnection();
   const now = useClock();
   const away = formatDuration(Math.round((now - since) / 1000));
-  return html`<span class="connection" data-state=${state} title=${state === "live" ? "Changes appear as they happen" : "What you see is the last good state"}>
+  return html`<span class="connection" data-state=${state} title=${TITLES[state] ?? "What you see is the last good state"}>
     <i aria-hidden="true"></i><span role="status">${WORDS[state]}</span>${state === "reconnecting" && html`<em>, updated ${away} ago</em>`}</span>`;
 }
 

@@ -1,7 +1,7 @@
 // One chart on the page: figure, title, one line of controls, caption, and the same data as a table. ECharts is loaded with the first chart.
 // `build(palette)` gives ECharts' option; tooltips are DOM nodes made here, never HTML text, so no name can become markup.
 
-import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { fileName, picture, save, toCsv } from "./chart_export.js";
 import { CursorFrame } from "./chart_cursor.js";
 import { hover, onHover, places, trialOf } from "./chart_hover.js";
@@ -17,7 +17,6 @@ const loadLibrary = () =>
 // Components that a new option replaces whole; zoom and brushes are not among them, so they survive live updates.
 const REPLACED = ["series", "xAxis", "yAxis", "parallelAxis"];
 
-const LONGEST_PAUSE = 1_500;
 const EMPTY = 140; // height of a chart that has nothing to draw
 const NAME_WIDTH = 220; // of an axis; longer names end in dots
 
@@ -87,10 +86,8 @@ export const axis = (palette, rest) => ({
   ...rest,
 });
 
-// A chart that draws itself for at most a tenth of the time: a large one follows a busy study more slowly, instead of taking a core.
-class PacedChart {
-  #timer = null;
-  #earliest = 0;
+// A chart of ECharts that draws itself at once when told; when that is, `turns.js` decides for panels that follow a study.
+class Drawing {
   #series = [];
 
   constructor(library, readBuild) {
@@ -99,10 +96,13 @@ class PacedChart {
   }
 
   redraw() {
-    if (this.#timer !== null) return;
-    const wait = this.#earliest - performance.now();
-    if (wait <= 0) this.#draw();
-    else this.#timer = setTimeout(() => this.#draw(), wait);
+    const palette = readPalette();
+    const base = { animation: false, backgroundColor: "transparent", textStyle: { fontFamily: palette.font, color: palette.text } };
+    // Not lazily: between a lazy setOption and its frame, a pointer event meets axes that are half replaced.
+    const option = this.readBuild()(palette);
+    this.#series = option.series;
+    this.library.setOption({ ...base, ...option }, { replaceMerge: REPLACED });
+    this.library.getZr().flush();
   }
 
   // Highlights a trial wherever it is drawn; null: none.
@@ -119,23 +119,7 @@ class PacedChart {
   }
 
   dispose() {
-    clearTimeout(this.#timer);
     this.library.dispose();
-  }
-
-  #draw() {
-    this.#timer = null;
-    const started = performance.now();
-    const palette = readPalette();
-    const base = { animation: false, backgroundColor: "transparent", textStyle: { fontFamily: palette.font, color: palette.text } };
-    // Not lazily: between a lazy setOption and its frame, a pointer event meets axes that are half replaced.
-    const option = this.readBuild()(palette);
-    this.#series = option.series;
-    this.library.setOption({ ...base, ...option }, { replaceMerge: REPLACED });
-    requestAnimationFrame(() => {
-      const now = performance.now();
-      this.#earliest = now + Math.min(LONGEST_PAUSE, 9 * (now - started));
-    });
   }
 }
 
@@ -164,7 +148,7 @@ function Canvas({ build, label, height, onPoint, onRange, cursor, on = {} }) {
     loadLibrary()
       .then((echarts) => {
         if (gone) return;
-        chart.current = new PacedChart(echarts.init(box.current, null, { renderer: "canvas" }), () => latest.current.build);
+        chart.current = new Drawing(echarts.init(box.current, null, { renderer: "canvas" }), () => latest.current.build);
         chart.current.library.on("click", (event) => latest.current.onPoint?.(event));
         chart.current.library.on("mouseover", (event) => hover(trialOf(event), box.current));
         chart.current.library.on("mouseout", () => hover(null, box.current));
@@ -189,7 +173,7 @@ function Canvas({ build, label, height, onPoint, onRange, cursor, on = {} }) {
       chart.current = null;
     };
   }, []);
-  useEffect(() => chart.current?.redraw());
+  useLayoutEffect(() => chart.current?.redraw());
   if (failed) return html`<p class="chart-note">The charts did not load; the server may have a newer version. Reload the page.</p>`;
   const size = { height: `${height}px` };
   if (!cursor) return html`<div class="canvas" ref=${box} role="img" aria-label=${label} style=${size}></div>`;

@@ -99,7 +99,8 @@ export class StudyFeed {
   }
 
   async #catchUp() {
-    const columns = await get(`${this.path}/columns?since=${this.#revision}`);
+    // All of them are asked for with the tag of those that the browser has kept: mostly nothing has changed since.
+    const columns = await get(`${this.path}/columns?since=${this.#revision}`, { cache: this.#revision ? "no-store" : "no-cache" });
     this.trials.mergeColumns(columns);
     this.#revision = columns.revision;
   }

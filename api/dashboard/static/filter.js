@@ -1,12 +1,14 @@
-// The one selection of a study's page: a filter text in the address. Table and charts show the trials that pass; the server decides which.
+// The one selection of a study's page: a filter text in the address. Table and charts show the trials that pass; the page's own columns say which
+// (`filter_terms.js`), or the server where they do not.
 
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { get } from "./api.js";
+import { passing, read } from "./filter_terms.js";
 import { formatCount, formatNumber } from "./format.js";
 import { useKeys } from "./keyboard.js";
 import { useQuery } from "./router.js";
 
-const PAUSE = 250; // milliseconds without a keystroke before the filter is applied
+const PAUSE = 250; // milliseconds without a keystroke before the server is asked
 const INTERVAL = 1_000; // of a changing study
 
 // A term of the filter language; texts with blanks, commas or quotes in double quotes.
@@ -30,13 +32,20 @@ export function withValues(text, name, values) {
   return [...others, `${name}=${values.map((value) => term("", "", value)).join(",")}`].join(" ");
 }
 
-// {text, set, numbers, error}: `numbers` is the Set that passes, null without a filter or before the first answer.
+// {text, set, here, numbers, error}: `numbers` is the Set that passes, null without a filter or before the first answer; here(text) tells whether
+// the page itself can answer.
 export function useFilter(feed, version) {
   const [text, set] = useQuery("filter");
   const [answer, setAnswer] = useState({ text: "", numbers: null, error: null });
   const asked = useRef(0);
+  const shown = useRef(null);
+  const found = useMemo(() => {
+    const numbers = feed?.loaded && text ? passing(text, feed) : null;
+    return numbers && new Set(numbers);
+  }, [feed, feed?.loaded, version, text]);
+  const isHere = Boolean(found);
   useEffect(() => {
-    if (!feed?.loaded || !text) return undefined;
+    if (!feed?.loaded || !text || isHere) return undefined;
     let gone = false;
     const timer = setTimeout(
       async () => {
@@ -45,8 +54,7 @@ export function useFilter(feed, version) {
           const { numbers } = await get(`${feed.path}/numbers?filter=${encodeURIComponent(text)}`);
           if (!gone) setAnswer({ text, numbers: new Set(numbers), error: null });
         } catch (error) {
-          // What was found before stays: a half-typed filter should not empty the page.
-          if (!gone) setAnswer((old) => ({ text, numbers: old.numbers, error: error.message }));
+          if (!gone) setAnswer({ text, numbers: null, error: error.message });
         }
       },
       Math.max(answer.text === text ? 0 : 50, asked.current + (answer.text === text ? INTERVAL : 0) - performance.now()),
@@ -55,8 +63,11 @@ export function useFilter(feed, version) {
       gone = true;
       clearTimeout(timer);
     };
-  }, [feed, feed?.loaded, version, text]);
-  return text ? { text, set, numbers: answer.numbers, error: answer.text === text ? answer.error : null } : { text, set, numbers: null, error: null };
+  }, [feed, feed?.loaded, version, text, isHere]);
+  const answered = answer.text === text ? answer : { numbers: null, error: null };
+  // What was found before stays meanwhile: a half-typed filter should not empty the page.
+  shown.current = text ? (found ?? answered.numbers ?? shown.current) : null;
+  return { text, set, here: (wanted) => Boolean(feed?.loaded) && read(wanted, feed) !== null, numbers: shown.current, error: isHere ? null : answered.error };
 }
 
 // The feed as a filter shows it: the same study, only the trials that pass and are in one of `states` (all when empty).
@@ -64,7 +75,10 @@ export function filteredFeed(feed, numbers, states = []) {
   if (!numbers && !states.length) return feed;
   const trials = Object.create(feed.trials);
   trials.numbers = function* shown() {
-    for (const number of feed.trials.numbers()) if ((!numbers || numbers.has(number)) && (!states.length || states.includes(feed.trials.states[number]))) yield number;
+    for (const number of numbers ?? feed.trials.numbers()) {
+      const state = feed.trials.states[number];
+      if (state !== undefined && (!states.length || states.includes(state))) yield number;
+    }
   };
   return {
     study: feed.study,
@@ -83,13 +97,17 @@ export function filteredFeed(feed, numbers, states = []) {
 export function FilterBar({ filter, total }) {
   const [typed, type] = useState(filter.text);
   const input = useRef(null);
+  const latest = useRef(filter);
+  latest.current = filter;
   // Layout effects: others run after the bar has been painted, and what is typed until then would be lost.
-  useLayoutEffect(() => type(filter.text), [filter.text]);
+  useLayoutEffect(() => type((old) => (old.trim() === filter.text ? old : filter.text)), [filter.text]);
   const apply = useMemo(() => {
     let timer;
     return (text) => {
       clearTimeout(timer);
-      timer = setTimeout(() => filter.set(text.trim()), PAUSE);
+      const wanted = text.trim();
+      if (latest.current.here(wanted)) latest.current.set(wanted);
+      else timer = setTimeout(() => latest.current.set(wanted), PAUSE);
     };
   }, []);
   useKeys({ "/": () => input.current?.focus() });

@@ -68,7 +68,7 @@ export function Grid({ label, columns, length, sorts, onSort, onOpen, onToggle, 
          onScroll=${(event) => setTop(event.currentTarget.scrollTop)} onKeyDown=${onKeyDown}>
       <div class="grid-head" role="row" aria-rowindex="1" style=${{ ...template, minWidth: `${width}px` }}>
         ${columns.map(
-          (column) => html`<div role="columnheader" title=${column.title ?? column.label} aria-sort=${order(column)}
+          (column) => html`<div role="columnheader" data-key=${column.key} title=${column.title ?? column.label} aria-sort=${order(column)}
           class=${column.align === "right" ? "cell right" : "cell"}>${header(column)}</div>`,
         )}
       </div>

@@ -1,10 +1,14 @@
 // Server-sent events read with fetch rather than EventSource: only so can the first request say from which revision to go on,
-// a 401 be told from an outage, and a silent connection be given up. Hidden tabs hold no connection.
+// a 401 be told from an outage, and a silent connection be given up. Hidden tabs hold no connection. Where answers come through but streams
+// do not, as behind a proxy that waits for the end of each, the same events are asked for every few seconds.
 
 import { goToLogin } from "./api.js";
 
 const SILENCE = 45_000; // the server sends a comment every 15 s
+const FIRST_SIGN = 5_000; // and something as soon as it opens
 const LONGEST_WAIT = 3_000;
+const POLL_INTERVAL = 3_000;
+const POLLED_FOR = 300_000; // until a stream is tried again
 
 // Splits chunks of text into events {id, event, data}; comments are dropped.
 export class EventParser {
@@ -33,7 +37,7 @@ export class EventParser {
 }
 
 // Follows `path` until the returned function is called. `lastId()` is asked at each connection; `onEvent(event)` gets parsed data and may
-// be async; `onState` gets "connecting", "live", "reconnecting" or "paused".
+// be async; `onState` gets "connecting", "live", "polling", "reconnecting" or "paused".
 export function follow(path, { lastId, onEvent, onState }) {
   let stopped = false;
   let controller = null;
@@ -50,50 +54,69 @@ export function follow(path, { lastId, onEvent, onState }) {
   const onVisibility = () => (document.hidden ? controller?.abort() : wake());
   document.addEventListener("visibilitychange", onVisibility);
 
-  async function read() {
+  // Events of one answer until it ends. False: it did not come, or nothing in it for longer than a live server is silent.
+  async function read(address, state) {
     controller = new AbortController();
     let watchdog;
-    const alive = () => {
+    const expect = (within) => {
       clearTimeout(watchdog);
-      watchdog = setTimeout(() => controller.abort(), SILENCE);
+      watchdog = setTimeout(() => controller.abort(), within);
     };
-    alive();
+    expect(FIRST_SIGN);
+    let came = false;
     try {
       const id = lastId();
       const headers = { Accept: "text/event-stream", ...(id === null ? {} : { "Last-Event-ID": String(id) }) };
-      const response = await fetch(path, { headers, signal: controller.signal, cache: "no-store", credentials: "same-origin" });
+      const response = await fetch(address, { headers, signal: controller.signal, cache: "no-store", credentials: "same-origin" });
       if (response.status === 401) {
         stopped = true;
         goToLogin();
         return false;
       }
       if (!response.ok) return false;
-      onState("live");
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       const parser = new EventParser();
       for (;;) {
         const { done, value } = await reader.read();
-        if (done) return true;
-        alive();
+        if (done) return came;
+        if (!came) onState(state);
+        came = true;
+        expect(SILENCE);
         for (const event of parser.push(value)) await onEvent({ ...event, data: JSON.parse(event.data) });
       }
+    } catch {
+      return came;
     } finally {
       clearTimeout(watchdog);
     }
   }
 
+  const once = () => read(`${path}${path.includes("?") ? "&" : "?"}once=true`, "polling");
+
+  async function poll() {
+    for (const end = performance.now() + POLLED_FOR; performance.now() < end && !stopped && !document.hidden; ) {
+      await pause(POLL_INTERVAL);
+      if (stopped || document.hidden || !(await once())) return;
+    }
+  }
+
   (async () => {
     onState("connecting");
+    let answers = false; // an answer came through after the last stream that did not
     for (let failures = 0; !stopped;) {
       if (document.hidden) {
         onState("paused");
         await pause(null);
         continue;
       }
-      try {
-        failures = (await read()) ? 0 : failures + 1;
-      } catch {
-        failures += 1;
+      const streams = await read(path, "live");
+      if (stopped) return;
+      failures = streams ? 0 : failures + 1;
+      if (!streams && !document.hidden) {
+        // Asked once more for a stream before it is taken that none comes: a server that has just started gives both.
+        if (answers) await poll();
+        answers = !answers && (await once());
+        if (answers) continue;
       }
       if (stopped) return;
       if (!document.hidden) onState("reconnecting");

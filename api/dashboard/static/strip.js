@@ -8,16 +8,23 @@ import { useClock } from "./controls.js";
 import { decodeNumber, formatCount, formatDuration, formatNumber, formatRepeated } from "./format.js";
 import { Link, trialAddress } from "./router.js";
 import { Progress } from "./states.js";
+import { remembered } from "./trials.js";
 
 const INTERVAL = 20_000; // of the question what the study has cost
 
+const NUM_ENDS = 30;
+
 // Finished trials a second over the last thirty; null while fewer than three have finished.
-export function rate(trials) {
-  const ends = [...trials.numbers()]
-    .map((number) => trials.finished[number])
-    .filter(Number.isFinite)
-    .sort((a, b) => a - b)
-    .slice(-30);
+export const rate = (trials) => remembered(trials, "rate", () => rateOf(trials));
+
+function rateOf(trials) {
+  const ends = []; // the latest, ascending
+  for (const number of trials.numbers()) {
+    const end = trials.finished[number];
+    if (!Number.isFinite(end) || (ends.length === NUM_ENDS && end <= ends[0])) continue;
+    ends.splice(ends.findLastIndex((other) => other <= end) + 1, 0, end);
+    if (ends.length > NUM_ENDS) ends.shift();
+  }
   return ends.length < 3 || ends.at(-1) === ends[0] ? null : ((ends.length - 1) * 1000) / (ends.at(-1) - ends[0]);
 }
 
@@ -28,7 +35,9 @@ function formatRate(perSecond) {
 }
 
 // What the best gained over the best before it: {gain, sign, over}, the difference and the number of the one it beat; null for a first best.
-export function lastGain(trials, objective) {
+export const lastGain = (trials, objective) => remembered(trials, `gain ${objective.direction} ${objective.name}`, () => lastGainOf(trials, objective));
+
+function lastGainOf(trials, objective) {
   const steps = bestSoFar(points(trials, objective, "COMPLETE", "trial"), objective.direction === "maximize");
   const numbers = [...new Set(steps.map(([, , number]) => number))];
   if (numbers.length < 2) return null;

@@ -56,8 +56,9 @@ export function useStudies(query, state, archived) {
       },
       onState: (connection) => {
         setConnection(connection);
-        if (connection === "live" && dropped) load();
-        dropped = connection === "reconnecting" || connection === "paused" || (dropped && connection !== "live");
+        const comes = connection === "live" || connection === "polling";
+        if (comes && dropped) load();
+        dropped = connection === "reconnecting" || connection === "paused" || (dropped && !comes);
       },
     });
     return () => {

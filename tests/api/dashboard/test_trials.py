@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
 from playwright.sync_api import expect
 
-from benchmarks import large_studies
-from tests.api.conftest import Server
 from tests.api.dashboard.conftest import HOSTILE, Bench, Visitor, stat, wait_for_live
 
 pytestmark = pytest.mark.browser
@@ -133,34 +130,6 @@ def test_workers(visitor: Visitor, bench: Bench) -> None:
     expect(attempts.nth(1)).to_contain_text("node-1digits, trial 0")
     attempts.nth(1).get_by_role("link").click()
     expect(page.get_by_role("heading", name="Trial 0")).to_be_visible()
-
-
-def test_ten_thousand_trials(visitor: Visitor, server: Server) -> None:
-    """The table is usable within 1.5 s of the address, sorting answers within 200 ms, heap and document stay small."""
-    study = large_studies.make(server.database, "10k", large_studies.SHAPES["10k"])
-    visitor.log_in("/workers")
-    page = visitor.page
-    page.get_by_text("No workers yet").wait_for()
-    visitor.open(f"/studies/{study}?tab=trials")
-    page.locator(".grid .row").first.wait_for()
-    ready = page.evaluate("performance.now()")
-    sort = """async () => {
-        const started = performance.now();
-        document.querySelectorAll(".grid-head .sort")[2].click();
-        await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
-        return performance.now() - started;
-    }"""
-    sorting = sorted(page.evaluate(sort) for _ in range(5))[2]
-    nodes = page.evaluate("document.querySelectorAll('*').length")
-    session = visitor.context.new_cdp_session(page)
-    session.send("HeapProfiler.collectGarbage")
-    heap = session.send("Runtime.getHeapUsage")["usedSize"]
-    sizes = json.dumps({"ready_ms": ready, "sorting_ms": sorting, "nodes": nodes, "heap": heap})
-    assert ready < 3_000, sizes  # the budget is 1,500 on a quiet machine; this one runs other tests too
-    assert sorting < 400, sizes
-    assert nodes < 3_000, sizes
-    assert heap < 150e6, sizes
-    expect(page.get_by_role("grid")).to_have_attribute("aria-rowcount", "10001")
 
 
 def test_several_sorts_metrics_and_a_jump(visitor: Visitor, bench: Bench) -> None:

@@ -7,6 +7,7 @@ import { Choice } from "../controls.js";
 import { formatNumber } from "../format.js";
 
 const MIN_TRIALS = 10;
+const PER_TRIAL = 2; // milliseconds more between two questions
 const INTERVAL = 15_000; // an estimate reads all trials
 const MAX_BARS = 12; // until all are asked for
 
@@ -16,7 +17,7 @@ export function useImportance(feed, objective, method) {
   const complete = feed.study.counts.complete;
   const [asked, ask] = useState(complete);
   useEffect(() => {
-    const timer = setTimeout(() => ask(complete), asked < MIN_TRIALS ? 500 : INTERVAL);
+    const timer = setTimeout(() => ask(complete), asked < MIN_TRIALS ? 500 : Math.max(INTERVAL, PER_TRIAL * complete));
     return () => clearTimeout(timer);
   }, [complete]);
   useEffect(() => {

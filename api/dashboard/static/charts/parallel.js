@@ -117,6 +117,9 @@ export function ParallelCoordinates({ feed, objective, study, filter, maxLines =
         {
           type: "parallel",
           z: 0,
+          // So many lines a frame: the page answers meanwhile.
+          progressive: 250,
+          progressiveThreshold: 1000,
           inactiveOpacity: 0.03,
           activeOpacity: 0.9,
           smooth: many ? 0 : 0.12,

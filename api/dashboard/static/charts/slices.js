@@ -8,6 +8,7 @@ import { pointed } from "../chart_hover.js";
 import { withRange, withValue } from "../filter.js";
 import { formatCount, formatNumber, formatParam } from "../format.js";
 import { navigate, trialAddress } from "../router.js";
+import { InTurn } from "../turns.js";
 import { outlierBound } from "./history.js";
 
 const LARGE = 4000;
@@ -110,8 +111,8 @@ export function Slices({ feed, study, objective, filter, shares }) {
       <h2>Slices</h2>
       <p class="muted about">The objective by each parameter, the most important first. Drag over a range to filter by it.${range}</p>
       <div class="slices">${names.map(
-        (name) => html`<${Lazily} key=${name} height=${HEIGHT + 90}>${() =>
-          html`<${Slice} feed=${feed} study=${study} objective=${objective} name=${name} share=${shares?.[name]} filter=${filter} bound=${bound} />`}<//>`,
+        (name) => html`<${Lazily} key=${name} height=${HEIGHT + 90}>${() => html`<${InTurn}>${() =>
+          html`<${Slice} feed=${feed} study=${study} objective=${objective} name=${name} share=${shares?.[name]} filter=${filter} bound=${bound} />`}<//>`}<//>`,
       )}</div>
     </section>`;
 }

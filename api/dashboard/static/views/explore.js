@@ -11,6 +11,7 @@ import { Slices } from "../charts/slices.js";
 import { Select } from "../controls.js";
 import { Empty } from "../notices.js";
 import { useQuery } from "../router.js";
+import { InTurn } from "../turns.js";
 
 function Panels({ feed, study, version, objective, filter }) {
   const [method, setMethod] = useQuery("importance", "ped_anova");
@@ -18,12 +19,10 @@ function Panels({ feed, study, version, objective, filter }) {
   const shared = { feed, study, version, objective, filter, shares: answer.shares };
   return html`
     <div class="charts">
-      ${feed.objectives.length > 1 && html`<${Pareto} ...${shared} wide=${true} />`}
-      <${ParallelCoordinates} ...${shared} />
-      <${Plane} ...${shared} />
-      <${Correlation} ...${shared} />
+      ${feed.objectives.length > 1 && html`<${InTurn}>${() => html`<${Pareto} ...${shared} wide=${true} />`}<//>`}
+      ${[ParallelCoordinates, Plane, Correlation].map((Panel) => html`<${InTurn}>${() => html`<${Panel} ...${shared} />`}<//>`)}
       <${Importance} ...${shared} answer=${answer} method=${method} setMethod=${setMethod} />
-      <${Distribution} ...${shared} />
+      <${InTurn}>${() => html`<${Distribution} ...${shared} />`}<//>
     </div>
     <${Slices} ...${shared} />`;
 }

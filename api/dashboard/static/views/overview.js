@@ -15,6 +15,7 @@ import { formatDuration, formatNumber, formatParam } from "../format.js";
 import { Empty } from "../notices.js";
 import { Link, navigate, trialAddress, useQuery } from "../router.js";
 import { State } from "../states.js";
+import { InTurn } from "../turns.js";
 
 const NUM_LEADING = 10;
 const NUM_LATEST = 7;
@@ -66,11 +67,16 @@ function Leading({ feed, study, objective }) {
 
 // Trials in the order in which something last happened to them, the latest first.
 export function latest(trials, count) {
-  const found = [...trials.numbers()].map((number) => [trials.finished[number] ?? trials.started[number] ?? 0, number]).filter(([at]) => at > 0);
-  return found
-    .sort((a, b) => b[0] - a[0] || b[1] - a[1])
-    .slice(0, count)
-    .map(([, number]) => number);
+  const found = []; // [when, number], the latest first
+  for (const number of trials.numbers()) {
+    const at = trials.finished[number] ?? trials.started[number] ?? 0;
+    if (!(at > 0) || (found.length === count && at < found.at(-1)[0])) continue;
+    // Numbers ascend: of two at the same time the later one stands first.
+    const place = found.findIndex(([other]) => other <= at);
+    found.splice(place < 0 ? found.length : place, 0, [at, number]);
+    if (found.length > count) found.pop();
+  }
+  return found.map(([, number]) => number);
 }
 
 // What goes on: the trials that last started or ended, and below them what happened to the study as a whole.
@@ -117,12 +123,12 @@ function Charts(shared) {
   const answer = useImportance(feed, objective, method);
   return html`
     <div class="charts">
-      ${feed.objectives.length > 1 ? html`<${Pareto} ...${shared} />` : html`<${History} ...${shared} />`}
-      <${LearningCurves} ...${shared} />
+      <${InTurn}>${() => (feed.objectives.length > 1 ? html`<${Pareto} ...${shared} />` : html`<${History} ...${shared} />`)}<//>
+      <${InTurn}>${() => html`<${LearningCurves} ...${shared} />`}<//>
       <${Importance} ...${shared} answer=${answer} method=${method} setMethod=${setMethod} />
-      <${Latest} ...${shared} />
-      <${ParallelCoordinates} ...${shared} maxLines=${MAX_LINES} />
+      <${InTurn}>${() => html`<${Latest} ...${shared} />`}<//>
+      <${InTurn}>${() => html`<${ParallelCoordinates} ...${shared} maxLines=${MAX_LINES} />`}<//>
     </div>
     <${Advice} feed=${feed} study=${study} />
-    <${Leading} ...${shared} />`;
+    <${InTurn}>${() => html`<${Leading} ...${shared} />`}<//>`;
 }

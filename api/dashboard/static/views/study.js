@@ -1,6 +1,6 @@
 // One study: what it has reached, how it goes, what can be done; below, the tabs.
 
-import { html, useEffect, useMemo, useState } from "../vendor/htm-preact.js";
+import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm-preact.js";
 import { post } from "../api.js";
 import { Confirm } from "../controls.js";
 import { AddTrial } from "../enqueue.js";
@@ -90,12 +90,42 @@ const TABS = [
 
 const FILTERED = ["overview", "trials", "explore"];
 
+// As tabs go: one stop for the Tab key, arrows lead from one to the next. On a narrow screen the open one is scrolled into sight.
+function Tabs({ open, setTab, total }) {
+  const list = useRef(null);
+  useEffect(() => {
+    list.current.querySelector('[aria-selected="true"]').scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [open]);
+  const onKeyDown = (event) => {
+    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    const at = TABS.findIndex(([key]) => key === open);
+    const next = (at + by + TABS.length) % TABS.length;
+    setTab(TABS[next][0]);
+    list.current.children[next].focus();
+  };
+  return html`
+    <div class="tabs" role="tablist" aria-label="Views of the study" ref=${list} onKeyDown=${onKeyDown}>
+      ${TABS.map(
+        ([
+          key,
+          label,
+        ]) => html`<button role="tab" id=${`tab-${key}`} aria-selected=${key === open} tabindex=${key === open ? 0 : -1} aria-controls="panel" onClick=${() => setTab(key)}>${label}
+        ${key === "trials" && html`<span class="count">${formatCount(total)}</span>`}</button>`,
+      )}
+    </div>`;
+}
+
 export function Study({ params }) {
   const { feed, version } = useStudyFeed(params.study);
   const [tab, setTab] = useQuery("tab", "overview");
   const filter = useFilter(feed, version);
   const [stateText, setStateText] = useQuery("state");
-  const states = stateText ? stateText.split(",").filter((state) => STATES.includes(state)) : [];
+  const states = useMemo(() => stateText.split(",").filter((state) => STATES.includes(state)), [stateText]);
+  // The same object until something changes, so that what was worked out of it is remembered.
+  const passing = useMemo(() => feed?.loaded && filteredFeed(feed, filter.numbers), [feed, feed?.loaded, version, filter.numbers]);
+  const shown = useMemo(() => passing && filteredFeed(passing, null, states), [passing, states, version]);
   const caller = useCaller();
   const name = feed?.study?.name;
   useEffect(() => {
@@ -104,19 +134,8 @@ export function Study({ params }) {
   if (feed?.error && !feed.loaded) return html`<${Failure} error=${feed.error} what="study" />`;
   if (!feed?.loaded) return html`<${Loading} />`;
   const { study } = feed;
-  const Panel = { trials: TrialsTable, explore: Explore, compare: Levels, configuration: Configuration }[tab] ?? Overview;
-  const passing = filteredFeed(feed, filter.numbers);
-  const shown = TABS.some(([key]) => key === tab) ? tab : "overview";
-  // As tabs go: one stop for the Tab key, arrows lead from one to the next.
-  const onTabKey = (event) => {
-    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!by) return;
-    event.preventDefault();
-    const at = TABS.findIndex(([key]) => key === shown);
-    const next = (at + by + TABS.length) % TABS.length;
-    setTab(TABS[next][0]);
-    event.currentTarget.children[next].focus();
-  };
+  const open = TABS.some(([key]) => key === tab) ? tab : "overview";
+  const Panel = { trials: TrialsTable, explore: Explore, compare: Levels, configuration: Configuration }[open] ?? Overview;
   const total = Object.values(study.counts).reduce((sum, count) => sum + count, 0);
   return html`
     <nav class="crumbs" aria-label="Breadcrumb"><${Link} href="/studies">Studies<//></nav>
@@ -125,22 +144,14 @@ export function Study({ params }) {
       ${mayWrite(caller) && html`<${Actions} feed=${feed} />`}
     </div>
     <${Strip} feed=${feed} />
-    <div class="tabs" role="tablist" aria-label="Views of the study" onKeyDown=${onTabKey}>
-      ${TABS.map(
-        ([
-          key,
-          label,
-        ]) => html`<button role="tab" id=${`tab-${key}`} aria-selected=${key === shown} tabindex=${key === shown ? 0 : -1} aria-controls="panel" onClick=${() => setTab(key)}>${label}
-        ${key === "trials" && html`<span class="count">${formatCount(total)}</span>`}</button>`,
-      )}
-    </div>
-    <div id="panel" role="tabpanel" aria-labelledby=${`tab-${shown}`}>
+    <${Tabs} open=${open} setTab=${setTab} total=${total} />
+    <div id="panel" role="tabpanel" aria-labelledby=${`tab-${open}`}>
       ${
-        FILTERED.includes(shown) &&
+        FILTERED.includes(open) &&
         total > 0 &&
         html`<div class="selection"><${FilterBar} filter=${filter} total=${total} />
         <${StateChips} trials=${passing.trials} version=${version} states=${states} setStates=${(chosen) => setStateText(chosen.join(","))} /></div>`
       }
-      <${Panel} key=${tab} feed=${filteredFeed(passing, null, states)} study=${study} version=${version} filter=${{ ...filter, states }} />
+      <${Panel} key=${open} feed=${shown} study=${study} version=${version} filter=${{ ...filter, states }} />
     </div>`;
 }

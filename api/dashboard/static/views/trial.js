@@ -14,6 +14,7 @@ import { Link, navigate, studyAddress, trialAddress } from "../router.js";
 import { mayWrite, useCaller } from "../session.js";
 import { Icon, State } from "../states.js";
 import { TrialNotes } from "../trial_notes.js";
+import { InTurn } from "../turns.js";
 
 const RETRY_INTERVAL = 1_500;
 const FLAGS = { vanishing: "Some layer hardly learned beside another", exploding: "Steps were far too long" };
@@ -225,7 +226,7 @@ export function Trial({ params }) {
       <div class="stat"><dt>Origin</dt><dd class="figure">${trial.origin}</dd><dd class="sub">${trial.parent !== null && trial.parent !== undefined ? html`of <${Link} href=${trialAddress(study.id, trial.parent)}>trial ${trial.parent}<//>` : lent ? html`lent by <${Link} href=${trialAddress(lent.study_id, lent.source_trial)}>${lent.study}, trial ${lent.source_trial}<//>` : `id ${trial.id}`}</dd></div>
     </dl>
     ${trial.error && html`<section class="card pad failure"><h2>Why it failed</h2><pre class="code" tabindex="0">${trial.error}</pre></section>`}
-    <div class="charts"><${TrialCurves} curves=${feed.curves} number=${number} resumes=${resumes} first=${feed.objectives[0]?.name} /></div>
+    <div class="charts"><${InTurn}>${() => html`<${TrialCurves} curves=${feed.curves} number=${number} resumes=${resumes} first=${feed.objectives[0]?.name} />`}<//></div>
     <div class="columns even">
       <div><${Parameters} feed=${feed} number=${number} />
         <${TrialNotes} key=${trial.id} trial=${trial} editable=${mayWrite(caller)} onSaved=${replace} /></div>
