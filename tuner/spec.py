@@ -33,9 +33,10 @@ from pydantic import (
     model_validator,
 )
 
-from tuner import levels
+from tuner import levels, outcome_constraints
 from tuner.constraints import MAX_CONSTRAINTS, read_constraints
 from tuner.errors import FieldError, InvalidSpace, InvalidSpec
+from tuner.outcome_constraints import MAX_OUTCOME_CONSTRAINTS
 from tuner.parameters import is_finite, near, show
 from tuner.space import FloatParameter, IntParameter, SearchSpace
 from tuner.spec_errors import Problems, explain, json_problems, shortened
@@ -349,6 +350,12 @@ class StudySpec(Model):
         exclude_if=lambda constraints: not constraints,
         description=f"a list of at most {MAX_CONSTRAINTS} texts such as model.hidden_a < model.hidden_b",
     )
+    outcome_constraints: tuple[str, ...] = Field(
+        default=(),
+        max_length=MAX_OUTCOME_CONSTRAINTS,
+        exclude_if=lambda constraints: not constraints,
+        description=f"a list of at most {MAX_OUTCOME_CONSTRAINTS} texts such as latency_ms <= 50",
+    )
     sampler: SamplerSpec = Field(default_factory=SamplerSpec, description="a mapping such as {name: auto}")
     pruner: PrunerSpec = Field(default_factory=PrunerSpec, description="a mapping such as {name: auto}")
     trial: TrialSpec = Field(default_factory=TrialSpec, description="a mapping such as {executor: external}")
@@ -398,6 +405,7 @@ class StudySpec(Model):
         problems = [
             *refused,
             *self._objective_problems(),
+            *outcome_constraints.read(self.outcome_constraints)[1],
             *self._sampler_problems(),
             *self._promotion_problems(),
             *self._command_problems(),
@@ -405,10 +413,15 @@ class StudySpec(Model):
         if self.compare is not None:
             problems += levels.check(self.compare.by, self.space, self.sampler.name, self.limits.max_trials)
         if self.trial.trainer is not None:
-            from tuner.catalog import check_objectives, check_trainer
+            from tuner.catalog import check_metrics, check_objectives, check_trainer
 
             problems += check_trainer(self.trial.trainer, self.space)
             problems += check_objectives(self.trial.trainer, self.space, [objective.name for objective in self.objectives])
+            constrained = {
+                f"outcome_constraints.{index}": each.metric
+                for index, each in enumerate(outcome_constraints.read(self.outcome_constraints)[0])
+            }
+            problems += check_metrics(self.trial.trainer, self.space, constrained)
         if problems:
             raise Problems(problems)
         return self

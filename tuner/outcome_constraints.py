@@ -1,0 +1,105 @@
+"""Outcome constraints: conditions on metrics that a trial measures, such as `latency_ms <= 50`. A trial that breaks one is infeasible.
+
+Not to be mixed up with `tuner.constraints`, which are conditions on parameters and keep a configuration from being tried at all: whether an
+outcome is allowed is only known once the trial has run. The violation of a constraint follows Optuna's convention, at most 0 where it is met, and
+is stored in the trial's system attributes under Optuna's key, so that Optuna's samplers and its `best_trial` see it. Weakness: a violation
+is in the metric's own unit, so of two constraints the one with the larger numbers weighs more where infeasible trials are ranked.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tuner.errors import FieldError
+from tuner.parameters import show
+
+MAX_OUTCOME_CONSTRAINTS = 50
+MAX_LENGTH = 300
+PREFIX = "constraints:"
+"""In front of a constraint's text in a trial's system attributes: Optuna's key for `trial.set_constraint`."""
+_FORM = re.compile(r"\s*([^<>=\x00-\x1f\x7f]+?)\s*(<=|>=|<|>)\s*(\S+)\s*")
+_JUST_BROKEN = math.ulp(0.0)
+"""Violation of a value that is equal to a bound it must not reach: the least number above 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomeConstraint:
+    """One condition: the `metric` and a finite `bound` with <=, <, >= or > between them."""
+
+    metric: str
+    operator: str
+    bound: float
+
+    @property
+    def text(self) -> str:
+        return f"{self.metric} {self.operator} {self.bound:.17g}" if self._is_long else f"{self.metric} {self.operator} {self.bound:g}"
+
+    @property
+    def _is_long(self) -> bool:
+        return float(f"{self.bound:g}") != self.bound
+
+    def violation(self, value: float) -> float:
+        """How far the value lies beyond the bound, above 0 exactly where the condition does not hold; NaN breaks it without limit."""
+        if math.isnan(value):
+            return math.inf
+        beyond = value - self.bound if self.operator in ("<=", "<") else self.bound - value
+        return _JUST_BROKEN if beyond == 0 and self.operator in ("<", ">") else beyond
+
+
+def parse(text: str) -> OutcomeConstraint:
+    """ValueError, in words, for what is no condition on a metric."""
+    usage = "write a metric's name, <=, <, >= or >, and a number, such as latency_ms <= 50"
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f"has {len(text)} characters; at most {MAX_LENGTH} are allowed")
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{show(text)} is no outcome constraint: {usage}")
+    metric, operator, number = match.groups()
+    if len(metric) > 128:
+        raise ValueError("names a metric of more than 128 characters")
+    try:
+        bound = float(number)
+    except ValueError:
+        raise ValueError(f"{show(number)} is no number: {usage}") from None
+    if not math.isfinite(bound):
+        raise ValueError(f"the bound must be finite, not {number}")
+    return OutcomeConstraint(metric=metric, operator=operator, bound=bound)
+
+
+def read(texts: Sequence[str]) -> tuple[tuple[OutcomeConstraint, ...], list[FieldError]]:
+    """The constraints, and what is wrong with the texts, each problem located as `outcome_constraints.N`."""
+    found: list[OutcomeConstraint] = []
+    problems = []
+    for index, text in enumerate(texts):
+        try:
+            constraint = parse(text)
+        except ValueError as error:
+            problems.append(FieldError(f"outcome_constraints.{index}", str(error)))
+            continue
+        if constraint in found:
+            problems.append(FieldError(f"outcome_constraints.{index}", f"repeats {constraint.text}"))
+        found.append(constraint)
+    return tuple(found), problems
+
+
+def metrics(constraints: Sequence[OutcomeConstraint]) -> tuple[str, ...]:
+    """The metrics that trials have to measure, each once."""
+    return tuple(dict.fromkeys(constraint.metric for constraint in constraints))
+
+
+def violations(constraints: Sequence[OutcomeConstraint], values: Mapping[str, float]) -> dict[str, float]:
+    """The violation of each constraint whose metric is among the values, by its text."""
+    return {each.text: each.violation(values[each.metric]) for each in constraints if each.metric in values}
+
+
+def total(found: Mapping[str, float]) -> float:
+    """Violations above 0, added up: what infeasible trials are ranked by, 0 for a feasible one. As Optuna's samplers do it."""
+    return sum(value for value in found.values() if value > 0)
+
+
+def attributes(found: Mapping[str, float]) -> dict[str, float]:
+    """Violations as system attributes of a trial, where Optuna looks for them."""
+    return {PREFIX + text: value for text, value in found.items()}
