@@ -204,7 +204,7 @@ def compare(
 
 
 def _sample(levels: Sequence[Level], objective: int, sign: float) -> list[_Sample]:
-    """Counted trials of each level; what has no finite value is as bad as the worst that has one."""
+    """Counted trials of each level; what has no finite value, or is infeasible, is as bad as the worst that has one."""
     counted = [[outcome for outcome in level.outcomes if outcome.counts] for level in levels]
     raw = [[_loss(outcome, objective, sign) for outcome in outcomes] for outcomes in counted]
     finite = [loss for losses in raw for loss in losses if math.isfinite(loss)]
@@ -223,7 +223,7 @@ def _sample(levels: Sequence[Level], objective: int, sign: float) -> list[_Sampl
 
 def _loss(outcome: Outcome, objective: int, sign: float) -> float:
     value = outcome.values[objective]
-    return math.inf if value is None or outcome.state == TrialState.FAIL else sign * value
+    return math.inf if value is None or outcome.state == TrialState.FAIL or not outcome.feasible else sign * value
 
 
 def _best_after(losses: Floats, k: int, sign: float, rng: np.random.Generator) -> tuple[BestAfter, _Tuned]:

@@ -88,6 +88,7 @@ TELL = (
                 ELSE CAST(:reason AS text) END,
             not_before = CASE WHEN {held} THEN {until} END, priority = CASE WHEN {held} THEN -1 ELSE t.priority END,
             error = CAST(:error AS text), value = CAST(:value AS float),
+            constraint_values = CAST(:constraint_values AS text), violation = CAST(:violation AS float),
             objective_values = coalesce(CAST(:objective_values AS text), CASE WHEN :state = 'PRUNED' THEN (
                 SELECT '[' || (p.metrics->>:metric) || ']' FROM reports p
                 WHERE p.trial_id = a.trial_id AND jsonb_typeof(p.metrics->:metric) = 'number' ORDER BY p.step DESC LIMIT 1) END),

@@ -1,9 +1,10 @@
 """Outcome constraints: conditions on metrics that a trial measures, such as `latency_ms <= 50`. A trial that breaks one is infeasible.
 
 Not to be mixed up with `tuner.constraints`, which are conditions on parameters and keep a configuration from being tried at all: whether an
-outcome is allowed is only known once the trial has run. The violation of a constraint follows Optuna's convention, at most 0 where it is met, and
-is stored in the trial's system attributes under Optuna's key, so that Optuna's samplers and its `best_trial` see it. Weakness: a violation
-is in the metric's own unit, so of two constraints the one with the larger numbers weighs more where infeasible trials are ranked.
+outcome is allowed is only known once the trial has run. The violation of a constraint follows Optuna's convention, at most 0 where it is met; where
+Optuna looks at trials it stands in their system attributes under Optuna's key, so that its samplers and its `best_trial` see it. How a trial
+comes to be judged is `tuner.violations`. Weakness: a violation is in the metric's own unit, so of two constraints the one with the larger
+numbers weighs more where infeasible trials are ranked.
 """
 
 from __future__ import annotations
@@ -35,11 +36,22 @@ class OutcomeConstraint:
 
     @property
     def text(self) -> str:
-        return f"{self.metric} {self.operator} {self.bound:.17g}" if self._is_long else f"{self.metric} {self.operator} {self.bound:g}"
+        return (
+            f"{self.metric} {self.operator} {self.bound:.17g}"
+            if self._is_long
+            else f"{self.metric} {self.operator} {self.bound:g}"
+        )
 
     @property
     def _is_long(self) -> bool:
         return float(f"{self.bound:g}") != self.bound
+
+    def excludes(self, other: OutcomeConstraint) -> bool:
+        """Whether no value meets both."""
+        if self.metric != other.metric or self.operator[0] == other.operator[0]:
+            return False
+        low, high = (self, other) if self.operator[0] == ">" else (other, self)
+        return low.bound > high.bound or (low.bound == high.bound and "=" not in set(low.operator) & set(high.operator))
 
     def violation(self, value: float) -> float:
         """How far the value lies beyond the bound, above 0 exactly where the condition does not hold; NaN breaks it without limit."""
@@ -81,6 +93,11 @@ def read(texts: Sequence[str]) -> tuple[tuple[OutcomeConstraint, ...], list[Fiel
             continue
         if constraint in found:
             problems.append(FieldError(f"outcome_constraints.{index}", f"repeats {constraint.text}"))
+        opposed = next((other for other in found if other.excludes(constraint)), None)
+        if opposed is not None:
+            problems.append(
+                FieldError(f"outcome_constraints.{index}", f"no value meets both {opposed.text} and {constraint.text}")
+            )
         found.append(constraint)
     return tuple(found), problems
 
@@ -90,9 +107,17 @@ def metrics(constraints: Sequence[OutcomeConstraint]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(constraint.metric for constraint in constraints))
 
 
-def violations(constraints: Sequence[OutcomeConstraint], values: Mapping[str, float]) -> dict[str, float]:
-    """The violation of each constraint whose metric is among the values, by its text."""
-    return {each.text: each.violation(values[each.metric]) for each in constraints if each.metric in values}
+def violations(
+    constraints: Sequence[OutcomeConstraint], values: Mapping[str, float], *, is_complete: bool = False
+) -> dict[str, float]:
+    """The violation of each constraint by its text. A metric without a value is left out, or of a complete trial infinitely bad."""
+    found = {}
+    for each in constraints:
+        if each.metric in values:
+            found[each.text] = each.violation(values[each.metric])
+        elif is_complete:
+            found[each.text] = math.inf
+    return found
 
 
 def total(found: Mapping[str, float]) -> float:
@@ -100,6 +125,19 @@ def total(found: Mapping[str, float]) -> float:
     return sum(value for value in found.values() if value > 0)
 
 
-def attributes(found: Mapping[str, float]) -> dict[str, float]:
-    """Violations as system attributes of a trial, where Optuna looks for them."""
-    return {PREFIX + text: value for text, value in found.items()}
+def attributes(found: Mapping[str, float], present: Mapping[str, object]) -> dict[str, float]:
+    """Violations as system attributes of a trial, where Optuna looks for them; without those present in the older form, a list."""
+    old = present.get(PREFIX[:-1])
+    in_list = {str(index) for index in range(len(old) if isinstance(old, list | tuple) else 0)}
+    return {PREFIX + text: value for text, value in found.items() if text not in in_list}
+
+
+def describe(found: Mapping[str, float]) -> str:
+    """Which constraints are broken and by how much, in words; empty where none is."""
+    return "; ".join(_describe(text, value) for text, value in found.items() if value > 0)
+
+
+def _describe(text: str, value: float) -> str:
+    if math.isinf(value):
+        return f"{text} is broken: there is no number for it"
+    return f"{text} is broken by {value:.4g}" if value > _JUST_BROKEN else f"{text} is just broken: the value is the bound"

@@ -32,6 +32,8 @@ class Outcome:
     values: tuple[float | None, ...]
     seconds: float
     gpu_seconds: float
+    feasible: bool = True
+    """False: it is known to break an outcome constraint, and so is never among the best."""
 
     @property
     def is_paused(self) -> bool:
@@ -97,6 +99,7 @@ def _read(connection: Connection, row: Row[Any]) -> StudyOutcomes:
                 values=_values(objectives, trial.objective_values, trial.metrics),
                 seconds=float(trial.seconds or 0.0),
                 gpu_seconds=float(trial.gpu_seconds),
+                feasible=not trial.violation,
             )
             for trial in found
         ),
@@ -105,7 +108,7 @@ def _read(connection: Connection, row: Row[Any]) -> StudyOutcomes:
 
 _OUTCOMES = text(
     """
-    SELECT t.number, t.state, t.reason, t.params, t.objective_values, t.gpu_seconds, r.metrics,
+    SELECT t.number, t.state, t.reason, t.params, t.objective_values, t.gpu_seconds, t.violation, r.metrics,
         coalesce(a.seconds, extract(epoch FROM t.finished_at - t.started_at)::float) AS seconds
     FROM trials t
     LEFT JOIN (

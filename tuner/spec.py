@@ -459,6 +459,10 @@ class StudySpec(Model):
                         f"space.{name}",
                         f"has a continuum of values, {sampler} needs finitely many: {way} or choose another sampler",
                     )
+        if sampler == "cmaes" and self.outcome_constraints:
+            yield FieldError(
+                "sampler.name", "cmaes takes no notice of outcome constraints; with them use tpe, gp, nsga2, nsga3 or random"
+            )
         if sampler == "cmaes" and not any(
             isinstance(parameter, FloatParameter | IntParameter) and parameter.num_values != 1 and parameter.frozen is None
             for parameter in self.space.roots.values()

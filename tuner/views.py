@@ -195,7 +195,7 @@ def list_logs(database: Database, project: str, trial_id: int, cursor: str | Non
 
 
 def best(database: Database, project: str, study: str | int) -> list[Trial]:
-    """The best COMPLETE trial, or of several objectives the Pareto front; empty while there is none."""
+    """The best feasible COMPLETE trial, or of several objectives the Pareto front; empty while there is none."""
     with database.read() as connection:
         row = find(connection, project, study)
         names = _objectives(row)
@@ -211,7 +211,7 @@ def best(database: Database, project: str, study: str | int) -> list[Trial]:
 
 
 def pareto(database: Database, project: str, study: str | int) -> list[Trial]:
-    """COMPLETE trials that no other dominates, by number."""
+    """Feasible COMPLETE trials that no other dominates, by number."""
     with database.read() as connection:
         return _pareto(connection, find(connection, project, study))
 
@@ -219,7 +219,7 @@ def pareto(database: Database, project: str, study: str | int) -> list[Trial]:
 def columns(database: Database, project: str, study: str | int, since: int = 0) -> dict[str, Any]:
     """Trials changed since a revision, as parallel arrays ordered by number: what charts and tables read.
 
-    {revision, total, ids, numbers, state, reason, started_at, finished_at (seconds since 1970), values: {objective: []},
+    {revision, total, ids, numbers, state, reason, feasible, started_at, finished_at (seconds since 1970), values: {objective: []},
     params: {name: []}}; null where a trial has none. Ask again with `since=revision` for what changed; rows may come twice.
     """
     with database.begin() as connection:
@@ -239,6 +239,7 @@ def columns(database: Database, project: str, study: str | int, since: int = 0) 
         "numbers": [trial.number for trial in found],
         "state": [trial.state for trial in found],
         "reason": [trial.reason for trial in found],
+        "feasible": [None if trial.violation is None else trial.violation <= 0 for trial in found],
         "started_at": [trial.started for trial in found],
         "finished_at": [trial.finished for trial in found],
         "values": {
@@ -323,7 +324,7 @@ _LAST_STEP = select(func.max(reports.c.step)).where(reports.c.trial_id == trial_
 
 _COLUMNS = text(
     """
-    SELECT id, number, state, reason, params, objective_values, extract(epoch FROM started_at)::float AS started,
+    SELECT id, number, state, reason, params, objective_values, violation, extract(epoch FROM started_at)::float AS started,
         extract(epoch FROM finished_at)::float AS finished
     FROM trials WHERE study_id = :study AND revision >= :since ORDER BY number
     """
@@ -377,7 +378,10 @@ def _by_trial(found: Sequence[Row[Any]], points: int | None = None) -> list[Tria
 
 def _pareto(connection: Connection, row: Row[Any]) -> list[Trial]:
     query = select(trial_table, _LAST_STEP).where(
-        trial_table.c.study_id == row.id, trial_table.c.state == TrialState.COMPLETE, trial_table.c.objective_values.is_not(None)
+        trial_table.c.study_id == row.id,
+        trial_table.c.state == TrialState.COMPLETE,
+        trial_table.c.objective_values.is_not(None),
+        func.coalesce(trial_table.c.violation, 0.0) <= 0,
     )
     found = connection.execute(query.order_by(trial_table.c.number)).all()
     signs = [-1.0 if objective["direction"] == "maximize" else 1.0 for objective in row.objectives]

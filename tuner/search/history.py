@@ -24,6 +24,7 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from tuner import outcome_constraints
 from tuner.search import distributions
 from tuner.wire import NON_FINITE, TrialState
 
@@ -47,6 +48,7 @@ class TrialRow(Protocol):
     params: str
     distributions: str
     objective_values: str | None
+    constraint_values: str | None
     system_attrs: str
     judged_step: int | None
     verdict: str
@@ -141,6 +143,9 @@ class History(BaseStorage):
             self.judged[row.number] = row.judged_step
         if row.objective_values is not None:
             trial._values = [float(value) for value in json.loads(row.objective_values)]
+        if row.constraint_values is not None:
+            found = outcome_constraints.attributes(json.loads(row.constraint_values), trial._system_attrs)
+            trial._system_attrs = {**trial._system_attrs, **found}
         trial.state = _OPTUNA_STATES[state]
         if state.is_finished:
             self._finished(row.number, trial)

@@ -33,7 +33,7 @@ Method = Literal["ped_anova", "fanova"]
 
 _TRIALS = text(
     """
-    SELECT id, number, state, reason, params, distributions, objective_values, system_attrs, judged_step, verdict
+    SELECT id, number, state, reason, params, distributions, objective_values, constraint_values, system_attrs, judged_step, verdict
     FROM trials WHERE study_id = :study AND state = 'COMPLETE' ORDER BY number
     """
 )

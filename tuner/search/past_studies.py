@@ -39,7 +39,7 @@ _STUDIES = text(
 # A trial that failed says something of its configuration only where the values themselves were to blame.
 _TRIALS = text(
     """
-    SELECT number, state, params, objective_values FROM trials t
+    SELECT number, state, params, objective_values, violation FROM trials t
     WHERE study_id = :study AND (state IN ('COMPLETE', 'PRUNED') OR (state = 'FAIL' AND reason = 'nan'))
         AND (number < :first OR id IN (
             SELECT id FROM trials WHERE study_id = :study AND state = 'COMPLETE' ORDER BY value * :sign, number LIMIT :best))
@@ -76,7 +76,7 @@ def find(connection: Connection, project: str, study_id: int, spec: StudySpec, n
                 PastTrial(
                     number=trial.number,
                     params=json.loads(trial.params),
-                    loss=_loss(trial.objective_values, sign),
+                    loss=math.inf if trial.violation else _loss(trial.objective_values, sign),
                     trained=trial.state == TrialState.COMPLETE,
                 )
                 for trial in connection.execute(_TRIALS, {"study": row.id, "first": MAX_TRIALS, "sign": sign, "best": _NUM_BEST})

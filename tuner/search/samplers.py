@@ -248,29 +248,38 @@ class _StaticQMCSampler(QMCSampler):
 
 
 class _StatelessGPSampler(GPSampler):
-    """Keeps the fitted kernels, from which the next fit starts, in the attributes of the trial they proposed, not in memory."""
+    """Keeps the fitted kernels, from which the next fit starts, in the attributes of the trial they proposed, not in memory.
+
+    Kernels of the objectives, and of the outcome constraints where a study has some.
+    """
 
     def __init__(self, history: History, **options: Any) -> None:
         super().__init__(**options)
         self._kernels = f"gp:{_version(history)}kernels"
+        self._constraint_kernels = f"gp:{_version(history)}constraint_kernels"
         self._intersection_search_space: Any = CommonSpace(history, include_pruned=False)
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
-        self._gprs_cache_list = self._restored(study)
-        params = super().sample_relative(study, trial, search_space)
-        if params and self._gprs_cache_list is not None:
-            kernels = [
-                [gpr.inverse_squared_lengthscales.tolist(), gpr.kernel_scale.item(), gpr.noise_var.item()]
-                for gpr in self._gprs_cache_list
-            ]
-            study._storage.set_trial_system_attr(trial._trial_id, self._kernels, kernels)
+        self._gprs_cache_list = self._restored(study, self._kernels)
+        self._constraints_gprs_cache_list = self._restored(study, self._constraint_kernels)
+        with warnings.catch_warnings():
+            # A violation without limit, of a metric that was not measured, is as bad as the worst that was.
+            warnings.filterwarnings("ignore", "Clip non-finite values")
+            params = super().sample_relative(study, trial, search_space)
+        fitted = {self._kernels: self._gprs_cache_list, self._constraint_kernels: self._constraints_gprs_cache_list}
+        for key, regressors in fitted.items():
+            if params and regressors is not None:
+                kernels = [
+                    [gpr.inverse_squared_lengthscales.tolist(), gpr.kernel_scale.item(), gpr.noise_var.item()] for gpr in regressors
+                ]
+                study._storage.set_trial_system_attr(trial._trial_id, key, kernels)
         return params
 
-    def _restored(self, study: Study) -> Any:
+    def _restored(self, study: Study, key: str) -> Any:
         import torch  # Optuna's Gaussian process needs it; nothing else in the search does
 
         for trial in reversed(study._get_trials(deepcopy=False, use_cache=True)):
-            kernels = trial.system_attrs.get(self._kernels)
+            kernels = trial.system_attrs.get(key)
             if kernels is not None:
                 return [
                     SimpleNamespace(

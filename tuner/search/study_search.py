@@ -51,7 +51,7 @@ _FEED = text(
 )
 _TRIALS = text(
     """
-    SELECT id, number, state, reason, params, distributions, objective_values, system_attrs, judged_step, verdict
+    SELECT id, number, state, reason, params, distributions, objective_values, constraint_values, system_attrs, judged_step, verdict
     FROM trials WHERE study_id = :study AND revision >= :since ORDER BY number
     """
 )
