@@ -346,7 +346,7 @@ def _outcome(body: Tell, facts: StudyFacts) -> dict[str, Any]:
         "value": None,
         "constraint_values": None,
         "violation": None,
-        "metric": None,
+        "objectives": list(facts.objectives),
         # Whether this tell does what a verdict to stop asks for; then the reason is the verdict's.
         "follows": body.state == "WAITING" or (body.state == "FAIL" and body.reason in (None, Reason.CANCELLED)),
     }
@@ -360,7 +360,6 @@ def _outcome(body: Tell, facts: StudyFacts) -> dict[str, Any]:
     return outcome | {
         "reason": body.reason or Reason.PRUNED,
         "objective_values": None if values is None else json.dumps(values),
-        "metric": facts.objectives[0] if len(facts.objectives) == 1 else None,
     }
 
 
@@ -379,16 +378,15 @@ def _complete(body: Tell, facts: StudyFacts) -> dict[str, Any]:
 
 
 def _pruned_values(body: Tell, facts: StudyFacts) -> list[float] | None:
-    """Values of a PRUNED trial: those told, else, as in Optuna, the only objective's last report (None: look among those stored)."""
+    """Values of a PRUNED trial: those told, else, as in Optuna, its last report of all objectives (None: look among those stored)."""
     told = body.values or {}
     values = [told[name] for name in facts.objectives if name in told and not math.isnan(told[name])]
     if len(values) == len(facts.objectives):
         return values
-    if len(facts.objectives) == 1:
-        for report in sorted(body.reports, key=lambda report: -report.step):
-            value = report.values.get(facts.objectives[0], math.nan)
-            if math.isfinite(value):
-                return [value]
+    for report in sorted(body.reports, key=lambda report: -report.step):
+        values = [report.values.get(name, math.nan) for name in facts.objectives]
+        if all(math.isfinite(value) for value in values):
+            return values
     return None
 
 

@@ -443,7 +443,10 @@ class StudySpec(Model):
                 "sampler.name", f"{self.sampler.name} optimizes a single objective; with several use {', '.join(able)}"
             )
         if not PRUNERS[self.pruner.name].is_multi_objective:
-            yield FieldError("pruner.name", f"{self.pruner.name} judges by a single objective; with several use auto or none")
+            able = [name for name, pruner in PRUNERS.items() if pruner.is_multi_objective]
+            yield FieldError(
+                "pruner.name", f"{self.pruner.name} judges by a single objective; with several use {', '.join(able)}"
+            )
         if self.warm_start:
             yield FieldError("warm_start", "needs a single objective; with several leave it out")
         if self.limits.target is not None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, text, update
 
-from tuner import events, outcome_constraints, rows, studies, violations
+from tuner import events, intermediate, outcome_constraints, rows, studies, violations
 from tuner.db.postgres import Database
 from tuner.db.tables import HELD, trials
 from tuner.db.tables import studies as study_table
@@ -162,12 +162,15 @@ def close_held(connection: Connection, study_id: int, *, exhausted: bool) -> int
     return len(closed)
 
 
+_HELD_VALUES = intermediate.LAST_VALUES.format(
+    names="ARRAY(SELECT i.item->>'name' FROM jsonb_array_elements(s.objectives) WITH ORDINALITY AS i(item, place) ORDER BY i.place)",
+    trial="t.id",
+)
 _CLOSE_HELD = text(
     f"""
     UPDATE trials t SET state = 'PRUNED', reason = 'pruned', not_before = NULL, finished_at = clock_timestamp(),
         objective_values = (
-            SELECT '[' || (p.metrics->>(s.objectives->0->>'name')) || ']' FROM reports p
-            WHERE p.trial_id = t.id AND jsonb_typeof(p.metrics->(s.objectives->0->>'name')) = 'number' ORDER BY p.step DESC LIMIT 1)
+{_HELD_VALUES})
     FROM studies s
     WHERE s.id = t.study_id AND s.id = :study AND t.state = 'WAITING' AND t.not_before = {HELD}
         AND NOT EXISTS (SELECT FROM trials o WHERE o.study_id = s.id

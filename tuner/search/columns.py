@@ -58,6 +58,10 @@ class Columns:
         if trial.state not in (OptunaState.COMPLETE, OptunaState.PRUNED):
             return
         self._finished[index] = True
+        self._rank(index, trial)
+
+    def _rank(self, index: int, trial: FrozenTrial) -> None:
+        """Take a trial that has just finished into the ranking."""
         if (violation := outcome_constraints.total(trial.constraints)) > 0:
             bisect.insort(self._infeasible, (violation, index))
         elif trial.state == OptunaState.COMPLETE:

@@ -89,7 +89,7 @@ def _load(connection: Connection, study: Row[Any]) -> History:
         study_id=study.id,
         name=study.name,
         directions=[item["direction"] for item in study.objectives],
-        metric=study.objectives[0]["name"],
+        objectives=[item["name"] for item in study.objectives],
         space_version=len(study.space_edits) + 1,
         space={} if study.spec is None else distributions.of_space(StudySpec.parse(json.loads(study.spec)).space),
     )

@@ -97,12 +97,14 @@ class LevelHistory(History):
             study_id=whole.study_id,
             name=whole.name,
             directions=[direction.name.lower() for direction in whole.directions],
-            metric=whole.metric,
+            objectives=whole.objectives,
+            constraints=whole.constraints,
             # With one value there is nothing to sample or to learn about the parameter.
             space={**whole.ranges, by: CategoricalDistribution((choice,))},
             frozen=whole.frozen,
             space_version=whole.space_version,
         )
+        self.measured = whole.measured
         self.index = index
         self._whole = whole
         self._by = by

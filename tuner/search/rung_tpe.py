@@ -65,6 +65,9 @@ class RungColumns(Columns):
         mask |= self._reached_by(self._rung).mask[: self.num_rows]
         return mask & self.having_params(names, 0, self.num_rows)
 
+    def _rank(self, index: int, trial: FrozenTrial) -> None:
+        """Not by its outcome: by what it has come to at the rungs."""
+
     def spaces(self) -> list[Mapping[str, BaseDistribution]]:
         """The parameter sets of the trials with a result at the leading rung, in the order of their first numbers."""
         first = self._reached_by(self._rung).first_numbers
@@ -95,7 +98,7 @@ class _Reached:
 
 
 class RungTPESampler(ColumnTPESampler):
-    """TPESampler on the results of the leading rung; takes TPESampler's options. One objective."""
+    """TPESampler on the results of the leading rung; takes TPESampler's options. Of several objectives the good are the first by Pareto rank."""
 
     def __init__(self, history: History, rungs: Rungs, **options: Any) -> None:
         self._startup = options.get("n_startup_trials")

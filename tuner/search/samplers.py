@@ -270,7 +270,8 @@ class _StatelessGPSampler(GPSampler):
         for key, regressors in fitted.items():
             if params and regressors is not None:
                 kernels = [
-                    [gpr.inverse_squared_lengthscales.tolist(), gpr.kernel_scale.item(), gpr.noise_var.item()] for gpr in regressors
+                    [gpr.inverse_squared_lengthscales.tolist(), gpr.kernel_scale.item(), gpr.noise_var.item()]
+                    for gpr in regressors
                 ]
                 study._storage.set_trial_system_attr(trial._trial_id, key, kernels)
         return params
