@@ -75,7 +75,7 @@ TELL = (
     WITH a AS (
         UPDATE attempts a SET ended_at = clock_timestamp(), error = CAST(:error AS text), record = CAST(:record AS text),
             reason = CASE WHEN {stopped} THEN coalesce(t.reason, 'cancelled') WHEN {held} THEN 'paused_at_rung'
-                ELSE coalesce(CAST(:reason AS text), lower(:state)) END
+                ELSE coalesce(CAST(:ended AS text), lower(:state)) END
         FROM trials t
         WHERE a.id = :lease AND a.project = :project AND t.id = a.trial_id AND {fence}
         RETURNING a.trial_id, a.study_id, a.project, a.epoch, a.worker, a.gpus,

@@ -206,6 +206,7 @@ def tell(database: Database, project: str, lease_id: str, body: Tell) -> Told:
     with database.read() as connection:  # each statement is a transaction; the last one decides
         facts = _facts_of(database, connection, project, lease_id)
         outcome = _outcome(body, facts)
+        outcome["ended"] = outcome["reason"]  # of the attempt, which an infeasible outcome is no fault of
         if facts.outcome_constraints and TrialState(outcome["state"]).is_finished:
             measured = violations.measure(
                 connection, facts.outcome_constraints, parameters["lease"], body.values or {}, body.reports

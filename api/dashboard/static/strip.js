@@ -29,7 +29,8 @@ function formatRate(perSecond) {
 
 // What the best gained over the best before it: {gain, sign, over}, the difference and the number of the one it beat; null for a first best.
 export function lastGain(trials, objective) {
-  const steps = bestSoFar(points(trials, objective, "COMPLETE", "trial"), objective.direction === "maximize");
+  const feasible = points(trials, objective, "COMPLETE", "trial").filter(([, , number]) => !trials.isInfeasible(number));
+  const steps = bestSoFar(feasible, objective.direction === "maximize");
   const numbers = [...new Set(steps.map(([, , number]) => number))];
   if (numbers.length < 2) return null;
   const [over, best] = numbers.slice(-2);
@@ -67,6 +68,7 @@ function BestStat({ feed }) {
     const [first, second] = objectives;
     const found = trials
       .order({ states: ["COMPLETE"] })
+      .filter((number) => !trials.isInfeasible(number))
       .map((number) => [trials.value(first.name, number), trials.value(second.name, number)])
       .filter((point) => point.every(Number.isFinite));
     const size = objectives.length === 2 ? front(found, first, second).length : null;
@@ -78,7 +80,7 @@ function BestStat({ feed }) {
   const gained = objective && study.best_trial !== null ? lastGain(trials, objective) : null;
   return html`
     <${Stat} main=${true} label=${`Best ${objective?.name ?? "value"} ${objective?.direction === "maximize" ? "↑" : "↓"}`} value=${formatNumber(value)} title=${String(value)}>
-      ${study.best_trial === null ? "no complete trial yet" : html`<${Link} href=${trialAddress(study.id, study.best_trial)}>trial ${study.best_trial}<//>`}
+      ${study.best_trial === null ? study.counts.infeasible ? "no feasible trial yet" : "no complete trial yet" : html`<${Link} href=${trialAddress(study.id, study.best_trial)}>trial ${study.best_trial}<//>`}
       ${gained && html`, ${gained.sign}${formatNumber(gained.gain, 3)} over <${Link} href=${trialAddress(study.id, gained.over)}>trial ${gained.over}<//>`}
     <//>`;
 }
@@ -118,6 +120,7 @@ export function Strip({ feed }) {
   const left = remaining({ study, limits, finished, speed, elapsed, usage });
   const parts = [
     [counts.complete, "complete"],
+    [counts.infeasible, "infeasible"],
     [counts.pruned, "pruned"],
     [counts.fail, "failed"],
     [counts.running, "running"],
