@@ -172,7 +172,9 @@ def compare(
             result = LevelResult(
                 level=sample.level.name,
                 trials=result.trials,
-                best=Best(value=sign * sample.losses[best], trial=sample.counted[best].number, study=sample.level.study),
+                best=None
+                if _loss(sample.counted[best], objective, sign) == math.inf
+                else Best(value=sign * sample.losses[best], trial=sample.counted[best].number, study=sample.level.study),
                 best_at_equal_budget=sign * float(sample.losses[:budget].min()),
                 best_at_equal_seconds=_best_within(sample, seconds, sign) if seconds > 0 else None,
                 expected_best=Estimate(value=curve.expected[place], low=curve.low[place], high=curve.high[place]),

@@ -1,7 +1,8 @@
 """Trials as Optuna has them and as our rows have them: the one mapping, both ways, that `tuner.optuna_storage` and `tuner.imports` share.
 
 Parameters are stored by their external values, distributions in Optuna's own JSON, each as text of one row; non-finite intermediate values
-as strings, all others as the NaN and Infinity tokens that Python's json writes. Times: Optuna has naive local ones, we the database's.
+as strings, all others as the NaN and Infinity tokens that Python's json writes. With several objectives Optuna has no intermediate values, and its
+TPE fails where a pruned trial has some: there the reports are left out. Times: Optuna has naive local ones, we the database's.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ TRIAL_COLUMNS = """
     t.id, t.study_id, t.number, t.state, t.params, t.distributions, t.objective_values, t.constraint_values, t.user_attrs, t.system_attrs,
     t.started_at, t.finished_at, (
         SELECT jsonb_object_agg(r.step, r.metrics->(s.objectives->0->>'name')) FROM reports r
-        WHERE r.trial_id = t.id AND r.metrics ? (s.objectives->0->>'name')
+        WHERE r.trial_id = t.id AND r.metrics ? (s.objectives->0->>'name') AND jsonb_array_length(s.objectives) = 1
     ) AS intermediate_values
 """
 """Columns of trials t joined with studies s that `to_trial` reads."""

@@ -247,7 +247,8 @@ def test_levels_are_compared_by_feasible_trials(database: Database) -> None:
     study = start(database, space=space)
     fill(database, study, levels=True)
     found = comparison.compare_study(outcomes.read(database, "default", study.name), "kind")
-    assert found.levels[0].level == "quick"
+    assert [(level.level, level.best and level.best.trial) for level in found.levels] == [("quick", 19), ("slow", None)]
+    assert "break an outcome constraint: 20 of 40 trials" in " ".join(found.notes)
 
 
 def test_a_target_is_not_reached_by_an_infeasible_trial(database: Database) -> None:

@@ -6,6 +6,7 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
+import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 from sqlalchemy import text
@@ -14,6 +15,7 @@ from tests.tuner.search.desk import Desk
 from tuner import leases, reports, views
 from tuner.db.postgres import Database
 from tuner.errors import InvalidSpec
+from tuner.optuna_storage import PostgresStorage
 from tuner.search.engine import Engine
 from tuner.search.history import History
 from tuner.search.rungs import Rungs
@@ -179,6 +181,16 @@ def test_the_promoted_are_not_dominated(database: Database, engines: list[Engine
     for trial in paused:  # with the values of its last report, all of them
         last = views.list_reports(database, "default", trial.id)[-1]
         assert trial.values == pytest.approx(last.values)
+    seen = optuna.load_study(
+        study_name=desk.study.name,
+        storage=PostgresStorage(database),
+        sampler=optuna.samplers.TPESampler(n_startup_trials=2, seed=0),
+    )
+    assert {trial.number for trial in seen.best_trials} == {
+        trial.number for trial in views.pareto(database, "default", desk.study.id)
+    }
+    trial = seen.trials[0]  # Optuna's own model takes the paused ones in
+    assert 0.0 <= seen.sampler.sample_independent(seen, trial, "x", trial.distributions["x"]) <= 1.0
     strategy = views.get_study(database, "default", desk.study.id).strategy
     assert strategy is not None
     assert any("by Pareto rank at the rung" in reason for reason in strategy.reasons)
