@@ -123,7 +123,7 @@ def _with_constraints(attrs: dict[str, Any], constraint_values: str | None) -> d
     """System attributes with a trial's violations where Optuna looks for them, unless it has put them there itself."""
     if constraint_values is None:
         return attrs
-    return outcome_constraints.attributes(json.loads(constraint_values), attrs) | attrs
+    return attrs | outcome_constraints.attributes(json.loads(constraint_values), attrs)
 
 
 @lru_cache(maxsize=4096)

@@ -126,10 +126,10 @@ def total(found: Mapping[str, float]) -> float:
 
 
 def attributes(found: Mapping[str, float], present: Mapping[str, object]) -> dict[str, float]:
-    """Violations as system attributes of a trial, where Optuna looks for them; without those present in the older form, a list."""
+    """Violations as system attributes of a trial, where Optuna looks for them; without those present, be it in the older form, a list."""
     old = present.get(PREFIX[:-1])
-    in_list = {str(index) for index in range(len(old) if isinstance(old, list | tuple) else 0)}
-    return {PREFIX + text: value for text, value in found.items() if text not in in_list}
+    in_list = {PREFIX + str(index) for index in range(len(old) if isinstance(old, list | tuple) else 0)}
+    return {key: value for text, value in found.items() if (key := PREFIX + text) not in present and key not in in_list}
 
 
 def describe(found: Mapping[str, float]) -> str:
