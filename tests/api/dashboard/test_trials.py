@@ -230,5 +230,5 @@ def test_front_of_feasible_trials(visitor: Visitor, bench: Bench) -> None:
         bench.add(study, {"accuracy": accuracy, "latency": latency}, number=number)
     visitor.log_in(f"/studies/{study}")
     expect(visitor.page.get_by_text("2 of 4 complete trials are on the front")).to_be_visible()
-    expect(visitor.page.get_by_text("; 1 are infeasible.")).to_be_visible()
+    expect(visitor.page.get_by_text("; 1 infeasible.")).to_be_visible()
     expect(stat(visitor.page, "Pareto front")).to_contain_text("2")

@@ -33,7 +33,7 @@ export function Pareto({ feed, study, wide }) {
   const feasible = points.filter(([, , number]) => !trials.isInfeasible(number));
   const best = front(feasible, first, second);
   const leading = new Set(best.map(([, , number]) => number));
-  const summary = `${best.length} of ${formatCount(points.length)} complete trials are on the front of ${first.name} (${first.direction}) and ${second.name} (${second.direction})${infeasible.length ? `; ${formatCount(infeasible.length)} are infeasible` : ""}.`;
+  const summary = `${best.length} of ${formatCount(points.length)} complete trials are on the front of ${first.name} (${first.direction}) and ${second.name} (${second.direction})${infeasible.length ? `; ${formatCount(infeasible.length)} infeasible` : ""}.`;
 
   const build = (palette) => {
     const label = { color: palette.muted, fontSize: 11, formatter: (value) => formatNumber(value) };
