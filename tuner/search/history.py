@@ -185,15 +185,15 @@ class History(BaseStorage):
             if all(name in values for name in self.objectives)
         }
 
-    def violation_at(self, number: int, step: int) -> float:
-        """How far a trial breaks outcome constraints by what it has last reported up to a step; what it has not, it does not break."""
+    def violations_at(self, number: int, step: int) -> dict[str, float]:
+        """Violations of outcome constraints by what a trial has last reported up to a step; without those it has reported nothing of."""
         if not self.constraints:
-            return 0.0
+            return {}
         steps = self.measured.get(number, {})
         last: dict[str, float] = {}
         for each in sorted(each for each in steps if each <= step):
             last |= steps[each]
-        return outcome_constraints.total(outcome_constraints.violations(self.constraints, last))
+        return outcome_constraints.violations(self.constraints, last)
 
     def mark_judged(self, number: int, step: int) -> None:
         self.judged[number] = step
@@ -334,6 +334,11 @@ class History(BaseStorage):
     def trial_writes(self) -> dict[int, dict[str, Any]]:
         """All system attributes, by id, of the stored trials of which some were written since the last commit."""
         return {trial_id: dict(trial.system_attrs) for trial_id, trial in self._trial_writes.items() if trial_id >= 0}
+
+    @property
+    def version_prefix(self) -> str:
+        """What the names of attributes have in front that hold a model of one version of the space; nothing at the first."""
+        return "" if self.space_version == 1 else f"{self.space_version}:"
 
     def get(self, number: int) -> FrozenTrial:
         return self.trials[self._index[number]]

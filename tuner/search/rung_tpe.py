@@ -8,9 +8,8 @@ is among the best there, and calling it bad at the next would turn proposals awa
 proposals are random: with fewer the model would know less than it is asked by the workers at one time. After that every third is,
 on average: what low rungs say may mislead, and so the search stays within a factor of random search with promotion (BOHB, Falkner et al. 2018).
 
-With several objectives the good are the first by Pareto rank. They lie along a front, so a rung leads once a tenth of its results, TPE's share
-of good ones, is dimension + 1, and before that the first does; and all that have come to no more than a lower rung are among the bad.
-Compared with survivors alone, the good of a front stand out against nothing, and proposals go where nobody has been.
+With several objectives the good are the first by Pareto rank, and all that have come to no more than a lower rung are among the bad: compared
+with survivors alone, the good of a front stand out against nothing, and proposals go where nobody has been.
 
 Weakness: on the curves it was measured on it is not shown to end lower than random proposals with the same promotion (`benchmarks/SEARCH.md`).
 """
@@ -30,12 +29,8 @@ from optuna.trial import FrozenTrial
 
 from tuner.search.columns import Columns, Mask
 from tuner.search.history import History
-from tuner.search.rungs import Rungs
+from tuner.search.rungs import RANDOM_SHARE, Rungs
 from tuner.search.tpe import ColumnTPESampler
-from tuner.wire import TrialState
-
-RANDOM_SHARE = 1.0 / 3.0
-"""BOHB's rho, at its published default."""
 
 
 class RungColumns(Columns):
@@ -111,8 +106,6 @@ class RungTPESampler(ColumnTPESampler):
         self._is_random = False
         super().__init__(history, **options)
         self._rungs = rungs
-        self._enough = 1 + sum(not distribution.single() for distribution in history.space.values())
-        self._enough_for_front = None if len(history.directions) == 1 else 10 * self._enough
         self._rung_columns = RungColumns(history, rungs)
         self._columns = self._rung_columns
         self._search_space = _Common(self._rung_columns, self)
@@ -127,15 +120,9 @@ class RungTPESampler(ColumnTPESampler):
         """Whether the model speaks in this proposal; fixes the rung it speaks of."""
         if self._is_random:
             return False
-        wanted = self._startup
-        if wanted is None:
-            unfinished = self._history.counts[TrialState.WAITING] + self._history.counts[TrialState.RUNNING]
-            wanted = max(2 * (unfinished - len(self._rungs.waiting)), self._enough)
-        rung = self._rungs.leading(max(1, min(wanted, self._enough)))
-        if rung is None or self._rungs.most_results() < wanted:
+        rung = self._rungs.speaking(self._startup)
+        if rung is None:
             return False
-        if self._enough_for_front is not None:
-            rung = self._rungs.leading(self._enough_for_front) or 0
         self._rung_columns.begin(rung)
         return True
 

@@ -36,6 +36,8 @@ from tuner.wire import Reason, TrialState, Verdict
 
 RUNG_KEY = "tuner:rung"
 """System attribute of a trial: the rung it has been promoted to."""
+RANDOM_SHARE = 1.0 / 3.0
+"""Of the proposals of a sampler fitted to rungs; BOHB's rho, at its published default (Falkner et al. 2018)."""
 _MAX_RUNGS = 20
 """Where the length of a training is not known: enough for 3^18 reports."""
 
@@ -88,6 +90,7 @@ class Rungs:
         self._signs = [-1.0 if direction == StudyDirection.MAXIMIZE else 1.0 for direction in history.directions]
         self._cycle = _cycle(len(resources), eta, num_brackets)
         self._arrivals: list[list[int]] = [[] for _ in resources]
+        self._violations: list[dict[int, dict[str, float]]] = [{} for _ in resources]
         self._standings = [Standings(len(self._signs)) for _ in resources]
         self._of_brackets = [[Standings(len(self._signs)) for _ in range(num_brackets)] for _ in resources]
         self._waiting: set[int] = set()  # numbers of trials that have completed their rung and run no more
@@ -97,8 +100,10 @@ class Rungs:
     def take_in(self, number: int) -> None:
         """Look at a trial of the history again: its reports, its state, whether it is held."""
         trial, state = self._history.get(number), self._history.state_of(number)
-        for rung, result in self._results(trial):
-            self._place(rung, number, result)
+        for rung, values, violations in self._results(trial):
+            losses = [sign * value for sign, value in zip(self._signs, values, strict=True)]
+            self._place(rung, number, Result.of(losses, outcome_constraints.total(violations)))
+            self._violations[rung][number] = violations
         waits = self.resumes and state == TrialState.WAITING and self.has_completed_rung(number)
         (self._waiting.add if waits else self._waiting.discard)(number)
         is_held = state == TrialState.WAITING and self._history.reason_of(number) == Reason.PAUSED_AT_RUNG
@@ -169,7 +174,23 @@ class Rungs:
 
     # --- what samplers are fitted to -------------------------------------------------------------------------------------
 
-    def leading(self, enough: int) -> int | None:
+    def speaking(self, startup: int | None = None) -> int | None:
+        """The rung that a model of the results should be fitted to, the highest with dimension + 1; None while it had better not speak.
+
+        It speaks from the moment some rung holds max(2W, dimension + 1) results, with W the trials under way, or `startup` where given. With
+        several objectives the good ones lie along a front and take more to show: there a rung leads once a tenth of its results, TPE's
+        share of good ones, is dimension + 1, and until then the first does.
+        """
+        dimension = sum(not distribution.single() for distribution in self._history.space.values())
+        if startup is None:
+            unfinished = self._history.counts[TrialState.WAITING] + self._history.counts[TrialState.RUNNING]
+            startup = max(2 * (unfinished - len(self._waiting)), dimension + 1)
+        rung = self._leading(max(1, min(startup, dimension + 1)))
+        if max(len(standings) for standings in self._standings) < startup:
+            return None
+        return rung if len(self._signs) == 1 else self._leading(10 * (dimension + 1)) or 0
+
+    def _leading(self, enough: int) -> int | None:
         """The highest rung with enough results."""
         for rung in range(len(self.resources) - 1, -1, -1):
             if len(self._standings[rung]) >= enough:
@@ -179,12 +200,17 @@ class Rungs:
     def num_results(self, rung: int) -> int:
         return len(self._standings[rung])
 
-    def most_results(self) -> int:
-        return max(len(standings) for standings in self._standings)
-
     def results(self, rung: int) -> Mapping[int, Result]:
         """By number of trial."""
         return self._standings[rung].results
+
+    def values_of(self, result: Result) -> list[float]:
+        """The objectives' values of a result."""
+        return [sign * loss for sign, loss in zip(self._signs, result.losses, strict=True)]
+
+    def violations(self, rung: int) -> Mapping[int, Mapping[str, float]]:
+        """Violations of outcome constraints when they came to the rung, of those that had been measured, by number of trial."""
+        return self._violations[rung]
 
     def arrivals(self, rung: int) -> Sequence[int]:
         """Numbers of the trials with a result, as they came; only ever appended to."""
@@ -201,20 +227,18 @@ class Rungs:
 
     # --- taking in -------------------------------------------------------------------------------------------------------
 
-    def _results(self, trial: FrozenTrial) -> Iterator[tuple[int, Result]]:
+    def _results(self, trial: FrozenTrial) -> Iterator[tuple[int, Sequence[float], dict[str, float]]]:
+        """Rung, values of the objectives, violations of outcome constraints."""
         last = len(self.resources) - 1
         reported = self._history.reported(trial)
         steps = sorted(reported)
         for rung, resource in enumerate(self.resources):
             place = bisect.bisect_left(steps, resource - 1)
             if rung == last and trial.state == OptunaState.COMPLETE:
-                yield rung, Result.of(self._losses(trial.values), outcome_constraints.total(trial.constraints))
+                yield rung, trial.values, trial.constraints
             elif place < len(steps):
                 step = steps[place]
-                yield rung, Result.of(self._losses(reported[step]), self._history.violation_at(trial.number, step))
-
-    def _losses(self, values: Sequence[float]) -> list[float]:
-        return [sign * value for sign, value in zip(self._signs, values, strict=True)]
+                yield rung, reported[step], self._history.violations_at(trial.number, step)
 
     def _place(self, rung: int, number: int, result: Result) -> None:
         known = self._standings[rung].results.get(number)
