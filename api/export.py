@@ -19,7 +19,20 @@ from tuner.db.postgres import Database
 from tuner.errors import FieldError, InvalidValue
 
 FORMATS = ("csv", "json", "jsonl", "parquet")
-_FACTS = ("number", "id", "state", "reason", "origin", "attempt", "worker", "created_at", "started_at", "finished_at", "duration")
+_FACTS = (
+    "number",
+    "id",
+    "state",
+    "reason",
+    "feasible",
+    "origin",
+    "attempt",
+    "worker",
+    "created_at",
+    "started_at",
+    "finished_at",
+    "duration",
+)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 

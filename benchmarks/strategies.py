@@ -64,7 +64,7 @@ class Service:
             study_id=1,
             name="simulated",
             directions=["minimize"],
-            metric="loss",
+            objectives=["loss"],
             space=distributions.of_space(spec.space),
         )
         self._rungs = rungs.build(self._spec, self._history)
@@ -141,6 +141,7 @@ class Service:
                 params=json.dumps(suggestion.params),
                 distributions=json.dumps(suggestion.distributions),
                 objective_values=None,
+                constraint_values=None,
                 system_attrs=json.dumps(suggestion.system_attrs),
             )
         )
@@ -193,7 +194,7 @@ class SyneTune:
         self._space = SearchSpace.parse(problem.space)
         self._scheduler = getattr(baselines, name)(
             config_space=_syne_tune_space(self._space),
-            metric="loss",
+            objectives=["loss"],
             time_attr="epoch",
             max_t=problem.num_reports,
             random_seed=seed,

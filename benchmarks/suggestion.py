@@ -32,7 +32,9 @@ Suggest = Callable[[], tuple[float, list[float]]]
 def tuner_side(finished: int) -> Suggest:
     """A function that makes one suggestion and finishes it: its CPU seconds and its parameters."""
     space = SearchSpace.parse({name: {"type": "float", "low": LOW, "high": HIGH, "log": True} for name in NAMES})
-    known = History(study_id=1, name="suggestion", directions=["minimize"], metric="loss", space=distributions.of_space(space))
+    known = History(
+        study_id=1, name="suggestion", directions=["minimize"], objectives=["loss"], space=distributions.of_space(space)
+    )
     proposer = samplers.build(SamplerSpec(name="tpe"), space, known, seed=1, max_attempts=lambda: 1, rungs=None)
     stored = {name: distributions.to_json(known.space[name]) for name in NAMES}
 
@@ -46,6 +48,7 @@ def tuner_side(finished: int) -> Suggest:
                 params=json.dumps(dict(params)),
                 distributions=json.dumps(stored),
                 objective_values=json.dumps([value]),
+                constraint_values=None,
                 system_attrs="{}",
                 judged_step=None,
                 verdict="continue",

@@ -107,7 +107,7 @@ def _sampler(spec: StudySpec, pruner: PrunerSpec, cells: int | None) -> tuple[Sa
             f"Sampler random: with trials that do not depend on each other, what is shown of the choices of {spec.compare.by} holds."
         )
     tpe = _sampler_named("tpe", **({"group": True} if spec.space.is_conditional and len(spec.objectives) == 1 else {}))
-    if len(spec.objectives) > 1:
+    if len(spec.objectives) > 1 and pruner.name != "promotion":
         return tpe, "Sampler tpe: it serves several objectives."
     if pruner.name == "promotion":
         return (
@@ -145,12 +145,18 @@ def _why_no_gp(spec: StudySpec) -> str | None:
 
 def _pruner(spec: StudySpec, cells: int | None) -> tuple[PrunerSpec, str]:
     if spec.pruner.name != "auto":
-        return _with_resource(spec), f"Pruner {spec.pruner.name}: the study names it."
+        how = " With several objectives trials are compared by Pareto rank at the rung." if len(spec.objectives) > 1 else ""
+        return _with_resource(
+            spec
+        ), f"Pruner {spec.pruner.name}: the study names it.{how if spec.pruner.name == 'promotion' else ''}"
     none = PrunerSpec(name="none")
     if spec.compare is not None:
         return none, f"Pruner none: the choices of {spec.compare.by} are compared, each with trials trained in full."
     if len(spec.objectives) > 1:
-        return none, "Pruner none: with several objectives no trial can be called worse before its end."
+        return none, (
+            "Pruner none: with several objectives only promotion can judge trials before their end, by Pareto rank at a rung;"
+            " the study names it where trials report all objectives at each step."
+        )
     if cells is not None:
         return none, "Pruner none: every configuration is trained in full, for there are no more than trials."
     resource, max_trials = spec.max_resource, spec.limits.max_trials

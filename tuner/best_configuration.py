@@ -24,7 +24,7 @@ from tuner.wire import TrialState
 
 @dataclass(frozen=True, kw_only=True)
 class Ranked:
-    """Counted trials with a finite value, the best first, and their losses.
+    """Counted trials with a finite value that are feasible, the best first, and their losses.
 
     Where trials are repeated, the best is the one the race has found (`tuner.racing`), though one with fewer seeds may have the better mean.
     """
@@ -109,7 +109,9 @@ def _show_likely(likely: Mapping[str, Likely]) -> str:
 
 def _value(outcome: Outcome, objective: int) -> float | None:
     value = outcome.values[objective]
-    usable = outcome.counts and outcome.state != TrialState.FAIL and value is not None and math.isfinite(value)
+    usable = (
+        outcome.counts and outcome.feasible and outcome.state != TrialState.FAIL and value is not None and math.isfinite(value)
+    )
     return value if usable else None
 
 

@@ -26,7 +26,7 @@ from tuner.wire import encode_numbers
 
 MAX_CELLS = 4_000_000
 """One takes about 30 bytes."""
-_FACTS = ("ids", "numbers", "state", "reason", "started_at", "finished_at")
+_FACTS = ("ids", "numbers", "state", "reason", "feasible", "started_at", "finished_at")
 
 
 @dataclass(kw_only=True)
@@ -41,7 +41,7 @@ class Columns:
     params: dict[str, list[Any]]
 
     def to_json(self) -> dict[str, Any]:
-        """{revision, total, ids, numbers, state, reason, started_at, finished_at, values: {objective: []}, params: {name: []}}."""
+        """{revision, total, ids, numbers, state, reason, feasible, started_at, finished_at, values: {objective: []}, params: {name: []}}."""
         return {"revision": self.revision, "total": self.total, **self.facts, "values": self.values, "params": self.params}
 
     @property
@@ -90,8 +90,8 @@ def _read(connection: Connection, study: Row[Any], since: int) -> Columns:
     revision = horizon(connection)
     found = connection.execute(_COLUMNS, {"study": study.id, "since": since}).all()
     total = connection.execute(select(studies.c.next_number).where(studies.c.id == study.id)).scalar_one()
-    revisions, ids, numbers, states, reasons, params, values, started, finished = (
-        map(list, zip(*found, strict=True)) if found else ([] for _ in range(9))
+    revisions, ids, numbers, states, reasons, feasible, params, values, started, finished = (
+        map(list, zip(*found, strict=True)) if found else ([] for _ in range(10))
     )
     parsed = [_parse(text) for text in params]
     told = [() if text is None else _parse(text) for text in values]
@@ -101,7 +101,7 @@ def _read(connection: Connection, study: Row[Any], since: int) -> Columns:
         revision=revision,
         total=total,
         revisions=revisions,
-        facts=dict(zip(_FACTS, (ids, numbers, states, reasons, started, finished), strict=True)),
+        facts=dict(zip(_FACTS, (ids, numbers, states, reasons, feasible, started, finished), strict=True)),
         values={name: [row[index] if index < len(row) else None for row in told] for index, name in enumerate(names)},
         params={name: [given.get(name) for given in parsed] for name in known},
     )
@@ -116,8 +116,8 @@ def _parse(text: str) -> Any:
 
 _COLUMNS = text(
     """
-    SELECT revision, id, number, state, reason, params, objective_values, extract(epoch FROM started_at)::float AS started,
-        extract(epoch FROM finished_at)::float AS finished
+    SELECT revision, id, number, state, reason, violation <= 0 AS feasible, params, objective_values,
+        extract(epoch FROM started_at)::float AS started, extract(epoch FROM finished_at)::float AS finished
     FROM trials WHERE study_id = :study AND revision >= :since ORDER BY number
     """
 )

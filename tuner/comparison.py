@@ -174,7 +174,9 @@ def compare(
             result = LevelResult(
                 level=sample.level.name,
                 trials=result.trials,
-                best=Best(value=sign * sample.losses[best], trial=sample.counted[best].number, study=sample.level.study),
+                best=None
+                if _loss(sample.counted[best], objective, sign) == math.inf
+                else Best(value=sign * sample.losses[best], trial=sample.counted[best].number, study=sample.level.study),
                 best_at_equal_budget=sign * float(sample.losses[:budget].min()),
                 best_at_equal_seconds=_best_within(sample, seconds, sign) if seconds > 0 else None,
                 expected_best=Estimate(value=curve.expected[place], low=curve.low[place], high=curve.high[place]),
@@ -206,7 +208,7 @@ def compare(
 
 
 def _sample(levels: Sequence[Level], objective: int, sign: float) -> list[_Sample]:
-    """Counted trials of each level; what has no finite value is as bad as the worst that has one."""
+    """Counted trials of each level; what has no finite value, or is infeasible, is as bad as the worst that has one."""
     counted = [[outcome for outcome in level.outcomes if outcome.counts] for level in levels]
     raw = [[_loss(outcome, objective, sign) for outcome in outcomes] for outcomes in counted]
     finite = [loss for losses in raw for loss in losses if math.isfinite(loss)]
@@ -225,7 +227,7 @@ def _sample(levels: Sequence[Level], objective: int, sign: float) -> list[_Sampl
 
 def _loss(outcome: Outcome, objective: int, sign: float) -> float:
     value = outcome.values[objective]
-    return math.inf if value is None or outcome.state == TrialState.FAIL else sign * value
+    return math.inf if value is None or outcome.state == TrialState.FAIL or not outcome.feasible else sign * value
 
 
 def _best_after(losses: Floats, k: int, sign: float, rng: np.random.Generator) -> tuple[BestAfter, _Tuned]:

@@ -81,6 +81,11 @@ def describe_search(study: StudyOutcomes, by: str, *, dealt: bool) -> list[str]:
             f"Stopped early or paused, counted with the last value reported: {num_pruned} of {len(study.outcomes)} trials. Levels that start"
             " slowly are at a disadvantage; with `pruner: {name: none}` whole trainings are compared."
         )
+    num_infeasible = sum(not outcome.feasible for outcome in study.outcomes)
+    if num_infeasible:
+        notes.append(
+            f"Counted as the worst value of all, for they break an outcome constraint: {num_infeasible} of {len(study.outcomes)} trials."
+        )
     trainer = study.spec.trial.trainer or {}
     if trainer.get("seed") is not None and "seed" not in study.spec.space.parameters:
         notes.append(f"trial.trainer.seed is {trainer['seed']}: all trials trained with this one seed.")

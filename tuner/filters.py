@@ -35,6 +35,7 @@ _TEXTS: dict[str, ColumnElement[Any]] = {
     "reason": trials.c.reason,
     "origin": trials.c.origin,
     "worker": trials.c.worker,
+    "feasible": case((trials.c.violation > 0, "false"), (trials.c.violation <= 0, "true")),
 }
 _NUMBERS: dict[str, ColumnElement[Any]] = {
     "number": trials.c.number,
@@ -126,6 +127,8 @@ def _term(name: str, operator: str, text: str, names: Names) -> ColumnElement[bo
     if kind == "fact" and full in _TEXTS:
         if full == "state":
             values = [_state(value) for value in values]
+        elif full == "feasible" and not set(values) <= {"true", "false"}:
+            raise _invalid("filter", f"feasible is true or false, not {','.join(values)[:50]!r}")
         found = or_(*(_matches(_TEXTS[full], value) for value in values))
     elif kind == "fact":
         found = or_(*(_NUMBERS[full] == _float(value, name) for value in values))

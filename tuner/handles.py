@@ -197,6 +197,8 @@ class AskedTrial:
     ) -> wire.Trial:
         """Finish the trial with a value for each objective, and return it as the server has it.
 
+        Metrics under outcome constraints are told with them, or have been reported before.
+
         After a report that answered prune, pause or stop the trial ends as that verdict demands (PRUNED, handed back, FAIL), since the
         loop was left early because of it; `insist` tells COMPLETE all the same. LeaseLost when the trial was handed on meanwhile.
         """
@@ -339,7 +341,8 @@ class StudyHandle:
         """InvalidValue as long as no trial is complete, and for a study of several objectives."""
         trials = self.best_trials
         if not trials:
-            raise InvalidValue(f"study {self.name!r} has no complete trial yet")
+            which = "feasible complete" if self.now.counts.infeasible else "complete"
+            raise InvalidValue(f"study {self.name!r} has no {which} trial yet")
         if len(trials) > 1:
             raise InvalidValue(f"study {self.name!r} has several objectives and {len(trials)} best trials; use best_trials")
         return trials[0]
@@ -365,7 +368,7 @@ class StudyHandle:
         return iterate(lambda cursor: self._calls.list_trials(self.id, state=state, sort=sort, cursor=cursor, limit=PAGE))
 
     def trials_dataframe(self) -> pd.DataFrame:
-        """One row a trial: number, state, reason, times, values.<objective>, params.<name>. Needs pandas."""
+        """One row a trial: number, state, reason, feasible where there are outcome constraints, times, values.<objective>, params.<name>. Needs pandas."""
         try:
             import pandas as pd
         except ImportError:
@@ -373,6 +376,8 @@ class StudyHandle:
         rows = []
         for trial in self.trials():
             row: dict[str, Any] = {"number": trial.number, "state": trial.state.value, "reason": trial.reason}
+            if trial.feasible is not None:
+                row["feasible"] = trial.feasible
             row.update(
                 created_at=trial.created_at, started_at=trial.started_at, finished_at=trial.finished_at, duration=trial.duration
             )

@@ -24,6 +24,17 @@ STORE = """
 """Part of a statement in which `a` is the attempt that passed the fence; its parameters are those of `parameters`."""
 
 
+LAST_VALUES = """
+    SELECT '[' || array_to_string(ARRAY(
+        SELECT p.metrics->>o.name FROM unnest({names}) WITH ORDINALITY AS o(name, place) ORDER BY o.place), ', ') || ']'
+    FROM reports p
+    WHERE p.trial_id = {trial} AND NOT EXISTS (
+        SELECT FROM unnest({names}) AS o(name) WHERE jsonb_typeof(p.metrics->o.name) IS DISTINCT FROM 'number')
+    ORDER BY p.step DESC LIMIT 1
+"""
+"""A query for what a trial that ends early has come to: the objectives `names`, an array, at the last step at which all are numbers."""
+
+
 def parameters(reports: Sequence[Report]) -> dict[str, list[Any]]:
     steps: dict[int, dict[str, object]] = {}
     for report in reports:

@@ -76,7 +76,7 @@ TELL = (
     WITH a AS (
         UPDATE attempts a SET ended_at = clock_timestamp(), error = CAST(:error AS text), record = CAST(:record AS text),
             reason = CASE WHEN {stopped} THEN coalesce(t.reason, 'cancelled') WHEN {held} THEN 'paused_at_rung'
-                ELSE coalesce(CAST(:reason AS text), lower(:state)) END
+                ELSE coalesce(CAST(:ended AS text), lower(:state)) END
         FROM trials t
         WHERE a.id = :lease AND a.project = :project AND t.id = a.trial_id AND {fence}
         RETURNING a.trial_id, a.study_id, a.project, a.epoch, a.worker, a.gpus,
@@ -89,9 +89,10 @@ TELL = (
                 ELSE CAST(:reason AS text) END,
             not_before = CASE WHEN {held} THEN {until} END, priority = CASE WHEN {held} THEN -1 ELSE t.priority END,
             error = CAST(:error AS text), value = CAST(:value AS float),
-            objective_values = coalesce(CAST(:objective_values AS text), CASE WHEN :state = 'PRUNED' THEN (
-                SELECT '[' || (p.metrics->>:metric) || ']' FROM reports p
-                WHERE p.trial_id = a.trial_id AND jsonb_typeof(p.metrics->:metric) = 'number' ORDER BY p.step DESC LIMIT 1) END),
+            constraint_values = CAST(:constraint_values AS text), violation = CAST(:violation AS float),
+            objective_values = coalesce(CAST(:objective_values AS text), CASE WHEN :state = 'PRUNED' THEN ("""
+    + intermediate.LAST_VALUES.format(names="CAST(:objectives AS text[])", trial="a.trial_id")
+    + """) END),
             user_attrs = CASE WHEN CAST(:user_attrs AS text) IS NULL THEN t.user_attrs WHEN t.user_attrs = '{{}}' THEN :user_attrs
                 ELSE left(t.user_attrs, -1) || ', ' || substr(:user_attrs, 2) END,
             finish_hash = :digest, verdict = 'continue', gpu_seconds = t.gpu_seconds + a.gpus * a.seconds,

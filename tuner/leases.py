@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Row, TextClause, delete, select, text
 
-from tuner import events, intermediate, rows, studies
+from tuner import events, intermediate, outcome_constraints, rows, studies, violations
 from tuner import lease_statements as sql
 from tuner.db.postgres import Database
 from tuner.db.tables import HELD, attempts, demands, trials
@@ -190,7 +190,8 @@ class Told:
 def tell(database: Database, project: str, lease_id: str, body: Tell) -> Told:
     """End a lease with the trial's outcome. The same tell again gives the same answer; another one: TrialFinished or LeaseLost.
 
-    COMPLETE with an objective missing or NaN is a failed trial (reason missing_objective, nan), not an error of the request. WAITING
+    COMPLETE with an objective missing or NaN is a failed trial (reason missing_objective, nan), not an error of the request; one that breaks
+    an outcome constraint, or lacks its metric, is COMPLETE and infeasible. WAITING
     hands the trial back (reason preempted or paused), which does not count as an attempt; a cancelled trial then FAILs as cancelled.
     """
     digest = hashlib.sha256(body.model_dump_json(exclude={"lease_next"}).encode()).digest()
@@ -202,11 +203,18 @@ def tell(database: Database, project: str, lease_id: str, body: Tell) -> Told:
         "record": None if body.record is None else json.dumps(body.record),
         **intermediate.parameters(body.reports),
     }
-    with database.read() as connection:  # one statement, one transaction
+    with database.read() as connection:  # each statement is a transaction; the last one decides
         facts = _facts_of(database, connection, project, lease_id)
+        outcome = _outcome(body, facts)
+        outcome["ended"] = outcome["reason"]  # of the attempt, which an infeasible outcome is no fault of
+        if facts.outcome_constraints and TrialState(outcome["state"]).is_finished:
+            measured = violations.measure(
+                connection, facts.outcome_constraints, parameters["lease"], body.values or {}, body.reports
+            )
+            outcome |= violations.columns(facts.outcome_constraints, outcome["state"], measured)
         row = connection.execute(
             fenced(sql.TELL, FENCE, stopped=sql.STOPPED, goes_on=sql.GOES_ON, held=sql.PAUSED, until=HELD),
-            parameters | _outcome(body, facts),
+            parameters | outcome,
         ).one_or_none()
         if row is None:
             return Told(trial=_repeated_tell(connection, project, facts, lease_id, digest), repeated=True)
@@ -321,6 +329,7 @@ def _lease(facts: StudyFacts, row: Row[Any], limits: Mapping[str, Any]) -> Lease
             executor=facts.executor,
             config=config,
             objectives=list(facts.objectives),
+            constrained=list(outcome_constraints.metrics(facts.outcome_constraints)),
             judged=facts.judged,
             study_digest=facts.digest,
             resume=resume,
@@ -336,7 +345,9 @@ def _outcome(body: Tell, facts: StudyFacts) -> dict[str, Any]:
         "error": body.error,
         "objective_values": None,
         "value": None,
-        "metric": None,
+        "constraint_values": None,
+        "violation": None,
+        "objectives": list(facts.objectives),
         # Whether this tell does what a verdict to stop asks for; then the reason is the verdict's.
         "follows": body.state == "WAITING" or (body.state == "FAIL" and body.reason in (None, Reason.CANCELLED)),
     }
@@ -350,7 +361,6 @@ def _outcome(body: Tell, facts: StudyFacts) -> dict[str, Any]:
     return outcome | {
         "reason": body.reason or Reason.PRUNED,
         "objective_values": None if values is None else json.dumps(values),
-        "metric": facts.objectives[0] if len(facts.objectives) == 1 else None,
     }
 
 
@@ -369,16 +379,15 @@ def _complete(body: Tell, facts: StudyFacts) -> dict[str, Any]:
 
 
 def _pruned_values(body: Tell, facts: StudyFacts) -> list[float] | None:
-    """Values of a PRUNED trial: those told, else, as in Optuna, the only objective's last report (None: look among those stored)."""
+    """Values of a PRUNED trial: those told, else, as in Optuna, its last report of all objectives (None: look among those stored)."""
     told = body.values or {}
     values = [told[name] for name in facts.objectives if name in told and not math.isnan(told[name])]
     if len(values) == len(facts.objectives):
         return values
-    if len(facts.objectives) == 1:
-        for report in sorted(body.reports, key=lambda report: -report.step):
-            value = report.values.get(facts.objectives[0], math.nan)
-            if math.isfinite(value):
-                return [value]
+    for report in sorted(body.reports, key=lambda report: -report.step):
+        values = [report.values.get(name, math.nan) for name in facts.objectives]
+        if all(math.isfinite(value) for value in values):
+            return values
     return None
 
 

@@ -40,6 +40,7 @@ from tuner.db.tables import projects
 from tuner.db.tables import studies as study_table
 from tuner.db.tables import trials as trial_table
 from tuner.errors import Conflict, InvalidValue, StudyNotFound, StudyNotRunning
+from tuner.optuna_feasibility import Feasibility
 from tuner.optuna_trials import (
     CHANGED,
     CREATE_TRIAL,
@@ -54,6 +55,7 @@ from tuner.optuna_trials import (
 )
 from tuner.settings import Settings
 from tuner.space import SearchSpace
+from tuner.violations import UNJUDGED
 from tuner.wire import encode_number
 
 _FIXED_PARAMS = "fixed_params"
@@ -97,6 +99,7 @@ class PostgresStorage(BaseStorage):
         self._lock = threading.Lock()
         self._known: dict[int, _Known] = {}
         self._study_of: dict[int, tuple[int, int]] = {}  # trial id -> study id, number
+        self._feasibility = Feasibility(self._database, self._project)
 
     # Studies.
 
@@ -198,7 +201,7 @@ class PostgresStorage(BaseStorage):
                 json.dumps(encode_number(float(value))) for value in template_trial.intermediate_values.values()
             ]
             if template_trial.state.is_finished():
-                parameters["origin"] = "added"
+                parameters |= {"origin": "added"} | self._feasibility.columns(study_id, template_trial)
             elif template_trial.state == TrialState.WAITING:
                 parameters |= {"origin": "enqueued", "priority": 1} | self._enqueued_params(study_id, template_trial)
         with self._database.read() as connection:
@@ -296,13 +299,20 @@ class PostgresStorage(BaseStorage):
             "final": state.is_finished(),
             "values": None if told is None else json.dumps(told),
             "value": sortable_value(state, told),
+            **UNJUDGED,
         }
+        if state.is_finished():
+            of_study = self._study_id_of(trial_id)
+            if self._feasibility.is_asked(of_study, trial_id):
+                parameters |= self._feasibility.columns(of_study, self.get_trial(trial_id), state, told)
         with self._database.read() as connection:
             study_id = connection.execute(_SET_STATE, parameters).scalar_one_or_none()
         if study_id is None:
             if state == TrialState.RUNNING and self.get_trial(trial_id).state == TrialState.RUNNING:
                 return False
             raise self._refusal(trial_id)
+        if state.is_finished():
+            self._feasibility.forget(trial_id)
         self._database.wake("result", study_id)
         if state == TrialState.WAITING:
             self._database.wake("trials", study_id)
@@ -322,6 +332,7 @@ class PostgresStorage(BaseStorage):
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         self._set_attribute(trial_table, "system_attrs", trial_id, key, value)
+        self._feasibility.note(trial_id, key)
 
     def _set_attribute(self, table: Table, column: str, row_id: int, key: str, value: Any) -> None:
         """A key that is not there yet is appended by one statement; one that is, replaced under the row's lock."""
@@ -363,6 +374,14 @@ class PostgresStorage(BaseStorage):
         if trial_id is None:
             raise KeyError(f"no trial has the number {trial_number} in the study with the id {study_id}")
         return int(trial_id)
+
+    def _study_id_of(self, trial_id: int) -> int:
+        with self._lock:
+            known = self._study_of.get(trial_id)
+        if known is None:
+            self.get_trial(trial_id)
+            return self._study_of[trial_id][0]
+        return known[0]
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         with self._lock:
@@ -469,7 +488,9 @@ _EARLIER = text(
 _SET_STATE = text(
     """
     UPDATE trials SET state = CAST(:state AS text), objective_values = coalesce(CAST(:values AS text), objective_values),
-        value = CAST(:value AS float), verdict = 'continue', not_before = NULL,
+        value = CAST(:value AS float), constraint_values = CAST(:constraint_values AS text), violation = CAST(:violation AS float),
+        reason = coalesce(CAST(:reason AS text), reason), error = coalesce(CAST(:error AS text), error),
+        verdict = 'continue', not_before = NULL,
         started_at = CASE WHEN :state = 'RUNNING' AND (epoch = 0 OR started_at IS NULL) THEN clock_timestamp() ELSE started_at END,
         finished_at = CASE WHEN :final THEN clock_timestamp() END
     WHERE id = :trial AND project = :project AND state IN ('WAITING', 'RUNNING') AND (:state <> 'RUNNING' OR state = 'WAITING')

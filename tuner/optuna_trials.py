@@ -1,7 +1,8 @@
 """Trials as Optuna has them and as our rows have them: the one mapping, both ways, that `tuner.optuna_storage` and `tuner.imports` share.
 
 Parameters are stored by their external values, distributions in Optuna's own JSON, each as text of one row; non-finite intermediate values
-as strings, all others as the NaN and Infinity tokens that Python's json writes. Times: Optuna has naive local ones, we the database's.
+as strings, all others as the NaN and Infinity tokens that Python's json writes. With several objectives Optuna has no intermediate values, and its
+TPE fails where a pruned trial has some: there the reports are left out. Times: Optuna has naive local ones, we the database's.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Row, text
 
+from tuner import outcome_constraints, violations
+from tuner.violations import UNJUDGED
 from tuner.wire import NON_FINITE, StudyState
 
 TRIAL_COLUMNS = """
-    t.id, t.study_id, t.number, t.state, t.params, t.distributions, t.objective_values, t.user_attrs, t.system_attrs,
+    t.id, t.study_id, t.number, t.state, t.params, t.distributions, t.objective_values, t.constraint_values, t.user_attrs, t.system_attrs,
     t.started_at, t.finished_at, (
         SELECT jsonb_object_agg(r.step, r.metrics->(s.objectives->0->>'name')) FROM reports r
-        WHERE r.trial_id = t.id AND r.metrics ? (s.objectives->0->>'name')
+        WHERE r.trial_id = t.id AND r.metrics ? (s.objectives->0->>'name') AND jsonb_array_length(s.objectives) = 1
     ) AS intermediate_values
 """
 """Columns of trials t joined with studies s that `to_trial` reads."""
@@ -47,10 +50,10 @@ CREATE_TRIAL = text(
             AND next_number < coalesce(CAST(limits->>'max_trials' AS bigint), 2147483647)
         RETURNING id, project, next_number - 1 AS number, objectives->0->>'name' AS metric
     ), t AS (
-        INSERT INTO trials (project, study_id, number, state, params, distributions, objective_values, value, user_attrs, system_attrs,
-            origin, priority, started_at, finished_at)
-        SELECT s.project, s.id, s.number, :state, :params, :distributions, CAST(:objective_values AS text), CAST(:value AS float),
-            :user_attrs, :system_attrs, :origin, :priority,
+        INSERT INTO trials (project, study_id, number, state, reason, error, params, distributions, objective_values, value,
+            constraint_values, violation, user_attrs, system_attrs, origin, priority, started_at, finished_at)
+        SELECT s.project, s.id, s.number, :state, CAST(:reason AS text), CAST(:error AS text), :params, :distributions,
+            CAST(:objective_values AS text), CAST(:value AS float), CAST(:constraint_values AS text), CAST(:violation AS float), :user_attrs, :system_attrs, :origin, :priority,
             CASE WHEN :running THEN clock_timestamp() ELSE CAST(:started_at AS timestamptz) END, CAST(:finished_at AS timestamptz)
         FROM s RETURNING id, study_id, number
     ), r AS (
@@ -89,6 +92,8 @@ def trial_columns(trial: FrozenTrial) -> dict[str, Any]:
         "distributions": "{" + stored + "}",
         "objective_values": None if values is None else json.dumps(values),
         "value": sortable_value(trial.state, values),
+        **UNJUDGED,
+        **violations.columns((), trial.state.name, {}, trial.constraints),
         "user_attrs": json.dumps(trial.user_attrs),
         "system_attrs": json.dumps(trial.system_attrs),
         "started_at": _aware(trial.datetime_start),
@@ -108,10 +113,17 @@ def to_trial(row: Row[Any]) -> FrozenTrial:
         params=parse(row.params),
         distributions=dict(parse_distributions(row.distributions)),
         user_attrs=parse(row.user_attrs),
-        system_attrs=parse(row.system_attrs),
+        system_attrs=_with_constraints(parse(row.system_attrs), row.constraint_values),
         intermediate_values={step: _number(reported[str(step)]) for step in sorted(map(int, reported))},
         trial_id=row.id,
     )
+
+
+def _with_constraints(attrs: dict[str, Any], constraint_values: str | None) -> dict[str, Any]:
+    """System attributes with a trial's violations where Optuna looks for them, unless it has put them there itself."""
+    if constraint_values is None:
+        return attrs
+    return attrs | outcome_constraints.attributes(json.loads(constraint_values), attrs)
 
 
 @lru_cache(maxsize=4096)

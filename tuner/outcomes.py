@@ -35,6 +35,8 @@ class Outcome:
     gpu_seconds: float
     repeats: int | None = None
     """The number of the trial it repeats."""
+    feasible: bool = True
+    """False: it is known to break an outcome constraint, and so is never among the best."""
 
     @property
     def is_paused(self) -> bool:
@@ -131,6 +133,7 @@ def _read(connection: Connection, row: Row[Any]) -> StudyOutcomes:
                 seconds=float(trial.seconds or 0.0),
                 gpu_seconds=float(trial.gpu_seconds),
                 repeats=trial.repeats,
+                feasible=not trial.violation,
             )
             for trial in found
         ),
@@ -139,7 +142,7 @@ def _read(connection: Connection, row: Row[Any]) -> StudyOutcomes:
 
 _OUTCOMES = text(
     """
-    SELECT t.number, t.state, t.reason, t.params, t.objective_values, t.gpu_seconds, r.metrics,
+    SELECT t.number, t.state, t.reason, t.params, t.objective_values, t.gpu_seconds, t.violation, r.metrics,
         CASE WHEN t.origin = 'repeat' THEN t.parent END AS repeats,
         coalesce(a.seconds, extract(epoch FROM t.finished_at - t.started_at)::float) AS seconds
     FROM trials t

@@ -74,6 +74,8 @@ def describe(study: Study) -> str:
         facts.append(f"{counts.waiting} waiting")
     if counts.pruned:
         facts.append(f"{counts.pruned} pruned")
+    if counts.infeasible:
+        facts.append(f"{counts.infeasible} infeasible")
     if counts.fail:
         facts.append(f"{counts.fail} failed")
     if study.state != "RUNNING":

@@ -73,7 +73,7 @@ def mean_loss(losses: Sequence[float]) -> float:
 
 @dataclass(kw_only=True, slots=True)
 class Configuration:
-    """A trial and its repeats. Losses by number of trial, the smaller the better; infinite where the training diverged."""
+    """A trial and its repeats. Losses by number of trial, the smaller the better; infinite where the training diverged or an outcome constraint is broken."""
 
     number: int
     is_complete: bool = False

@@ -7,6 +7,7 @@ complete trials.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from tuner.wire import Repeated, TrialState
 # Also the repeats that diverged, which the race holds against their configuration.
 _RESULTS = text(
     """
-    SELECT number, state, reason, value, CASE WHEN origin = 'repeat' THEN parent END AS repeats FROM trials
+    SELECT number, state, reason, value, violation, CASE WHEN origin = 'repeat' THEN parent END AS repeats FROM trials
     WHERE study_id = :study AND (state = 'COMPLETE' OR (state = 'FAIL' AND reason = 'nan' AND origin = 'repeat')) ORDER BY number
     """
 )
@@ -41,7 +42,7 @@ def best(connection: Connection, study: Row[Any]) -> RacedBest | None:
     sign = -1.0 if study.objectives[0]["direction"] == "maximize" else 1.0
     race = Race(repeat["max"])
     for row in connection.execute(_RESULTS, {"study": study.id}):
-        loss = None if row.value is None else sign * row.value
+        loss = math.inf if row.violation else None if row.value is None else sign * row.value
         race.take_in(row.number, TrialState(row.state), row.reason, loss, row.repeats)
     found = race.incumbent
     if found is None:

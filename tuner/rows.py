@@ -14,7 +14,10 @@ from tuner.wire import SpaceEdit, Strategy, Study, Trial, TrialCounts
 
 _COUNTS = text(
     """
-    SELECT s.id, c.*, b.value AS best_value, b.number AS best_trial
+    SELECT s.id, c.*, b.value AS best_value, b.number AS best_trial, (
+            SELECT count(*) FROM trials t
+            WHERE t.study_id = s.id AND t.state = 'COMPLETE' AND t.value IS NULL AND t.violation > 0
+        ) AS infeasible
     FROM studies s
     CROSS JOIN LATERAL (
         SELECT count(*) FILTER (WHERE state = 'WAITING') AS waiting, count(*) FILTER (WHERE state = 'RUNNING') AS running,
@@ -65,7 +68,12 @@ def _study(row: Row[Any], counts: Row[Any], raced: repeats.RacedBest | None) -> 
         tags=row.tags,
         user_attrs=attributes(row.user_attrs),
         counts=TrialCounts(
-            waiting=counts.waiting, running=counts.running, complete=counts.complete, pruned=counts.pruned, fail=counts.fail
+            waiting=counts.waiting,
+            running=counts.running,
+            complete=counts.complete,
+            pruned=counts.pruned,
+            fail=counts.fail,
+            infeasible=counts.infeasible,
         ),
         best_value=counts.best_value if raced is None else raced.repeated.mean,
         best_trial=counts.best_trial if raced is None else raced.trial,
@@ -98,6 +106,8 @@ def trial(row: Row[Any], study_name: str, objectives: Iterable[str]) -> Trial:
         notes=row.notes,
         params=json.loads(row.params),
         values=None if values is None else dict(zip(objectives, values, strict=False)),
+        feasible=None if row.violation is None else row.violation <= 0,
+        constraints=None if row.constraint_values is None else json.loads(row.constraint_values),
         user_attrs=attributes(row.user_attrs),
         origin=row.origin,
         parent=row.parent,

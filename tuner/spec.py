@@ -33,9 +33,10 @@ from pydantic import (
     model_validator,
 )
 
-from tuner import levels, racing
+from tuner import levels, outcome_constraints, racing
 from tuner.constraints import MAX_CONSTRAINTS, read_constraints
 from tuner.errors import FieldError, InvalidSpace, InvalidSpec
+from tuner.outcome_constraints import MAX_OUTCOME_CONSTRAINTS
 from tuner.parameters import is_finite, near, show
 from tuner.space import FloatParameter, IntParameter, SearchSpace
 from tuner.spec_errors import Problems, explain, json_problems, shortened
@@ -359,6 +360,12 @@ class StudySpec(Model):
         exclude_if=lambda constraints: not constraints,
         description=f"a list of at most {MAX_CONSTRAINTS} texts such as model.hidden_a < model.hidden_b",
     )
+    outcome_constraints: tuple[str, ...] = Field(
+        default=(),
+        max_length=MAX_OUTCOME_CONSTRAINTS,
+        exclude_if=lambda constraints: not constraints,
+        description=f"a list of at most {MAX_OUTCOME_CONSTRAINTS} texts such as latency_ms <= 50",
+    )
     sampler: SamplerSpec = Field(default_factory=SamplerSpec, description="a mapping such as {name: auto}")
     pruner: PrunerSpec = Field(default_factory=PrunerSpec, description="a mapping such as {name: auto}")
     trial: TrialSpec = Field(default_factory=TrialSpec, description="a mapping such as {executor: external}")
@@ -411,6 +418,7 @@ class StudySpec(Model):
         problems = [
             *refused,
             *self._objective_problems(),
+            *outcome_constraints.read(self.outcome_constraints)[1],
             *self._sampler_problems(),
             *self._promotion_problems(),
             *self._command_problems(),
@@ -427,10 +435,15 @@ class StudySpec(Model):
                 space=self.space.parameters,
             )
         if self.trial.trainer is not None:
-            from tuner.catalog import check_objectives, check_trainer
+            from tuner.catalog import check_metrics, check_objectives, check_trainer
 
             problems += check_trainer(self.trial.trainer, self.space)
             problems += check_objectives(self.trial.trainer, self.space, [objective.name for objective in self.objectives])
+            constrained = {
+                f"outcome_constraints.{index}": each.metric
+                for index, each in enumerate(outcome_constraints.read(self.outcome_constraints)[0])
+            }
+            problems += check_metrics(self.trial.trainer, self.space, constrained)
         if problems:
             raise Problems(problems)
         return self
@@ -452,7 +465,10 @@ class StudySpec(Model):
                 "sampler.name", f"{self.sampler.name} optimizes a single objective; with several use {', '.join(able)}"
             )
         if not PRUNERS[self.pruner.name].is_multi_objective:
-            yield FieldError("pruner.name", f"{self.pruner.name} judges by a single objective; with several use auto or none")
+            able = [name for name, pruner in PRUNERS.items() if pruner.is_multi_objective]
+            yield FieldError(
+                "pruner.name", f"{self.pruner.name} judges by a single objective; with several use {', '.join(able)}"
+            )
         if self.warm_start:
             yield FieldError("warm_start", "needs a single objective; with several leave it out")
         if self.limits.target is not None:
@@ -468,6 +484,10 @@ class StudySpec(Model):
                         f"space.{name}",
                         f"has a continuum of values, {sampler} needs finitely many: {way} or choose another sampler",
                     )
+        if sampler == "cmaes" and self.outcome_constraints:
+            yield FieldError(
+                "sampler.name", "cmaes takes no notice of outcome constraints; with them use tpe, gp, nsga2, nsga3 or random"
+            )
         if sampler == "cmaes" and not any(
             isinstance(parameter, FloatParameter | IntParameter) and parameter.num_values != 1 and parameter.frozen is None
             for parameter in self.space.roots.values()

@@ -22,6 +22,7 @@ _ITEMS = {
     "objectives": "a mapping such as {name: val_loss, direction: minimize}",
     "command": "a text of at most 10000 characters",
     "constraints": "a text such as model.hidden_a < model.hidden_b",
+    "outcome_constraints": "a text such as latency_ms <= 50",
     "tags": "a text of 1 to 500 characters",
 }
 """What the elements of a list may be; the description of its field speaks of the whole."""

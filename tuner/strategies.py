@@ -154,7 +154,6 @@ PRUNERS: dict[str, Strategy] = {
             _count("brackets", 1, low=1),
             _switch("resume", True),
         ),
-        is_multi_objective=False,
     ),
     "patient": Strategy(
         options=(_count("patience", None, required=True), Option(name="min_delta", type="float", default=0.0, low=0)),

@@ -18,10 +18,11 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Row, func, insert, select, text, update
 
-from tuner import auto, events, levels, repeats, rows, space_edits
+from tuner import auto, events, levels, outcome_constraints, repeats, rows, space_edits
 from tuner.db.postgres import Database
 from tuner.db.tables import bundles, studies
 from tuner.errors import FieldError, InvalidSpec, StudyExists, StudyNotFound, StudyNotRunning
+from tuner.outcome_constraints import OutcomeConstraint
 from tuner.spec import Limits, StudySpec
 from tuner.wire import Study, StudyPatch, StudyState
 
@@ -47,6 +48,7 @@ class StudyFacts:
     digest: str | None
     num_levels: int = 1
     num_seeds: int | None = None
+    outcome_constraints: tuple[OutcomeConstraint, ...] = ()
 
     def trial_seed(self, number: int) -> int:
         """Seed of a trial, in [0, 2**31): a function of the study's seed and the trial's number alone.
@@ -118,6 +120,7 @@ def _facts(row: Row[Any]) -> StudyFacts:
         num_levels=1 if compare is None else len(spec["space"][compare["by"]]["choices"]),
         num_seeds=None if compare is None else compare.get("seeds"),
         digest=row.spec_digest,
+        outcome_constraints=outcome_constraints.read(spec.get("outcome_constraints", ()))[0],
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, text, update
 
-from tuner import events, rows, studies
+from tuner import events, intermediate, outcome_constraints, rows, studies, violations
 from tuner.db.postgres import Database
 from tuner.db.tables import HELD, trials
 from tuner.db.tables import studies as study_table
@@ -148,7 +148,7 @@ def close_held(connection: Connection, study_id: int, *, exhausted: bool) -> int
     Whether a paused trial may still be promoted the caller must know too.
     """
     row = connection.execute(
-        select(study_table.c.state, study_table.c.next_number, study_table.c.limits)
+        select(study_table.c.state, study_table.c.next_number, study_table.c.limits, study_table.c.spec)
         .where(study_table.c.id == study_id)
         .with_for_update(key_share=True)
     ).one_or_none()
@@ -156,19 +156,26 @@ def close_held(connection: Connection, study_id: int, *, exhausted: bool) -> int
         return 0
     if row.state == StudyState.RUNNING and not exhausted and _room(row) != 0:
         return 0
-    return connection.execute(_CLOSE_HELD, {"study": study_id}).rowcount
+    closed = list(connection.execute(_CLOSE_HELD, {"study": study_id}).scalars())
+    constraints, _ = outcome_constraints.read(json.loads(row.spec).get("outcome_constraints", ()))
+    violations.judge_pruned(connection, constraints, closed)
+    return len(closed)
 
 
+_HELD_VALUES = intermediate.LAST_VALUES.format(
+    names="ARRAY(SELECT i.item->>'name' FROM jsonb_array_elements(s.objectives) WITH ORDINALITY AS i(item, place) ORDER BY i.place)",
+    trial="t.id",
+)
 _CLOSE_HELD = text(
     f"""
     UPDATE trials t SET state = 'PRUNED', reason = 'pruned', not_before = NULL, finished_at = clock_timestamp(),
         objective_values = (
-            SELECT '[' || (p.metrics->>(s.objectives->0->>'name')) || ']' FROM reports p
-            WHERE p.trial_id = t.id AND jsonb_typeof(p.metrics->(s.objectives->0->>'name')) = 'number' ORDER BY p.step DESC LIMIT 1)
+{_HELD_VALUES})
     FROM studies s
     WHERE s.id = t.study_id AND s.id = :study AND t.state = 'WAITING' AND t.not_before = {HELD}
         AND NOT EXISTS (SELECT FROM trials o WHERE o.study_id = s.id
             AND (o.state = 'RUNNING' OR (o.state = 'WAITING' AND o.not_before IS DISTINCT FROM {HELD})))
+    RETURNING t.id
     """
 )
 
@@ -342,4 +349,5 @@ def _finished(body: TrialCreate, facts: studies.StudyFacts) -> dict[str, Any]:
     return columns | {
         "objective_values": json.dumps(ordered),
         "value": ordered[0] if body.state == TrialState.COMPLETE else None,
+        **violations.columns(facts.outcome_constraints, body.state, body.values),
     }

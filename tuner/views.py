@@ -197,7 +197,7 @@ def list_logs(database: Database, project: str, trial_id: int, cursor: str | Non
 
 
 def best(database: Database, project: str, study: str | int) -> list[Trial]:
-    """The best COMPLETE trial, or of several objectives the Pareto front; empty while there is none.
+    """The best feasible COMPLETE trial, or of several objectives the Pareto front; empty while there is none.
 
     In a study that repeats trials the first one of the best configuration, with the mean over its seeds.
     """
@@ -220,7 +220,7 @@ def best(database: Database, project: str, study: str | int) -> list[Trial]:
 
 
 def pareto(database: Database, project: str, study: str | int) -> list[Trial]:
-    """COMPLETE trials that no other dominates, by number."""
+    """Feasible COMPLETE trials that no other dominates, by number."""
     with database.read() as connection:
         return _pareto(connection, find(connection, project, study))
 
@@ -339,7 +339,10 @@ def _pareto(connection: Connection, row: Row[Any]) -> list[Trial]:
     from tuner.front import front  # numpy takes a while to import
 
     query = select(trial_table.c.id, trial_table.c.objective_values).where(
-        trial_table.c.study_id == row.id, trial_table.c.state == TrialState.COMPLETE, trial_table.c.objective_values.is_not(None)
+        trial_table.c.study_id == row.id,
+        trial_table.c.state == TrialState.COMPLETE,
+        trial_table.c.objective_values.is_not(None),
+        func.coalesce(trial_table.c.violation, 0.0) <= 0,
     )
     found = connection.execute(query).all()
     signs = [-1.0 if objective["direction"] == "maximize" else 1.0 for objective in row.objectives]

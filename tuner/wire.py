@@ -154,6 +154,7 @@ class Reason(StrEnum):
     PRUNED = "pruned"
     REFUSED = "refused"
     MISSING_OBJECTIVE = "missing_objective"
+    INFEASIBLE = "infeasible"
 
 
 class Scope(StrEnum):
@@ -184,6 +185,7 @@ class TrialCounts(Answer):
     complete: int = 0
     pruned: int = 0
     fail: int = 0
+    infeasible: int = Field(default=0, description="of the complete ones, how many break an outcome constraint")
 
     @property
     def total(self) -> int:
@@ -307,6 +309,13 @@ class Trial(Answer):
     notes: str = ""
     params: dict[str, Scalar] = {}
     values: dict[str, Number] | None = Field(default=None, description="one value an objective, once finished")
+    feasible: bool | None = Field(
+        default=None, description="whether it meets the outcome constraints; null: there are none, or it was not judged"
+    )
+    constraints: dict[str, Number] | None = Field(
+        default=None,
+        description="by outcome constraint: above 0 by how much it is broken, in the metric's unit; Infinity without a number",
+    )
     user_attrs: dict[str, Any] = {}
     origin: str = Field(default="suggested", description="suggested, enqueued, added, portfolio, repeat or population")
     parent: int | None = Field(default=None, description="number of the trial it repeats, or goes on from")
@@ -337,7 +346,9 @@ class TrialCreate(Body):
 
     params: dict[str, Scalar] = Field(max_length=500)
     state: TrialState | None = None
-    values: dict[MetricName, Number] | None = Field(default=None, max_length=32)
+    values: dict[MetricName, Number] | None = Field(
+        default=None, max_length=200, description="of each objective, and of metrics under outcome constraints"
+    )
     user_attrs: UserAttrs = {}
 
 
@@ -459,6 +470,9 @@ class LeasedTrial(Answer):
     executor: str
     config: dict[str, Any] = Field(description="the study's `trial` mapping as submitted, with defaults")
     objectives: list[str]
+    constrained: list[str] = Field(
+        default=[], description="metrics under outcome constraints: report them, or tell them with the outcome"
+    )
     judged: bool = Field(default=False, description="a pruner judges the reports of this study")
     study_digest: str | None = Field(default=None, description="SHA-256 of the study's spec as submitted, without the name")
     resume: Resume | None = None
@@ -492,7 +506,7 @@ class VerdictAnswer(Answer):
 
 
 class Tell(Body):
-    """COMPLETE needs a value for each objective. WAITING hands the trial back unfinished (reason preempted or paused)."""
+    """COMPLETE needs a value for each objective, and for each metric under an outcome constraint that was not reported. WAITING hands the trial back unfinished (reason preempted or paused)."""
 
     state: Literal["COMPLETE", "PRUNED", "FAIL", "WAITING"]
     values: dict[MetricName, Number] | None = Field(default=None, max_length=200)

@@ -55,6 +55,7 @@ class Trial:
         self.params: dict[str, Scalar] = dict(leased.params)
         self.seed: int = leased.seed
         self.objectives: tuple[str, ...] = tuple(leased.objectives)
+        self.constrained: tuple[str, ...] = tuple(leased.constrained)
         self.attempt: int = assignment.attempt
         self.device: str = assignment.device
         self.resume_path: Path | None = assignment.resume_path
@@ -176,8 +177,9 @@ class Trial:
                 Reason.MISSING_OBJECTIVE, f"No value for the objective {missing[0]!r}; the trial returned: {given}."
             )
         values = {name: float(result[name]) for name in self.objectives}
+        values |= {name: float(result[name]) for name in self.constrained if result.get(name) is not None}
         for name, value in values.items():
-            if math.isnan(value):
+            if math.isnan(value) and name in self.objectives:
                 return self._tell_failed(Reason.NAN, f"The objective {name!r} is NaN.")
         return Tell(state="COMPLETE", values=values, user_attrs=self._checked_attrs(), record=self.recorded())
 

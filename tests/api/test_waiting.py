@@ -129,7 +129,14 @@ def test_who_has_gone_is_given_nothing(server: Server, http: httpx.Client) -> No
             raise AssertionError("it answered")
     wait_until(lambda: count_demands(server.database) == 0)
     suggest(server.database, study)
-    assert http.get("/v1/studies/s").json()["counts"] == {"waiting": 1, "running": 0, "complete": 0, "pruned": 0, "fail": 0}
+    assert http.get("/v1/studies/s").json()["counts"] == {
+        "waiting": 1,
+        "running": 0,
+        "complete": 0,
+        "pruned": 0,
+        "fail": 0,
+        "infeasible": 0,
+    }
 
 
 def test_a_worker_waits_for_any_study(server: Server, http: httpx.Client) -> None:

@@ -232,3 +232,38 @@ def test_the_first_key_is_made_in_the_database(tuner: Tuner, database: Database)
     )
     assert json.loads(done(tuner("key", "list", "--json", TUNER_KEY=done(created).strip())))[-1]["name"] == "first"
     check_refused(tuner("key", "create", "--name", "first", "--in-database"), 2, "TUNER_DATABASE_URL")
+
+
+def test_feasibility(tuner: Tuner, client: Client) -> None:
+    study = client.create_study(external("fast", outcome_constraints=["latency_ms <= 50"]))
+    for x in (0.1, 0.2, 0.3):
+        study.enqueue({"x": x})
+    values = iter(({"score": 9.0, "latency_ms": 62.5}, {"score": 8.0}, {"score": 1.0, "latency_ms": 10.0}))
+    for trial in client.asks(study, count=2):
+        trial.tell(next(values))
+    assert done(tuner("study", "best", "fast")) == ""
+    assert "no complete trial is feasible yet" in tuner("study", "best", "fast").stderr
+    for trial in client.asks(study, count=1):
+        trial.tell(next(values))
+    shown = done(tuner("trial", "show", "fast/0"))
+    assert "feasible    no: latency_ms <= 50 is broken by 12.5" in shown
+    assert "COMPLETE (infeasible)" in shown
+    shown = done(tuner("trial", "show", "fast/1"))
+    assert "no: latency_ms <= 50 is broken: there is no number for it" in shown
+    assert "there is no value of latency_ms; report it, or tell it with the outcome" in shown
+    assert "feasible    yes" in done(tuner("trial", "show", "fast/2"))
+    assert "latency_ms <= 50; 2 of 3 trials break one" in done(tuner("study", "show", "fast"))
+    for top in ("1", "3"):
+        found = json.loads(done(tuner("study", "best", "fast", "--top", top, "--json")))
+        assert [trial["number"] for trial in found] == [2]
+    listed = json.loads(done(tuner("trial", "list", "fast", "--filter", "feasible:false", "--json")))
+    assert [trial["number"] for trial in listed] == [0, 1]
+
+
+def test_an_outcome_constraint_that_cannot_be_read(tuner: Tuner, tmp_path: Path) -> None:
+    body = external("fast").to_json() | {"outcome_constraints": ["latency_ms"]}
+    (tmp_path / "fast.yaml").write_text(yaml.safe_dump(body))
+    refused = tuner("study", "submit", "fast.yaml")
+    assert refused.returncode == 2
+    assert "outcome_constraints.0" in refused.stderr
+    assert "write a metric's name, <=, <, >= or >, and a number" in refused.stderr

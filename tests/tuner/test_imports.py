@@ -59,6 +59,7 @@ def test_everything_comes_over(database: Database, source: str) -> None:
         "complete": 9 - imported[0].counts.pruned,
         "pruned": imported[0].counts.pruned,
         "fail": 1,
+        "infeasible": 0,
     }
     for name in ("one", "two"):
         assert_equal(database, source, name)
@@ -79,6 +80,27 @@ def test_again_changes_nothing_and_later_adds_what_is_new(database: Database, so
     assert_equal(database, source, "one")
     copied = optuna.load_study(study_name="one", storage=PostgresStorage(database))
     assert copied.ask().number == len(study.trials)
+
+
+def test_feasibility_comes_over(database: Database, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'constrained.db'}"
+    study = optuna.create_study(study_name="constrained", storage=url)
+    for value, violation in ((0.1, 2.0), (0.2, -1.0), (0.3, 0.0)):
+        trial = study.ask()
+        trial.set_user_attr("before", 1)
+        trial.set_constraint("c", violation)
+        study.tell(trial, value)
+    first = import_optuna(database, "default", url)
+    assert import_optuna(database, "default", url) == first
+    assert (first[0].counts.infeasible, first[0].best_trial) == (1, 1)
+    listed = views.list_trials(database, "default", "constrained").items
+    assert [(trial.feasible, trial.constraints) for trial in listed] == [
+        (False, {"c": 2.0}),
+        (True, {"c": -1.0}),
+        (True, {"c": 0.0}),
+    ]
+    copied = optuna.load_study(study_name="constrained", storage=PostgresStorage(database))
+    assert [trial.system_attrs for trial in copied.trials] == [trial.system_attrs for trial in study.trials]
 
 
 def test_a_file_of_either_kind(database: Database, source: str, tmp_path: Path) -> None:

@@ -247,7 +247,6 @@ def test_refuses_what_is_no_mapping(data: Any) -> None:
             "pruner.brackets",
             "at most 3, the number of rungs",
         ),
-        ({"pruner": {"name": "promotion", "max_resource": 9}, "objectives": TWO}, "pruner.name", "single objective"),
         ({"pruner": {"name": "median", "interval_steps": 0}}, "pruner.interval_steps", "at least 1"),
         ({"pruner": {"name": "percentile"}}, "pruner.percentile", "is missing"),
         ({"pruner": {"name": "percentile", "percentile": 101}}, "pruner.percentile", "from 0 to 100"),

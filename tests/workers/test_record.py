@@ -232,3 +232,13 @@ def test_weights_are_known_by_names_types_shapes_and_bytes() -> None:
     assert digest_tensors([("b", torch.ones(3, 2).T), ("a", torch.ones(()))]) == digest_tensors(
         [("b", torch.ones(2, 3)), ("a", torch.ones(()))]
     )
+
+
+def test_metrics_under_constraints_go_with_the_outcome(tmp_path: Path) -> None:
+    """What else is returned does not; a NaN is told, for the server to judge."""
+    trial = make(tmp_path, constrained=["latency", "size"])
+    tell = trial.conclude({"loss": 1.0, "latency": float("nan"), "note": "fast", "other": 3.0})
+    assert tell.state == "COMPLETE"
+    assert tell.values is not None
+    assert set(tell.values) == {"loss", "latency"}
+    assert make(tmp_path, constrained=["latency"]).conclude(2).values == {"loss": 2.0}

@@ -37,19 +37,24 @@ def check_trainer(trainer: Mapping[str, Any], space: SearchSpace | None = None) 
 
 def check_objectives(trainer: Mapping[str, Any], space: SearchSpace | None, objectives: Iterable[str]) -> list[FieldError]:
     """Objectives the trainer does not report for this task, each located as `objectives.N.name`."""
+    return check_metrics(trainer, space, {f"objectives.{index}.name": name for index, name in enumerate(objectives)})
+
+
+def check_metrics(trainer: Mapping[str, Any], space: SearchSpace | None, metrics: Mapping[str, str]) -> list[FieldError]:
+    """Metrics, by the field that names each, which the trainer does not report for this task."""
     possible = _possible_names("dataset", trainer, space)
     given = trainer.get("dataset")
     tasks = {task_of({**(given if isinstance(given, Mapping) else {}), "name": name}) for name in possible}
     known = [get("datasets", name).facts.classes for name in possible]
     num_classes = min((count for count in known if count is not None), default=2**31)
     problems = []
-    for index, objective in enumerate(objectives):
+    for field, metric in metrics.items():
         reported = [m.name for m in entries("metrics") if tasks <= set(m.facts.tasks) and num_classes >= m.facts.min_classes]
-        if tasks and objective not in reported:
+        if tasks and metric not in reported:
             problems.append(
                 FieldError(
-                    f"objectives.{index}.name",
-                    f"the trainer does not report {objective!r} for {' and '.join(sorted(tasks))}; {near(objective, reported)}",
+                    field,
+                    f"the trainer does not report {metric!r} for {' and '.join(sorted(tasks))}; {near(metric, reported)}",
                 )
             )
     return problems

@@ -96,7 +96,8 @@ def _print_results(study: StudyHandle) -> None:
     def rank(trial: Trial) -> float:
         return sign * (trial.values or {})[first["name"]]
 
-    trials = sorted((trial for trial in study.trials(state="COMPLETE") if trial.values), key=rank)
+    complete = (trial for trial in study.trials(state="COMPLETE") if trial.feasible is not False)
+    trials = sorted((trial for trial in complete if trial.values), key=rank)
     if not trials:
         return
     print_leaderboard(trials[:LEADERS], title=f"The {min(LEADERS, len(trials))} best of {len(trials)} complete trials")

@@ -123,7 +123,7 @@ def best(
         if as_json:
             print_json(trials)
         elif not trials:
-            say("no trial is complete yet")
+            say("no complete trial is feasible yet" if client.get_study(study).counts.infeasible else "no trial is complete yet")
         else:
             print_leaderboard(trials)
             print_advice(client, study)
@@ -226,12 +226,14 @@ def find_best(client: Client, study: str | int, top: int) -> list[Trial]:
     if top == 1 or len(objectives) > 1:
         return client.best(found.id)
     sort = "-value" if objectives[0]["direction"] == "maximize" else "value"
-    return client.list_trials(found.id, state="COMPLETE", sort=sort, limit=top).items
+    return client.list_trials(found.id, state="COMPLETE", sort=sort, limit=top, filter="feasible!=false").items
 
 
 def describe_failure(client: Client, study: Study) -> str:
     """How a study ended that found nothing, with what its last failed trial said."""
     text = f"study {study.name} ended {study.state.value} ({study.reason}) with {study.counts.complete} complete trials"
+    if study.counts.infeasible:
+        text += f", of which {study.counts.infeasible} are infeasible"
     failed = client.list_trials(study.id, state="FAIL", sort="-number", limit=1).items
     if not failed:
         return text
@@ -290,6 +292,7 @@ def _print_study(found: Study) -> None:
             "limits": {name: value for name, value in _limits(found).items() if value is not None},
             "trials": f"{counts.complete} complete, {counts.pruned} pruned, {counts.fail} failed, "
             f"{counts.running} running, {counts.waiting} waiting",
+            "outcome constraints": _constraints(found),
             "best": show_best(found),
             "space version": found.space_version if found.space_edits else None,
             "tags": found.tags,
@@ -308,6 +311,12 @@ def _print_study(found: Study) -> None:
             ("space version", "from trial", "changes", "by", "at"),
             [(each.version, each.first_number, describe_changes(each), each.by, each.at) for each in found.space_edits],
         )
+
+
+def _constraints(study: Study) -> str | None:
+    """The study's outcome constraints, and how many complete trials break one."""
+    texts = study.spec.get("outcome_constraints") or ()
+    return f"{', '.join(texts)}; {study.counts.infeasible} of {study.counts.complete} trials break one" if texts else None
 
 
 def _tell_state(study: Study) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tuner import outcome_constraints
 from tuner.calls import iterate
 from tuner.cli import checkpoint, rerun
 from tuner.cli.options import AsJson, Key, Server, StudyArgument, TrialArgument, connect, find_trial, make_body, parse_pair
@@ -92,6 +93,7 @@ def show_(trial: TrialArgument, as_json: AsJson = False, server: Server = None, 
             "state": _state(found),
             "error": _last_line(found.error),
             "values": found.values,
+            "feasible": _feasibility(found),
             "params": found.params,
             "origin": found.origin if found.parent is None else f"{found.origin} of trial {found.parent}",
             "attributes": found.user_attrs,
@@ -226,6 +228,13 @@ def _print_one(trial: Trial, what: str, as_json: bool) -> None:
         print_json(trial)
     else:
         say(f"trial {trial.number} of study {trial.study} (id {trial.id}) {what}: {_state(trial)}")
+
+
+def _feasibility(trial: Trial) -> str | None:
+    """Whether the trial meets the outcome constraints of its study; which it breaks and by how much."""
+    if trial.feasible is None:
+        return None
+    return "yes" if trial.feasible else f"no: {outcome_constraints.describe(trial.constraints or {})}"
 
 
 def _state(trial: Trial) -> str:

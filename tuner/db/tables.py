@@ -161,7 +161,11 @@ trials = Table(
     _json_text("params"),
     _json_text("distributions"),
     Column("objective_values", Text),  # JSON list in the order of studies.objectives
-    Column("value", Float),  # the first of them where the trial is COMPLETE: what best and sort look up
+    Column("value", Float),  # the first of them where the trial is COMPLETE and feasible: what best and sort look up
+    Column("constraint_values", Text),  # JSON {outcome constraint: violation}, above 0 where it is broken
+    Column(
+        "violation", Float
+    ),  # those above 0 added up: 0 is feasible; NULL where there are no constraints or they were not judged
     _json_text("user_attrs"),
     _json_text("system_attrs"),
     Column("origin", Text, nullable=False, server_default="suggested"),

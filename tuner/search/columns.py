@@ -1,7 +1,8 @@
 """A study's trials as numpy columns, appended as results come, and TPE's division of them into good and bad.
 
-Rows are places in `History.trials`. What Optuna's `_split_trials` sorts anew for every suggestion is kept sorted here. One objective
-only; constraints are not followed (`constrained` tells).
+Rows are places in `History.trials`. What Optuna's `_split_trials` sorts anew for every suggestion is kept sorted here. Trials that break an
+outcome constraint come after all others, by how far they break them, as in c-TPE's baseline (Watanabe & Hutter 2023, "c-TPE: Tree-structured
+Parzen Estimator with Inequality Constraints for Expensive Hyperparameter Optimization") and in Optuna. One objective only.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from tuner import outcome_constraints
 from tuner.search.history import History
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
+_Entry = tuple[float, int] | tuple[float, float, int]
+"""What a trial is ranked by, the smaller the better, and its row."""
 
 
 class Columns:
@@ -35,14 +39,14 @@ class Columns:
         """Forget everything: the history tells it all again."""
         self.version = object()  # another object: rows have moved, nothing derived from them holds
         self.num_rows = 0
-        self.constrained = False
         self._values: Floats = np.full((64, len(self._places)), np.nan)
         self._finished: Mask = np.zeros(64, dtype=bool)
         self._running: Mask = np.zeros(64, dtype=bool)
         # Rank and row, best first. Equal ranks go by number, as with Optuna's stable sort.
-        self._complete: list[tuple[float, int]] = []
-        self._ranks: dict[int, float] = {}
-        self._pruned: list[tuple[float, float, int]] = []
+        self._complete: list[_Entry] = []
+        self._pruned: list[_Entry] = []
+        self._infeasible: list[_Entry] = []
+        self._entries: dict[int, tuple[list[_Entry], _Entry]] = {}  # by row: where it stands
 
     def changed(self, index: int, trial: FrozenTrial) -> None:
         if index >= self.num_rows:
@@ -52,35 +56,38 @@ class Columns:
                 if place is not None:
                     self._values[index, place] = trial._distributions[name].to_internal_repr(value)
         self._running[index] = trial.state == OptunaState.RUNNING
-        if trial.state == OptunaState.COMPLETE:
-            assert trial.value is not None
-            self._rank(index, self._sign * trial.value)
-        elif self._finished[index]:
-            return
-        elif trial.state == OptunaState.PRUNED:
-            bisect.insort(self._pruned, (*self._pruned_rank(trial), index))
-        else:
+        if trial.state not in (OptunaState.COMPLETE, OptunaState.PRUNED):
             return
         self._finished[index] = True
-        self.constrained = self.constrained or bool(trial.constraints)
+        self._rank(index, trial)
 
-    def _rank(self, index: int, rank: float) -> None:
-        known = self._ranks.get(index)
-        if known == rank:
-            return
-        if known is not None:  # the mean over the repeats of a configuration has changed
-            del self._complete[bisect.bisect_left(self._complete, (known, index))]
-        bisect.insort(self._complete, (rank, index))
-        self._ranks[index] = rank
+    def _rank(self, index: int, trial: FrozenTrial) -> None:
+        """Put a finished trial in its place of the ranking, or in another one: the mean over the repeats of a configuration changes."""
+        entry: _Entry
+        if (violation := outcome_constraints.total(trial.constraints)) > 0:
+            ranking, entry = self._infeasible, (violation, index)
+        elif trial.state == OptunaState.COMPLETE:
+            assert trial.value is not None
+            ranking, entry = self._complete, (self._sign * trial.value, index)
+        else:
+            ranking, entry = self._pruned, (*self._pruned_rank(trial), index)
+        known = self._entries.get(index)
+        if known is not None:
+            if known[1] == entry:
+                return
+            del known[0][bisect.bisect_left(known[0], known[1])]
+        bisect.insort(ranking, entry)
+        self._entries[index] = ranking, entry
 
     @property
     def num_finished(self) -> int:
-        return len(self._complete) + len(self._pruned)
+        return len(self._complete) + len(self._pruned) + len(self._infeasible)
 
     def below(self, count: int) -> npt.NDArray[np.intp]:
-        """Rows of the `count` best: complete trials by value, then pruned ones by how far they came; in the order of their numbers."""
-        rows = [row for _, row in self._complete[:count]]
-        rows += [row for _, _, row in self._pruned[: count - len(rows)]]
+        """Rows of the `count` best: complete trials by value, pruned ones by how far they came, infeasible ones; in the order of their numbers."""
+        rows = [entry[-1] for entry in self._complete[:count]]
+        rows += [entry[-1] for entry in self._pruned[: count - len(rows)]]
+        rows += [entry[-1] for entry in self._infeasible[: count - len(rows)]]
         return np.array(sorted(rows), dtype=np.intp)
 
     def having(self, names: tuple[str, ...], *, running: bool) -> Mask:

@@ -1,13 +1,14 @@
 """Gaussian processes: Optuna's sampler without state in memory, and fitted to the results of a rung instead of final values.
 
 Optuna's learns from COMPLETE trials alone. Under promotion these are the few that were trained in full, and all that is known of the
-paused and the pruned ones would be lost on it. Weakness: a fit costs seconds from a few hundred results on.
+paused and the pruned ones would be lost on it. Outcome constraints have a process each. Weakness: a fit costs seconds from a few hundred results on.
 """
 
 from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Container, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from tuner import outcome_constraints
 from tuner.search.history import CommonSpace, History
 from tuner.search.rungs import RANDOM_SHARE, Rungs
 
@@ -31,35 +33,48 @@ class StatelessGPSampler(GPSampler):
         self._intersection_search_space: Any = CommonSpace(history, include_pruned=False)
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
-        self._gprs_cache_list = self._restored(study)
-        params = super().sample_relative(study, trial, search_space)
-        if params and self._gprs_cache_list is not None:
-            kernels = [
-                [gpr.inverse_squared_lengthscales.tolist(), gpr.kernel_scale.item(), gpr.noise_var.item()]
-                for gpr in self._gprs_cache_list
-            ]
-            study._storage.set_trial_system_attr(trial._trial_id, self._kernels, kernels)
+        constraint_kernels = f"{self._kernels}:{'; '.join(self._constraints(study))}"
+        self._gprs_cache_list = _restored(study, self._kernels)
+        self._constraints_gprs_cache_list = _restored(study, constraint_kernels)
+        with warnings.catch_warnings():
+            # A violation without limit, of a metric that has no number, is as bad as the worst that has one.
+            warnings.filterwarnings("ignore", "Clip non-finite values")
+            params = super().sample_relative(study, trial, search_space)
+        fitted = {self._kernels: self._gprs_cache_list, constraint_kernels: self._constraints_gprs_cache_list}
+        for key, regressors in fitted.items():
+            if params and regressors is not None:
+                kernels = [
+                    [gpr.inverse_squared_lengthscales.tolist(), gpr.kernel_scale.item(), gpr.noise_var.item()]
+                    for gpr in regressors
+                ]
+                study._storage.set_trial_system_attr(trial._trial_id, key, kernels)
         return params
 
-    def _restored(self, study: Study) -> Any:
-        import torch  # Optuna's Gaussian process needs it; nothing else in the search does
+    def _constraints(self, study: Study) -> list[str]:
+        """Outcome constraints that the trials it learns from have violations of."""
+        complete = study._get_trials(deepcopy=False, states=(OptunaState.COMPLETE,), use_cache=True)
+        return list(complete[0].constraints) if complete else []
 
-        for trial in reversed(study._get_trials(deepcopy=False, use_cache=True)):
-            kernels = trial.system_attrs.get(self._kernels)
-            if kernels is not None:
-                return [
-                    SimpleNamespace(
-                        inverse_squared_lengthscales=torch.tensor(scales, dtype=torch.float64),
-                        kernel_scale=torch.tensor(scale, dtype=torch.float64),
-                        noise_var=torch.tensor(noise, dtype=torch.float64),
-                    )
-                    for scales, scale, noise in kernels
-                ]
-        return None
+
+def _restored(study: Study, key: str) -> Any:
+    import torch  # Optuna's Gaussian process needs it; nothing else in the search does
+
+    for trial in reversed(study._get_trials(deepcopy=False, use_cache=True)):
+        kernels = trial.system_attrs.get(key)
+        if kernels is not None:
+            return [
+                SimpleNamespace(
+                    inverse_squared_lengthscales=torch.tensor(scales, dtype=torch.float64),
+                    kernel_scale=torch.tensor(scale, dtype=torch.float64),
+                    noise_var=torch.tensor(noise, dtype=torch.float64),
+                )
+                for scales, scale, noise in kernels
+            ]
+    return None
 
 
 class RungGPSampler(StatelessGPSampler):
-    """GPSampler on the results of the leading rung; takes GPSampler's options. One objective.
+    """GPSampler on the results of the leading rung; takes GPSampler's options.
 
     It follows `tuner.search.rung_tpe`: which rung leads, when the model speaks at all, the share of random proposals, and who is pending,
     of which Optuna's sampler takes the expected improvement together with the next proposal (qLogEI).
@@ -101,12 +116,20 @@ class RungGPSampler(StatelessGPSampler):
         return [*self._results(), *pending]
 
     def _results(self) -> Iterator[FrozenTrial]:
-        """Copies, with the result at the rung as their value, in the order of their numbers."""
+        """Copies, with the result at the rung as their values, in the order of their numbers.
+
+        An outcome constraint is modelled where all of them had its metric measured when they came to the rung.
+        """
         if self._rung is None:
             return
-        for number, rank in sorted(self._rungs.results(self._rung).items()):
-            if math.isfinite(rank):
-                trial = copy.copy(self._history.get(number))
-                trial.state = OptunaState.COMPLETE
-                trial.values = [self._rungs.value_of(rank)]
-                yield trial
+        usable = {
+            number: result for number, result in self._rungs.results(self._rung).items() if all(map(math.isfinite, result.losses))
+        }
+        violations = self._rungs.violations(self._rung)
+        modelled = [each.text for each in self._history.constraints if all(each.text in violations[number] for number in usable)]
+        for number, result in sorted(usable.items()):
+            trial = copy.copy(self._history.get(number))
+            trial.state = OptunaState.COMPLETE
+            trial.values = self._rungs.values_of(result)
+            trial._system_attrs = outcome_constraints.attributes({text: violations[number][text] for text in modelled}, {})
+            yield trial

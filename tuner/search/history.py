@@ -24,6 +24,8 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from tuner import outcome_constraints
+from tuner.outcome_constraints import OutcomeConstraint
 from tuner.search import distributions
 from tuner.wire import NON_FINITE, TrialState
 
@@ -47,6 +49,7 @@ class TrialRow(Protocol):
     params: str
     distributions: str
     objective_values: str | None
+    constraint_values: str | None
     system_attrs: str
     judged_step: int | None
     verdict: str
@@ -70,8 +73,9 @@ class History(BaseStorage):
         study_id: int,
         name: str,
         directions: Sequence[str],
-        metric: str,
+        objectives: Sequence[str],
         space: Mapping[str, BaseDistribution],
+        constraints: Sequence[OutcomeConstraint] = (),
         frozen: Mapping[str, Any] | None = None,
         space_version: int = 1,
         system_attrs: Mapping[str, Any] | None = None,
@@ -88,7 +92,11 @@ class History(BaseStorage):
         self.directions = [
             StudyDirection.MAXIMIZE if direction == "maximize" else StudyDirection.MINIMIZE for direction in directions
         ]
-        self.metric = metric
+        self.objectives = tuple(objectives)
+        self.constraints = tuple(constraints)
+        self._kept = frozenset((*self.objectives[len(self.objectives) == 1 :], *outcome_constraints.metrics(self.constraints)))
+        self.measured: dict[int, dict[int, dict[str, float]]] = {}
+        """By number and step: metrics under constraints, and of several objectives their values, which Optuna's trials have no place for."""
         self.trials: list[FrozenTrial] = []
         self.states: list[TrialState] = []
         self.reasons: list[str | None] = []
@@ -157,14 +165,36 @@ class History(BaseStorage):
         trial = self._by_id.get(trial_id)
         if trial is None:
             return False
-        value = metrics.get(self.metric)
-        if value is not None:
-            trial.intermediate_values[step] = NON_FINITE[value] if isinstance(value, str) else float(value)
+        if len(self.objectives) == 1 and (value := metrics.get(self.objectives[0])) is not None:
+            trial.intermediate_values[step] = _number(value)
+        kept = {name: _number(metrics[name]) for name in self._kept if name in metrics}
+        if kept:
+            self.measured.setdefault(trial.number, {})[step] = kept
         if not trial.state.is_finished() and step > self.judged.get(trial.number, -1):
             steps = self.unjudged.setdefault(trial.number, [])
             if step not in steps:
                 bisect.insort(steps, step)
         return True
+
+    def reported(self, trial: FrozenTrial) -> dict[int, tuple[float, ...]]:
+        """The values of all objectives, by step, of the steps at which a trial has reported them all."""
+        if len(self.objectives) == 1:
+            return {step: (value,) for step, value in trial.intermediate_values.items()}
+        return {
+            step: tuple(values[name] for name in self.objectives)
+            for step, values in self.measured.get(trial.number, {}).items()
+            if all(name in values for name in self.objectives)
+        }
+
+    def violations_at(self, number: int, step: int) -> dict[str, float]:
+        """Violations of outcome constraints by what a trial has last reported up to a step; without those it has reported nothing of."""
+        if not self.constraints:
+            return {}
+        steps = self.measured.get(number, {})
+        last: dict[str, float] = {}
+        for each in sorted(each for each in steps if each <= step):
+            last |= steps[each]
+        return outcome_constraints.violations(self.constraints, last)
 
     def mark_judged(self, number: int, step: int) -> None:
         self.judged[number] = step
@@ -201,6 +231,9 @@ class History(BaseStorage):
     def _set_outcome(self, trial: FrozenTrial, row: TrialRow, state: TrialState) -> None:
         if row.objective_values is not None:
             trial._values = [float(value) for value in json.loads(row.objective_values)]
+        if row.constraint_values is not None:
+            found = outcome_constraints.attributes(json.loads(row.constraint_values), trial._system_attrs)
+            trial._system_attrs = {**trial._system_attrs, **found}
         trial.state = _OPTUNA_STATES[state]
 
     def _parse(self, text: str) -> dict[str, BaseDistribution]:
@@ -455,6 +488,10 @@ class GroupedSpace:
 
     def calculate(self, study: Study, use_cache: bool = False) -> _SearchSpaceGroup:
         return self._history.grouped_spaces()
+
+
+def _number(reported: float | str) -> float:
+    return NON_FINITE[reported] if isinstance(reported, str) else float(reported)
 
 
 def _refuse() -> NoReturn:

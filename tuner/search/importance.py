@@ -33,7 +33,8 @@ Method = Literal["ped_anova", "fanova"]
 
 _TRIALS = text(
     """
-    SELECT id, number, state, reason, params, distributions, objective_values, system_attrs, judged_step, verdict,
+    SELECT id, number, state, reason, params, distributions, objective_values, constraint_values, system_attrs, judged_step,
+        verdict,
         CASE WHEN origin = 'repeat' THEN parent END AS repeats
     FROM trials WHERE study_id = :study AND state = 'COMPLETE' ORDER BY number
     """
@@ -91,7 +92,7 @@ def _load(connection: Connection, study: Row[Any]) -> History:
         study_id=study.id,
         name=study.name,
         directions=[item["direction"] for item in study.objectives],
-        metric=study.objectives[0]["name"],
+        objectives=[item["name"] for item in study.objectives],
         space_version=len(study.space_edits) + 1,
         space={} if spec is None else distributions.of_space(spec.space),
     )

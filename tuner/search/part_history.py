@@ -25,11 +25,13 @@ class PartHistory(History):
             study_id=whole.study_id,
             name=whole.name,
             directions=[direction.name.lower() for direction in whole.directions],
-            metric=whole.metric,
+            objectives=whole.objectives,
+            constraints=whole.constraints,
             space=space,
             frozen=whole.frozen,
             space_version=whole.space_version,
         )
+        self.measured = whole.measured
         self._whole = whole
 
     def adopt(self, trial: FrozenTrial, state: TrialState) -> None:

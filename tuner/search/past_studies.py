@@ -42,10 +42,10 @@ _STUDIES = text(
 _TRIALS = text(
     """
     WITH said AS (
-        SELECT number, state, params, objective_values, value, CASE WHEN origin = 'repeat' THEN parent ELSE number END AS first
+        SELECT number, state, params, objective_values, violation, value, CASE WHEN origin = 'repeat' THEN parent ELSE number END AS first
         FROM trials WHERE study_id = :study AND (state IN ('COMPLETE', 'PRUNED') OR (state = 'FAIL' AND reason = 'nan'))
     )
-    SELECT number, state, params, objective_values, first FROM said
+    SELECT number, state, params, objective_values, violation, first FROM said
     WHERE first < :first OR first IN (SELECT first FROM said WHERE state = 'COMPLETE' ORDER BY value * :sign, number LIMIT :best)
     ORDER BY number
     """
@@ -88,7 +88,7 @@ def _merged(rows: Sequence[Row[Any]], sign: int) -> list[PastTrial]:
     """One trial for each configuration: of those that repeat one another the first, with the mean over their seeds."""
     losses: dict[int, list[float]] = {}
     for row in rows:
-        losses.setdefault(row.first, []).append(_loss(row.objective_values, sign))
+        losses.setdefault(row.first, []).append(math.inf if row.violation else _loss(row.objective_values, sign))
     return [
         PastTrial(
             number=row.number,

@@ -10,11 +10,13 @@ itself is another configuration.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Set
 
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
+from tuner import outcome_constraints
 from tuner.racing import Configuration, Race, reserve
 from tuner.search import distributions
 from tuner.search.history import History
@@ -43,6 +45,8 @@ class ConfigurationHistory(PartHistory):
     def changed(self, index: int, trial: FrozenTrial) -> None:
         state, repeats = self._whole.states[index], self._whole.repeats.get(trial.number)
         loss = self._sign * trial.values[0] if state == TrialState.COMPLETE else None
+        if loss is not None and outcome_constraints.total(trial.constraints) > 0:
+            loss = math.inf
         found = self.race.take_in(trial.number, state, self._whole.reasons[index], loss, repeats)
         if repeats is None:
             self.adopt(trial, state)

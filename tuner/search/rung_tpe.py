@@ -8,6 +8,9 @@ is among the best there, and calling it bad at the next would turn proposals awa
 proposals are random: with fewer the model would know less than it is asked by the workers at one time. After that every third is,
 on average: what low rungs say may mislead, and so the search stays within a factor of random search with promotion (BOHB, Falkner et al. 2018).
 
+With several objectives the good are the first by Pareto rank, and all that have come to no more than a lower rung are among the bad: compared
+with survivors alone, the good of a front stand out against nothing, and proposals go where nobody has been.
+
 Weakness: on the curves it was measured on it is not shown to end lower than random proposals with the same promotion (`benchmarks/SEARCH.md`).
 """
 
@@ -37,6 +40,7 @@ class RungColumns(Columns):
         self._history = history
         self._rungs = rungs
         self._rung = 0
+        self._is_single = len(history.directions) == 1
         super().__init__(history)
 
     def reset(self) -> None:
@@ -58,8 +62,12 @@ class RungColumns(Columns):
         mask: Mask = np.zeros(self.num_rows, dtype=bool)
         if running:
             mask |= self._running[: self.num_rows] & ~self._reached_by(0).mask[: self.num_rows]
-        mask |= self._reached_by(self._rung).mask[: self.num_rows]
+        # Those that came no further than a lower rung were worse there than who was promoted.
+        mask |= self._reached_by(self._rung if self._is_single else 0).mask[: self.num_rows]
         return mask & self.having_params(names, 0, self.num_rows)
+
+    def _rank(self, index: int, trial: FrozenTrial) -> None:
+        """Not by its outcome: by what it has come to at the rungs."""
 
     def spaces(self) -> list[Mapping[str, BaseDistribution]]:
         """The parameter sets of the trials with a result at the leading rung, in the order of their first numbers."""
@@ -91,7 +99,7 @@ class _Reached:
 
 
 class RungTPESampler(ColumnTPESampler):
-    """TPESampler on the results of the leading rung; takes TPESampler's options. One objective."""
+    """TPESampler on the results of the leading rung; takes TPESampler's options."""
 
     def __init__(self, history: History, rungs: Rungs, **options: Any) -> None:
         self._startup = options.get("n_startup_trials")

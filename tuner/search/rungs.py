@@ -5,7 +5,9 @@ A trial runs to the next rung of its bracket and pauses there, holding no worker
 its rung goes on without a pause: its worker would get it back. Which rung a trial runs to is an attribute of the trial, raised by
 the transaction that promotes it; everything else here follows from the reports, so a search that takes over decides the same. A result
 at a rung is the first report at or after the step that completes it: steps count from 0, so resource r is complete with step r - 1.
-The last rung is the whole training and pauses nobody. NaN ranks last, equals by number.
+The last rung is the whole training and pauses nobody. Who is better is `standings`: with several objectives that is a matter of Pareto ranks
+(Schmucker et al. 2021, "Multi-objective Asynchronous Successive Halving"), and a result is a report that has all of them; a trial that breaks
+an outcome constraint, by what it has reported so far, comes after those that do not. NaN ranks last, equals by number.
 
 Where trials cannot go on from a checkpoint (`resumes` false) the same rungs stop instead: who is not in the top 1/eta when it reaches its
 rung ends there. The best so far always goes on, since nobody could be brought back later.
@@ -24,8 +26,10 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from tuner import outcome_constraints
 from tuner.levels import block_of
 from tuner.search.history import History
+from tuner.search.standings import Result, Standings
 from tuner.spec import StudySpec
 from tuner.strategies import rung_resources
 from tuner.wire import Reason, TrialState, Verdict
@@ -83,12 +87,12 @@ class Rungs:
         self.resumes = resumes
         self._history = history
         self._eta = eta
-        self._sign = -1.0 if history.directions[0] == StudyDirection.MAXIMIZE else 1.0
+        self._signs = [-1.0 if direction == StudyDirection.MAXIMIZE else 1.0 for direction in history.directions]
         self._cycle = _cycle(len(resources), eta, num_brackets)
-        self._ranks: list[dict[int, float]] = [{} for _ in resources]
         self._arrivals: list[list[int]] = [[] for _ in resources]
-        # By rung and bracket: rank and number of each result, best first.
-        self._ordered: list[list[list[tuple[float, int]]]] = [[[] for _ in range(num_brackets)] for _ in resources]
+        self._violations: list[dict[int, dict[str, float]]] = [{} for _ in resources]
+        self._standings = [Standings(len(self._signs)) for _ in resources]
+        self._of_brackets = [[Standings(len(self._signs)) for _ in range(num_brackets)] for _ in resources]
         self._waiting: set[int] = set()  # numbers of trials that have completed their rung and run no more
         self.held: set[int] = set()
         """Trials that the database holds back, as far as known."""
@@ -96,8 +100,10 @@ class Rungs:
     def take_in(self, number: int) -> None:
         """Look at a trial of the history again: its reports, its state, whether it is held."""
         trial, state = self._history.get(number), self._history.state_of(number)
-        for rung, rank in self._results(trial):
-            self._place(rung, number, rank)
+        for rung, values, violations in self._results(trial):
+            losses = [sign * value for sign, value in zip(self._signs, values, strict=True)]
+            self._place(rung, number, Result.of(losses, outcome_constraints.total(violations)))
+            self._violations[rung][number] = violations
         waits = self.resumes and state == TrialState.WAITING and self.has_completed_rung(number)
         (self._waiting.add if waits else self._waiting.discard)(number)
         is_held = state == TrialState.WAITING and self._history.reason_of(number) == Reason.PAUSED_AT_RUNG
@@ -111,7 +117,7 @@ class Rungs:
     def has_completed_rung(self, number: int) -> bool:
         """Whether the trial has a result at the rung it was to run to, and that is not the last."""
         goal = self.goal(number)
-        return goal < len(self.resources) - 1 and number in self._ranks[goal]
+        return goal < len(self.resources) - 1 and number in self._standings[goal].results
 
     def judge(self, number: int, step: int) -> Verdict:
         """What a running trial that has reported `step` is to do at its rung; one that may go on is promoted with the same breath."""
@@ -130,9 +136,8 @@ class Rungs:
         if self.resumes:
             return next(self.list_promotable(running=number), None) == number
         goal = self.goal(number)
-        rank = self._ranks[goal][number]
-        ordered = self._ordered[goal][self._bracket(number)]
-        return rank < math.inf and bisect.bisect_left(ordered, (rank, number)) < max(1, len(ordered) // self._eta)
+        standings = self._of_brackets[goal][self._bracket(number)]
+        return standings.results[number].is_usable and standings.place(number) < max(1, len(standings) // self._eta)
 
     def list_unheld(self) -> list[int]:
         """Trials that wait, have completed their rung and are not held: their worker died before the pause was decided."""
@@ -147,7 +152,7 @@ class Rungs:
         if not self._waiting and running is None:
             return
         for rung in range(len(self.resources) - 2, -1, -1):
-            tops = [ordered[: len(ordered) // self._eta] for ordered in self._ordered[rung]]
+            tops = [standings.top(len(standings) // self._eta) for standings in self._of_brackets[rung]]
             for _, number in heapq.merge(*tops):
                 if (number in self._waiting or number == running) and self._standing(number) == rung:
                     yield number
@@ -155,7 +160,7 @@ class Rungs:
     def best_waiting(self) -> int | None:
         """The paused trial that has come furthest, of those the best."""
         for rung in range(len(self.resources) - 2, -1, -1):
-            for _, number in heapq.merge(*self._ordered[rung]):
+            for _, number in self._standings[rung].top():
                 if number in self._waiting and self._standing(number) == rung:
                     return number
         return None
@@ -172,32 +177,40 @@ class Rungs:
     def speaking(self, startup: int | None = None) -> int | None:
         """The rung that a model of the results should be fitted to, the highest with dimension + 1; None while it had better not speak.
 
-        It speaks from the moment some rung holds max(2W, dimension + 1) results, with W the trials under way, or `startup` where given.
+        It speaks from the moment some rung holds max(2W, dimension + 1) results, with W the trials under way, or `startup` where given. With
+        several objectives the good ones lie along a front and take more to show: there a rung leads once a tenth of its results, TPE's
+        share of good ones, is dimension + 1, and until then the first does.
         """
         dimension = sum(not distribution.single() for distribution in self._history.space.values())
         if startup is None:
             unfinished = self._history.counts[TrialState.WAITING] + self._history.counts[TrialState.RUNNING]
             startup = max(2 * (unfinished - len(self._waiting)), dimension + 1)
         rung = self._leading(max(1, min(startup, dimension + 1)))
-        return None if max(len(ranks) for ranks in self._ranks) < startup else rung
+        if max(len(standings) for standings in self._standings) < startup:
+            return None
+        return rung if len(self._signs) == 1 else self._leading(10 * (dimension + 1)) or 0
 
     def _leading(self, enough: int) -> int | None:
         """The highest rung with enough results."""
         for rung in range(len(self.resources) - 1, -1, -1):
-            if len(self._ranks[rung]) >= enough:
+            if len(self._standings[rung]) >= enough:
                 return rung
         return None
 
     def num_results(self, rung: int) -> int:
-        return len(self._ranks[rung])
+        return len(self._standings[rung])
 
-    def results(self, rung: int) -> Mapping[int, float]:
-        """Rank (the smaller the better) by number of trial."""
-        return self._ranks[rung]
+    def results(self, rung: int) -> Mapping[int, Result]:
+        """By number of trial."""
+        return self._standings[rung].results
 
-    def value_of(self, rank: float) -> float:
-        """The objective's value that has this rank."""
-        return self._sign * rank
+    def values_of(self, result: Result) -> list[float]:
+        """The objectives' values of a result."""
+        return [sign * loss for sign, loss in zip(self._signs, result.losses, strict=True)]
+
+    def violations(self, rung: int) -> Mapping[int, Mapping[str, float]]:
+        """Violations of outcome constraints when they came to the rung, of those that had been measured, by number of trial."""
+        return self._violations[rung]
 
     def arrivals(self, rung: int) -> Sequence[int]:
         """Numbers of the trials with a result, as they came; only ever appended to."""
@@ -205,8 +218,7 @@ class Rungs:
 
     def best(self, rung: int, count: int) -> list[int]:
         """Numbers of the `count` best at a rung, of all brackets."""
-        tops = [ordered[:count] for ordered in self._ordered[rung]]
-        return [number for _, number in list(heapq.merge(*tops))[:count]]
+        return [number for _, number in self._standings[rung].top(count)]
 
     @property
     def waiting(self) -> Set[int]:
@@ -215,36 +227,32 @@ class Rungs:
 
     # --- taking in -------------------------------------------------------------------------------------------------------
 
-    def _results(self, trial: FrozenTrial) -> Iterator[tuple[int, float]]:
+    def _results(self, trial: FrozenTrial) -> Iterator[tuple[int, Sequence[float], dict[str, float]]]:
+        """Rung, values of the objectives, violations of outcome constraints."""
         last = len(self.resources) - 1
-        steps = sorted(trial.intermediate_values)
+        reported = self._history.reported(trial)
+        steps = sorted(reported)
         for rung, resource in enumerate(self.resources):
             place = bisect.bisect_left(steps, resource - 1)
             if rung == last and trial.state == OptunaState.COMPLETE:
-                assert trial.value is not None
-                yield rung, self._rank(trial.value)
+                yield rung, trial.values, trial.constraints
             elif place < len(steps):
-                yield rung, self._rank(trial.intermediate_values[steps[place]])
+                step = steps[place]
+                yield rung, reported[step], self._history.violations_at(trial.number, step)
 
-    def _rank(self, value: float) -> float:
-        return math.inf if math.isnan(value) else self._sign * value
-
-    def _place(self, rung: int, number: int, rank: float) -> None:
-        known = self._ranks[rung].get(number)
-        if known == rank:
+    def _place(self, rung: int, number: int, result: Result) -> None:
+        known = self._standings[rung].results.get(number)
+        if known == result:
             return
-        ordered = self._ordered[rung][self._bracket(number)]
-        if known is not None:  # the trial has run again and reported another value
-            del ordered[bisect.bisect_left(ordered, (known, number))]
-        else:
+        if known is None:
             self._arrivals[rung].append(number)
-        bisect.insort(ordered, (rank, number))
-        self._ranks[rung][number] = rank
+        self._standings[rung].put(number, result)
+        self._of_brackets[rung][self._bracket(number)].put(number, result)
 
     def _standing(self, number: int) -> int:
         """The rung a paused trial competes at: workers that do not wait for verdicts come past the rung where it was to pause."""
         rung = self.goal(number)
-        while rung < len(self.resources) - 2 and number in self._ranks[rung + 1]:
+        while rung < len(self.resources) - 2 and number in self._standings[rung + 1].results:
             rung += 1
         return rung
 

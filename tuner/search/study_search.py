@@ -19,7 +19,7 @@ from optuna.samplers import RandomSampler
 from optuna.study import Study
 from sqlalchemy import Connection, Row, text
 
-from tuner import auto, studies, trials
+from tuner import auto, outcome_constraints, studies, trials
 from tuner.db.postgres import Database
 from tuner.search import distributions, levels, pruners, race, rungs, samplers, warm_start
 from tuner.search.history import History
@@ -52,7 +52,8 @@ _FEED = text(
 )
 _TRIALS = text(
     """
-    SELECT id, number, state, reason, params, distributions, objective_values, system_attrs, judged_step, verdict,
+    SELECT id, number, state, reason, params, distributions, objective_values, constraint_values, system_attrs, judged_step,
+        verdict,
         CASE WHEN origin = 'repeat' THEN parent END AS repeats
     FROM trials WHERE study_id = :study AND revision >= :since ORDER BY number
     """
@@ -99,7 +100,8 @@ class StudySearch:
             study_id=self.study_id,
             name=study.name,
             directions=[objective["direction"] for objective in study.objectives],
-            metric=study.objectives[0]["name"],
+            objectives=[objective["name"] for objective in study.objectives],
+            constraints=outcome_constraints.read(spec.outcome_constraints)[0],
             space=distributions.of_space(spec.space),
             frozen=spec.space.frozen,
             space_version=len(study.space_edits) + 1,

@@ -2,7 +2,7 @@
 
 Optuna spends 85 % of a suggestion on turning trials into arrays and most of the rest on building kernels that have not changed. Here the
 few good trials go through Optuna's own `_ParzenEstimator`, the many others through `mixture` once there are enough of them. Several
-objectives, constraints and trials with foreign distributions take Optuna's own path. A test holds it against plain Optuna.
+objectives and trials with foreign distributions take Optuna's own path. A test holds it against plain Optuna.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class ColumnTPESampler(TPESampler):
 
     def _sample(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
         columns = self._columns
-        if columns is None or columns.constrained or self._history.foreign:
+        if columns is None or self._history.foreign:
             return super()._sample(study, trial, search_space)
         names = tuple(search_space)
         gamma = default_gamma if self._gamma is None else self._gamma

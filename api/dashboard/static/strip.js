@@ -38,7 +38,8 @@ function formatRate(perSecond) {
 export const lastGain = (trials, objective) => remembered(trials, `gain ${objective.direction} ${objective.name}`, () => lastGainOf(trials, objective));
 
 function lastGainOf(trials, objective) {
-  const steps = bestSoFar(points(trials, objective, "COMPLETE", "trial"), objective.direction === "maximize");
+  const feasible = points(trials, objective, "COMPLETE", "trial").filter(([, , number]) => !trials.isInfeasible(number));
+  const steps = bestSoFar(feasible, objective.direction === "maximize");
   const numbers = [...new Set(steps.map(([, , number]) => number))];
   if (numbers.length < 2) return null;
   const [over, best] = numbers.slice(-2);
@@ -76,6 +77,7 @@ function BestStat({ feed }) {
     const [first, second] = objectives;
     const found = trials
       .order({ states: ["COMPLETE"] })
+      .filter((number) => !trials.isInfeasible(number))
       .map((number) => [trials.value(first.name, number), trials.value(second.name, number)])
       .filter((point) => point.every(Number.isFinite));
     const size = objectives.length === 2 ? front(found, first, second).length : null;
@@ -89,7 +91,7 @@ function BestStat({ feed }) {
   const shown = repeated ? formatRepeated(repeated) : formatNumber(value);
   return html`
     <${Stat} main=${true} label=${`Best ${objective?.name ?? "value"} ${objective?.direction === "maximize" ? "↑" : "↓"}`} value=${shown} title=${String(value)}>
-      ${repeated && `over ${repeated.num_seeds} ${repeated.num_seeds === 1 ? "seed" : "seeds"}, `}${study.best_trial === null ? "no complete trial yet" : html`<${Link} href=${trialAddress(study.id, study.best_trial)}>trial ${study.best_trial}<//>`}
+      ${repeated && `over ${repeated.num_seeds} ${repeated.num_seeds === 1 ? "seed" : "seeds"}, `}${study.best_trial === null ? (study.counts.infeasible ? "no feasible trial yet" : "no complete trial yet") : html`<${Link} href=${trialAddress(study.id, study.best_trial)}>trial ${study.best_trial}<//>`}
       ${gained && html`, ${gained.sign}${formatNumber(gained.gain, 3)} over <${Link} href=${trialAddress(study.id, gained.over)}>trial ${gained.over}<//>`}
     <//>`;
 }
@@ -129,6 +131,7 @@ export function Strip({ feed }) {
   const left = remaining({ study, limits, finished, speed, elapsed, usage });
   const parts = [
     [counts.complete, "complete"],
+    [counts.infeasible, "infeasible"],
     [counts.pruned, "pruned"],
     [counts.fail, "failed"],
     [counts.running, "running"],

@@ -32,6 +32,7 @@ function ownColumns(trials, study, order, selection) {
       width: 172,
       cell: (index) => {
         const state = trials.states[order[index]];
+        if (trials.isInfeasible(order[index])) return html`<${State} state=${state} reason="infeasible" />`;
         return html`<${State} state=${state} reason=${["COMPLETE", "RUNNING", trials.reasons[order[index]]?.toUpperCase()].includes(state) ? null : trials.reasons[order[index]]} />`;
       },
     },

@@ -75,6 +75,7 @@ export class Trials {
     this.ids = [];
     this.states = [];
     this.reasons = [];
+    this.feasible = []; // undefined where there are no outcome constraints, or nobody has judged
     this.started = [];
     this.finished = [];
     this.values = {}; // objective -> array of numbers
@@ -84,6 +85,7 @@ export class Trials {
   mergeColumns(columns) {
     columns.numbers.forEach((number, i) => {
       this.#place(number, columns.ids[i], columns.state[i], columns.reason[i], columns.started_at[i], columns.finished_at[i]);
+      this.feasible[number] = cell(columns.feasible[i]);
     });
     for (const [name, column] of Object.entries(columns.values)) {
       const target = (this.values[name] ??= []);
@@ -101,6 +103,7 @@ export class Trials {
 
   mergeTrial(trial) {
     this.#place(trial.number, trial.id, trial.state, trial.reason, trial.started_at, trial.finished_at);
+    this.feasible[trial.number] = cell(trial.feasible);
     for (const [name, value] of Object.entries(trial.values ?? {})) (this.values[name] ??= [])[trial.number] = cell(decodeNumber(value));
     for (const [name, value] of Object.entries(trial.params)) (this.params[name] ??= [])[trial.number] = cell(value);
   }
@@ -129,6 +132,10 @@ export class Trials {
 
   value(name, number) {
     return this.values[name]?.[number];
+  }
+
+  isInfeasible(number) {
+    return this.feasible[number] === false;
   }
 
   duration(number, now = Date.now()) {
@@ -165,11 +172,11 @@ export class Trials {
     return sorted(this, numbers, sorts[0] ?? { key: "number" }, cells);
   }
 
-  // Complete trials with a finite value, best first. The same array for all who ask: not to be changed.
+  // Complete trials with a finite value, best first; without those that break an outcome constraint. The same array for all who ask: not to be changed.
   ranked(objective) {
     return remembered(this, `ranked ${objective.direction} ${objective.name}`, () =>
-      this.order({ states: ["COMPLETE"], key: `value:${objective.name}`, descending: objective.direction === "maximize" }).filter((number) =>
-        Number.isFinite(this.value(objective.name, number)),
+      this.order({ states: ["COMPLETE"], key: `value:${objective.name}`, descending: objective.direction === "maximize" }).filter(
+        (number) => Number.isFinite(this.value(objective.name, number)) && !this.isInfeasible(number),
       ),
     );
   }

@@ -66,6 +66,7 @@ COLUMNS = {
     "numbers": [0, 1, 2, 4],
     "state": ["COMPLETE", "COMPLETE", "FAIL", "RUNNING"],
     "reason": [None, None, "nan", None],
+    "feasible": [None, None, None, None],
     "started_at": [1.0, 2.0, 3.0, 4.0],
     "finished_at": [2.0, 4.5, 3.5, None],
     "values": {"loss": [0.5, "Infinity", None, None]},
@@ -95,6 +96,17 @@ def test_trials_merge_and_sort(call: Any) -> None:
     assert duration == 2.5
     assert ranked_after == [4, 0]
     assert duration_after == 2.0
+
+
+def test_infeasible_trials_are_not_ranked(call: Any) -> None:
+    script = f"""(() => {{
+        const trials = new m.Trials();
+        trials.mergeColumns({json.dumps(COLUMNS | {"feasible": [False, True, None, None]})});
+        const before = trials.ranked({{ name: "loss", direction: "minimize" }});
+        trials.mergeTrial({{ number: 0, id: 10, state: "COMPLETE", feasible: true, values: {{ loss: 0.5 }}, params: {{}} }});
+        return [before, trials.ranked({{ name: "loss", direction: "minimize" }})];
+    }})()"""
+    assert call("trials.js", script) == [[], [0]]
 
 
 def test_curves_replace_repeated_steps(call: Any) -> None:

@@ -168,3 +168,40 @@ def test_several_sorts_metrics_and_a_jump(visitor: Visitor, bench: Bench) -> Non
     page.get_by_label("Go to trial").fill("7")
     page.get_by_label("Go to trial").press("Enter")
     expect(page.get_by_text("Trial 7 is not among those shown.")).to_be_visible()
+
+
+def test_feasibility(visitor: Visitor, bench: Bench) -> None:
+    study = bench.study(outcome_constraints=["latency_ms <= 50", "memory < 2"])
+    for number, (accuracy, latency) in enumerate(((0.9, 62.5), (0.7, 40.0), (0.8, 10.0))):
+        bench.add(study, {"accuracy": accuracy, "latency_ms": latency, "memory": 1.0}, number=number)
+    lease = bench.lease(study)
+    bench.tell(lease, 0.95)
+    visitor.log_in(f"/studies/{study}")
+    page = visitor.page
+    expect(stat(page, "Best accuracy")).to_contain_text("0.8")
+    expect(stat(page, "Best accuracy")).to_contain_text("+0.1 over trial 1")
+    expect(stat(page, "Trials")).to_contain_text("4 complete · 2 infeasible")
+    expect(page.get_by_text("Best 0.8 at trial 2; 4 complete, 2 of them infeasible")).to_be_visible()
+    leading = page.get_by_role("region", name="Leading trials").get_by_role("row")
+    expect(leading).to_have_count(3)
+    page.goto(f"{visitor.server.url}/studies/{study}?tab=trials")
+    expect(page.get_by_role("grid", name="Trials").get_by_role("row").filter(has_text="infeasible")).to_have_count(2)
+    page.goto(f"{visitor.server.url}/studies/{study}/trials/0")
+    constraints = page.get_by_role("region", name="Outcome constraints")
+    expect(constraints).to_contain_text("latency_ms <= 50broken by 12.5")
+    expect(constraints).to_contain_text("memory < 2met")
+    expect(page.locator(".page-head .state")).to_contain_text("infeasible")
+    page.goto(f"{visitor.server.url}/studies/{study}/trials/3")
+    expect(constraints).to_contain_text("latency_ms <= 50no number")
+    expect(page.get_by_role("heading", name="What it lacks")).to_be_visible()
+
+
+def test_front_of_feasible_trials(visitor: Visitor, bench: Bench) -> None:
+    objectives = [{"name": "accuracy", "direction": "maximize"}, {"name": "latency", "direction": "minimize"}]
+    study = bench.study(objectives=objectives, outcome_constraints=["latency <= 50"])
+    for number, (accuracy, latency) in enumerate(((0.9, 60.0), (0.7, 40.0), (0.6, 45.0), (0.5, 10.0))):
+        bench.add(study, {"accuracy": accuracy, "latency": latency}, number=number)
+    visitor.log_in(f"/studies/{study}")
+    expect(visitor.page.get_by_text("2 of 4 complete trials are on the front")).to_be_visible()
+    expect(visitor.page.get_by_text("; 1 infeasible.")).to_be_visible()
+    expect(stat(visitor.page, "Pareto front")).to_contain_text("2")

@@ -21,7 +21,7 @@ SPACE: dict[str, BaseDistribution] = {"x": FloatDistribution(0.0, 1.0), "y": Flo
 
 
 def _new(**attrs: Any) -> History:
-    return History(study_id=1, name="study", directions=["maximize"], metric="gain", space=SPACE, system_attrs=attrs)
+    return History(study_id=1, name="study", directions=["maximize"], objectives=["gain"], space=SPACE, system_attrs=attrs)
 
 
 def _row(number: int, state: str = "RUNNING", value: float | None = None, **params: float) -> Any:
@@ -34,6 +34,7 @@ def _row(number: int, state: str = "RUNNING", value: float | None = None, **para
         params=json.dumps(params),
         distributions=json.dumps({name: distributions.to_json(SPACE[name]) for name in params}),
         objective_values=None if value is None else json.dumps([value]),
+        constraint_values=None,
         system_attrs='{"constraints": [NaN]}' if number == 99 else "{}",
         judged_step=None,
         verdict="continue",

@@ -20,6 +20,7 @@ from tuner.errors import StudyNotRunning
 from tuner.search.engine import Engine
 from tuner.search.history import History
 from tuner.search.rungs import Rungs
+from tuner.search.standings import Result
 from tuner.spec import StudySpec
 from tuner.strategies import rung_resources
 from tuner.wire import Lease, Report, StudyPatch, Tell, TrialCreate, Verdict
@@ -50,7 +51,7 @@ class _Board:
 
     def __init__(self, *, direction: str = "minimize", num_brackets: int = 1, resumes: bool = True) -> None:
         space = {"x": FloatDistribution(0.0, 1.0)}
-        self.history = History(study_id=1, name="s", directions=[direction], metric="loss", space=space)
+        self.history = History(study_id=1, name="s", directions=[direction], objectives=["loss"], space=space)
         self.rungs = Rungs(self.history, [1, 3, 9], eta=3, num_brackets=num_brackets, resumes=resumes)
 
     def put(self, number: int, *values: float, state: str = "WAITING", reason: str | None = "paused_at_rung") -> None:
@@ -62,6 +63,7 @@ class _Board:
             params="{}",
             distributions="{}",
             objective_values=json.dumps([values[-1]]) if state == "COMPLETE" else None,
+            constraint_values=None,
             system_attrs="{}",
             judged_step=None,
             verdict="continue",
@@ -126,8 +128,8 @@ def test_a_result_is_the_first_report_at_or_after_the_rung() -> None:
     board.put(0, reason=None, state="RUNNING")
     board.history.merge_report(0, 4, {"loss": 0.7})
     board.rungs.take_in(0)
-    assert board.rungs.results(0) == {0: 0.7}
-    assert board.rungs.results(1) == {0: 0.7}
+    assert board.rungs.results(0) == {0: Result.of([0.7])}
+    assert board.rungs.results(1) == {0: Result.of([0.7])}
     assert board.rungs.results(2) == {}
     assert board.rungs.judge(0, 0) == "pause"
     board.rungs.promote(0)

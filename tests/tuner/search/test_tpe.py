@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -46,6 +47,7 @@ def _row(
         params=json.dumps(params),
         distributions=json.dumps({name: distributions.to_json(space[name]) for name in params}),
         objective_values=None if value is None else json.dumps([value]),
+        constraint_values=None,
         system_attrs="{}",
         judged_step=None,
         verdict="continue",
@@ -62,15 +64,20 @@ def _draw(space: dict[str, BaseDistribution], rng: np.random.RandomState) -> dic
     return params
 
 
-def _history(space: dict[str, BaseDistribution], num_trials: int, *, seed: int = 0, pruned: bool = False) -> History:
-    """Finished trials with ties, a few failed, pruned ones with reports where asked for, and three under way."""
+def _history(
+    space: dict[str, BaseDistribution], num_trials: int, *, seed: int = 0, pruned: bool = False, feasible: float = 1.0
+) -> History:
+    """Finished trials with ties, a few failed, pruned ones with reports where asked for, a share `feasible`, and three under way."""
     rng = np.random.RandomState(seed)
-    history = History(study_id=1, name="study", directions=["minimize"], metric="loss", space=space)
+    history = History(study_id=1, name="study", directions=["minimize"], objectives=["loss"], space=space)
     for number in range(num_trials):
         params = _draw(space, rng)
         state = "FAIL" if number % 17 == 3 else "PRUNED" if pruned and number % 3 else "COMPLETE"
         value = round(float(rng.normal()), 1) if state == "COMPLETE" else None
         row = _row(number, state, params, space, value)
+        if feasible < 1.0 and state != "FAIL":
+            violation = -1.0 if rng.rand() < feasible else math.inf if rng.rand() < 0.1 else round(float(rng.exponential()), 1)
+            row.constraint_values = json.dumps({"a <= 1": violation, "b <= 1": -violation})
         if state == "PRUNED":
             history.merge_trial(SimpleNamespace(**{**vars(row), "state": "RUNNING"}))
             for step in range(rng.randint(0, 4)):
@@ -106,6 +113,16 @@ def test_same_suggestions(num_trials: int, pruned: bool, options: dict[str, Any]
     ours, theirs = ColumnTPESampler(history, **options), TPESampler(**options)
     for seed in range(8):
         assert _suggest(ours, history, seed) == _suggest(theirs, history, seed)
+
+
+@pytest.mark.parametrize("num_trials, feasible", [(40, 0.5), (40, 0.0), (600, 0.5), (600, 0.02)])
+def test_same_suggestions_with_outcome_constraints(num_trials: int, feasible: float) -> None:
+    history = _history(CONTINUOUS, num_trials, pruned=True, feasible=feasible)
+    ours, theirs = ColumnTPESampler(history), TPESampler()
+    found = [_suggest(ours, history, seed) for seed in range(8)]
+    assert found == [_suggest(theirs, history, seed) for seed in range(8)]
+    plain = _history(CONTINUOUS, num_trials, pruned=True)
+    assert found != [_suggest(ColumnTPESampler(plain), plain, seed) for seed in range(8)]
 
 
 @pytest.mark.filterwarnings("ignore:Argument ``group``")

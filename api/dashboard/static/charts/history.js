@@ -68,7 +68,8 @@ export function History({ feed, objective, study }) {
   const maximize = objective.direction === "maximize";
   const complete = points(trials, objective, "COMPLETE", by);
   const pruned = points(trials, objective, "PRUNED", by);
-  const best = bestSoFar(complete, maximize);
+  const [feasible, infeasible] = [false, true].map((broken) => complete.filter(([, , number]) => trials.isInfeasible(number) === broken));
+  const best = bestSoFar(feasible, maximize);
   const all = complete.concat(pruned);
   const bound = outlierBound(
     all.map(([, value]) => value),
@@ -86,9 +87,11 @@ export function History({ feed, objective, study }) {
     .filter(([, value]) => Number.isFinite(value) && isNear(value));
   const winner = best.at(-1);
   const summary = winner
-    ? `Best ${formatNumber(winner[1])} at trial ${winner[2]}; ${formatCount(complete.length)} complete${pruned.length ? `, ${formatCount(pruned.length)} pruned` : ""}` +
+    ? `Best ${formatNumber(winner[1])} at trial ${winner[2]}; ${formatCount(complete.length)} complete${infeasible.length ? `, ${formatCount(infeasible.length)} of them infeasible` : ""}${pruned.length ? `, ${formatCount(pruned.length)} pruned` : ""}` +
       `${clipped.length ? `; ${clipped.length} far worse ${clipped.length === 1 ? "value lies" : "values lie"} outside the range shown` : ""}.`
-    : "No trial is complete yet.";
+    : complete.length
+      ? "No complete trial is feasible yet."
+      : "No trial is complete yet.";
   const describe = ({ data, seriesName, color }) => tip(`Trial ${data[2]}`, [[seriesName, formatNumber(data[1], 6), color]]);
 
   const open = (number) => navigate(trialAddress(study.id, number));
@@ -110,7 +113,7 @@ export function History({ feed, objective, study }) {
     return {
       grid: { left: 60, right: 20, top: 30, bottom: 40 },
       legend: {
-        data: ["Complete", "Pruned", "Running, latest report", { name: "Best so far", icon: "path://M0 3h12v2H0z" }],
+        data: ["Complete", "Infeasible", "Pruned", "Running, latest report", { name: "Best so far", icon: "path://M0 3h12v2H0z" }],
         type: "scroll",
         top: 0,
         left: 0,
@@ -148,7 +151,8 @@ export function History({ feed, objective, study }) {
         },
       }),
       series: [
-        scatter("Complete", complete, palette.complete),
+        scatter("Complete", feasible, palette.complete),
+        ...(infeasible.length ? [scatter("Infeasible", infeasible, palette.failed, { symbol: "triangle" })] : []),
         ...(pruned.length ? [scatter("Pruned", pruned, palette.pruned, { symbol: "diamond" })] : []),
         ...(running.length
           ? [

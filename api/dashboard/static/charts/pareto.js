@@ -30,9 +30,11 @@ export function Pareto({ feed, study, wide }) {
     .order({ states: ["COMPLETE"] })
     .map((number) => [trials.value(first.name, number), trials.value(second.name, number), number])
     .filter(([a, b]) => Number.isFinite(a) && Number.isFinite(b));
-  const best = front(points, first, second);
+  const infeasible = points.filter(([, , number]) => trials.isInfeasible(number));
+  const feasible = points.filter(([, , number]) => !trials.isInfeasible(number));
+  const best = front(feasible, first, second);
   const leading = new Set(best.map(([, , number]) => number));
-  const summary = `${best.length} of ${formatCount(points.length)} complete trials are on the front of ${first.name} (${first.direction}) and ${second.name} (${second.direction}).`;
+  const summary = `${best.length} of ${formatCount(points.length)} complete trials are on the front of ${first.name} (${first.direction}) and ${second.name} (${second.direction})${infeasible.length ? `; ${formatCount(infeasible.length)} infeasible` : ""}.`;
 
   const open = (number) => navigate(trialAddress(study.id, number));
   const describePoint = ([a, b, number]) => `Trial ${number}${leading.has(number) ? ", on the front" : ""}: ${first.name} ${formatNumber(a)}, ${second.name} ${formatNumber(b)}`;
@@ -56,10 +58,13 @@ export function Pareto({ feed, study, wide }) {
       series: [
         scatter(
           "Dominated",
-          points.filter(([, , number]) => !leading.has(number)),
+          feasible.filter(([, , number]) => !leading.has(number)),
           palette.waiting,
           { symbolSize: 6, large: points.length > 4000, itemStyle: { color: palette.waiting, opacity: 0.55 } },
         ),
+        ...(infeasible.length
+          ? [scatter("Infeasible", infeasible, palette.failed, { symbol: "triangle", symbolSize: 6, itemStyle: { color: palette.failed, opacity: 0.55 } })]
+          : []),
         {
           name: "Front",
           type: "line",

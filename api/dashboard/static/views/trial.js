@@ -116,6 +116,19 @@ function Parameters({ feed, number }) {
     </section>`;
 }
 
+// Which outcome constraints the trial meets, and by how much it breaks the others, in the unit of the metric.
+function OutcomeConstraints({ trial }) {
+  if (!trial.constraints) return null;
+  const shown = Object.entries(trial.constraints).map(([text, given]) => [text, decodeNumber(given)]);
+  const word = (violation) => {
+    if (violation <= 0) return "met";
+    return Number.isFinite(violation) ? `broken by ${formatNumber(violation)}` : "no number";
+  };
+  return html`
+    <section class="card pad" aria-label="Outcome constraints"><h2>Outcome constraints</h2>
+      <dl class="facts">${shown.map(([text, violation]) => html`<dt class="mono">${text}</dt><dd>${word(violation)}</dd>`)}</dl></section>`;
+}
+
 function Checkpoints({ trial, checkpoints }) {
   if (!checkpoints.length) return null;
   return html`
@@ -201,7 +214,7 @@ export function Trial({ params }) {
       <${Link} href=${studyAddress(study.id)}>${study.name}<//></nav>
     <div class="page-head">
       <div class="title"><h1>Trial ${number}</h1>
-        <${State} state=${state} reason=${state === "COMPLETE" || state === "RUNNING" ? null : trial.reason} />
+        <${State} state=${state} reason=${(state === "COMPLETE" && trial.reason !== "infeasible") || state === "RUNNING" ? null : trial.reason} />
         ${(Array.isArray(trial.user_attrs.flags) ? trial.user_attrs.flags : []).map((flag) => FLAGS[flag] && html`<span class="state" data-tone="pruned" title=${FLAGS[flag]}><${Icon} name="ring" />${flag} gradients</span>`)}
         <span class="pager">
           ${number > 0 && html`<${Link} class="button small" href=${trialAddress(study.id, number - 1)} title="Previous trial: [" aria-label="Previous trial">←<//>`}
@@ -225,10 +238,10 @@ export function Trial({ params }) {
         <dd class="sub">${trial.worker ? `${state === "RUNNING" ? "on" : "last on"} ${trial.worker}` : "no worker"}</dd></div>
       <div class="stat"><dt>Origin</dt><dd class="figure">${trial.origin}</dd><dd class="sub">${trial.parent !== null && trial.parent !== undefined ? html`of <${Link} href=${trialAddress(study.id, trial.parent)}>trial ${trial.parent}<//>` : lent ? html`lent by <${Link} href=${trialAddress(lent.study_id, lent.source_trial)}>${lent.study}, trial ${lent.source_trial}<//>` : `id ${trial.id}`}</dd></div>
     </dl>
-    ${trial.error && html`<section class="card pad failure"><h2>Why it failed</h2><pre class="code" tabindex="0">${trial.error}</pre></section>`}
+    ${trial.error && html`<section class="card pad failure"><h2>${state === "COMPLETE" ? "What it lacks" : "Why it failed"}</h2><pre class="code" tabindex="0">${trial.error}</pre></section>`}
     <div class="charts"><${InTurn}>${() => html`<${TrialCurves} curves=${feed.curves} number=${number} resumes=${resumes} first=${feed.objectives[0]?.name} />`}<//></div>
     <div class="columns even">
-      <div><${Parameters} feed=${feed} number=${number} />
+      <div><${Parameters} feed=${feed} number=${number} /><${OutcomeConstraints} trial=${trial} />
         <${TrialNotes} key=${trial.id} trial=${trial} editable=${mayWrite(caller)} onSaved=${replace} /></div>
       <div><${Attempts} attempts=${attempts} /><${Checkpoints} trial=${trial} checkpoints=${checkpoints} />
         <${Repeat} trial=${trial} study=${study} attempts=${attempts} /></div>
