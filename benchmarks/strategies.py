@@ -138,6 +138,7 @@ class Service:
                 reason=None,
                 verdict="continue",
                 judged_step=None,
+                repeats=None,
                 params=json.dumps(suggestion.params),
                 distributions=json.dumps(suggestion.distributions),
                 objective_values=None,

@@ -131,6 +131,7 @@ def put(history: History, rungs: Rungs, number: int, *reported: dict[str, float]
         constraint_values=None,
         system_attrs="{}",
         judged_step=None,
+        repeats=None,
         verdict="continue",
     )
     history.merge_trial(row)

@@ -48,6 +48,7 @@ class Board:
             constraint_values=None,
             system_attrs="{}",
             judged_step=None,
+            repeats=None,
             verdict="continue",
         )
         self.history.merge_trial(row)

@@ -212,6 +212,7 @@ def _row(number: int, value: float, repeats: int | None) -> Any:
         objective_values=json.dumps([value]),
         system_attrs="{}",
         judged_step=None,
+        constraint_values=None,
         verdict="continue",
         repeats=repeats,
     )
