@@ -106,7 +106,7 @@ def test_killed_server_and_search_lose_nothing(machine: Machine, client: Client)
     assert {number: (trials[number].values or {})["score"] for number in acknowledged} == acknowledged
 
 
-@pytest.mark.parametrize("changes", [{}, {"repeat": {"max": 4}}], ids=["plain", "repeat"])
+@pytest.mark.parametrize("changes", [{}, pytest.param({"repeat": {"max": 4}}, marks=pytest.mark.slow)], ids=["plain", "repeat"])
 def test_a_killed_search_changes_nothing(machine: Machine, client: Client, changes: dict[str, Any]) -> None:
     """One worker after the other: the same trials with a search that is killed now and then as with one that is not."""
     machine.start("server")
