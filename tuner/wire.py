@@ -428,6 +428,7 @@ class Resume(Answer):
     step: int
     checkpoint: str = Field(description="path of the checkpoint below the server's address")
     sha256: str
+    inherited: bool = Field(default=False, description="it is the parent's: hyperparameters are this trial's, not those in it")
 
 
 class LeasedTrial(Answer):

@@ -42,6 +42,7 @@ class Trial:
     """One attempt of one trial, seen from inside its process.
 
     `device` is "cpu" or "cuda:0"; `start_step` is the first step not covered by the checkpoint in `resume_path` (0 without one);
+    `inherits`: that checkpoint is another trial's, whose hyperparameters were others: after loading set your own again;
     `bundle` is the folder of the code that came with the study (None without one), which all trials share: write to `scratch`.
     What is put into `user_attrs` is stored with the trial; what is put into `record`, such as a digest of the data, with this attempt, and a
     repetition of the trial is held against it.
@@ -59,6 +60,7 @@ class Trial:
         self.device: str = assignment.device
         self.resume_path: Path | None = assignment.resume_path
         self.start_step: int = assignment.start_step
+        self.inherits: bool = assignment.resume_path is not None and leased.resume is not None and leased.resume.inherited
         self.bundle: Path | None = assignment.bundle
         self.user_attrs: dict[str, Any] = {}
         self.record: dict[str, Any] = {}
