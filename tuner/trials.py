@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, Row, func, insert, select, text, update
 
@@ -34,6 +35,8 @@ class Suggestion:
     origin: str = "suggested"
     parent: int | None = None
     """Number of the trial it repeats, or goes on from."""
+    source: UUID | None = None
+    """The parent's checkpoint from which it goes on."""
 
 
 def suggest(
@@ -79,6 +82,7 @@ def suggest(
                 "system_attrs": json.dumps(dict(suggestion.system_attrs)),
                 "origin": suggestion.origin,
                 "parent": suggestion.parent,
+                "source": suggestion.source,
             }
             for suggestion in accepted
         ],
@@ -159,14 +163,23 @@ def close_held(connection: Connection, study_id: int, *, exhausted: bool) -> int
     return connection.execute(_CLOSE_HELD, {"study": study_id}).rowcount
 
 
-_CLOSE_HELD = text(
-    f"""
+def close_one_held(connection: Connection, study_id: int, trial_id: int) -> None:
+    """End a paused trial as PRUNED at its last report."""
+    connection.execute(_CLOSE_ONE_HELD, {"study": study_id, "trial": trial_id})
+
+
+_CLOSE = f"""
     UPDATE trials t SET state = 'PRUNED', reason = 'pruned', not_before = NULL, finished_at = clock_timestamp(),
         objective_values = (
             SELECT '[' || (p.metrics->>(s.objectives->0->>'name')) || ']' FROM reports p
             WHERE p.trial_id = t.id AND jsonb_typeof(p.metrics->(s.objectives->0->>'name')) = 'number' ORDER BY p.step DESC LIMIT 1)
     FROM studies s
     WHERE s.id = t.study_id AND s.id = :study AND t.state = 'WAITING' AND t.not_before = {HELD}
+    """
+_CLOSE_ONE_HELD = text(_CLOSE + "AND t.id = :trial")
+_CLOSE_HELD = text(
+    _CLOSE
+    + f"""
         AND NOT EXISTS (SELECT FROM trials o WHERE o.study_id = s.id
             AND (o.state = 'RUNNING' OR (o.state = 'WAITING' AND o.not_before IS DISTINCT FROM {HELD})))
     """

@@ -444,6 +444,9 @@ class LeasedTrial(Answer):
     judged: bool = Field(default=False, description="a pruner judges the reports of this study")
     study_digest: str | None = Field(default=None, description="SHA-256 of the study's spec as submitted, without the name")
     resume: Resume | None = None
+    pause_at: int | None = Field(
+        default=None, description="pause at the report of this step, as at the verdict pause: a population is compared there"
+    )
 
 
 class Lease(Answer):

@@ -67,6 +67,8 @@ class Trial:
         self.on_verdict: Callable[[Verdict], None] | None = None
         self._begun = record.begin(assignment)
         self._until = assignment.until
+        self._pause_at = leased.pause_at
+        self._is_at_boundary = False
         self._scratch = assignment.scratch
         self._send = send
         self._verdict = str(Verdict.CONTINUE)
@@ -92,6 +94,10 @@ class Trial:
         self._send({"kind": "report", "step": report.step, "values": report.values})
         if self._until is not None and report.step >= self._until:
             self.deliver(Verdict.PRUNE)
+        if self._pause_at is not None and report.step >= self._pause_at:
+            self._is_at_boundary = True
+            if self._verdict == Verdict.CONTINUE:
+                self.deliver(Verdict.PAUSE)
         verdict = self._verdict
         if verdict == self._told:
             self._reports_since_told += 1
@@ -197,6 +203,8 @@ class Trial:
 
     def _tell_verdict(self, verdict: str) -> Tell:
         state, reason = _OUTCOMES[verdict]
+        if state == "WAITING" and self._is_at_boundary:
+            reason = Reason.PAUSED_AT_RUNG
         return Tell(state=state, reason=reason, user_attrs=self._checked_attrs(), record=self.recorded())
 
     def _tell_failed(self, reason: str, error: str) -> Tell:
