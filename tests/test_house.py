@@ -19,6 +19,7 @@ LEAVES = (
     "tuner.levels",
     "tuner.packing",
     "tuner.parameters",
+    "tuner.populations",
     "tuner.results",
     "tuner.settings",
     "tuner.space",

@@ -33,7 +33,7 @@ from pydantic import (
     model_validator,
 )
 
-from tuner import levels
+from tuner import levels, populations
 from tuner.constraints import MAX_CONSTRAINTS, read_constraints
 from tuner.errors import FieldError, InvalidSpace, InvalidSpec
 from tuner.parameters import is_finite, near, show
@@ -400,6 +400,7 @@ class StudySpec(Model):
             *self._objective_problems(),
             *self._sampler_problems(),
             *self._promotion_problems(),
+            *self._population_problems(),
             *self._command_problems(),
         ]
         if self.compare is not None:
@@ -482,6 +483,17 @@ class StudySpec(Model):
         num_rungs = len(rung_resources(least, most, options.get("eta", 3)))
         if options.get("brackets", 1) > num_rungs:
             yield FieldError("pruner.brackets", f"must be at most {num_rungs}, the number of rungs, not {options['brackets']}")
+
+    def _population_problems(self) -> Iterator[FieldError]:
+        if self.pruner.name == "population":
+            yield from populations.check(
+                self.pruner.options,
+                self.space,
+                by_trainer=self.trial.executor == Executor.TRAINER,
+                max_resource=self.max_resource,
+                max_trials=self.limits.max_trials,
+                compare_by=None if self.compare is None else self.compare.by,
+            )
 
     def _command_problems(self) -> Iterator[FieldError]:
         for index, argument in enumerate(self.trial.command or ()):
