@@ -234,7 +234,8 @@ _KEPT = f"""
     """
 _RETAIN = text(_KEPT.format(columns="", besides=""))
 """Never the newest. The attempt that sends a checkpoint needs the one it resumed from no more."""
-_COPIED = "EXISTS (SELECT FROM trials c WHERE c.source = {checkpoint} AND c.state IN ('WAITING', 'RUNNING'))"
+_COPIED = """EXISTS (SELECT FROM trials c WHERE c.source = {checkpoint} AND c.state IN ('WAITING', 'RUNNING')
+                AND NOT EXISTS (SELECT FROM checkpoints n WHERE n.trial_id = c.id))"""
 _RETAIN_OF_MEMBER = text(
     _KEPT.format(
         columns=", (step + 1) / :interval * :interval - 1 AS boundary,"
@@ -247,7 +248,7 @@ _RETAIN_OF_MEMBER = text(
                     AND NOT EXISTS (SELECT FROM reports r WHERE r.trial_id = o.id AND r.step > boundary)))""",
     )
 )
-"""And none that a trial goes on from, nor the first at or after a boundary that another member has yet to pass: it may have to copy this one."""
+"""And none that a trial without one of its own goes on from, nor the first at or after a boundary that another member has yet to pass: it may have to copy this one."""
 _LOCK = text("SELECT FROM checkpoints WHERE trial_id = :trial FOR UPDATE")
 _LOCK_OF_STUDY = text("SELECT FROM checkpoints p JOIN trials t ON t.id = p.trial_id WHERE t.study_id = :study FOR UPDATE OF p")
 _ENDED_MEMBERS = text(

@@ -1,7 +1,7 @@
 """Trials that go on from another one's checkpoint: which checkpoints there are to copy, and the one transaction that copies.
 
 A copy is a new trial whose row names its parent and the parent's checkpoint. `tuner.leases` hands that out while the trial has none of its
-own, and `tuner.artifacts` keeps it while the trial lives: both look at the row that is written here, under a lock on the checkpoint.
+own, and `tuner.artifacts` keeps it as long: both look at the row that is written here, under a lock on the checkpoint.
 """
 
 from __future__ import annotations

@@ -288,7 +288,7 @@ class StudySearch:
     def _promote(self, numbers: Iterable[int], demands: Sequence[tuple[UUID, int]], ready: int) -> int:
         """Promote these trials; how many. With those that are `ready` they serve the first of the demands."""
         chosen = {self.history.get(number)._trial_id: number for number in numbers}
-        if self._rungs is None or not chosen:
+        if self._rungs is None or isinstance(self._rungs, Population) or not chosen:
             return 0
         with self._database.begin() as connection:
             promoted = trials.promote(connection, self.study_id, list(chosen))
