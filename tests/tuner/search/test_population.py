@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from random import Random
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from tests.tuner.search.desk import Desk
-from tuner import leases, studies, trials, views
+from tuner import leases, lineage, studies, trials, views
 from tuner.artifacts import ArtifactStore
 from tuner.db.postgres import Database
 from tuner.errors import StudyNotRunning
@@ -23,7 +25,8 @@ from tuner.search.engine import Engine
 from tuner.search.population import draw, explore, perturb
 from tuner.settings import Settings
 from tuner.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
-from tuner.wire import Lease, Tell, TrialCreate
+from tuner.trials import Suggestion
+from tuner.wire import AskRequest, Lease, Tell, TrialCreate
 
 SPACE = {"x": {"type": "float", "low": 0.01, "high": 10.0, "log": True}, "kind": {"type": "categorical", "choices": ["a", "b"]}}
 POPULATION = {"name": "population", "size": 4, "interval": 2, "max_resource": 8}
@@ -372,6 +375,50 @@ def test_boundary_checkpoints_stay_for_those_who_are_behind(database: Database, 
     (lease,) = crew.ask(1)
     crew.train(lease, 0.0)
     assert _steps(crew, lease.trial.number) == [3, 5]
+
+
+def test_a_lease_asked_for_twice_names_the_same_checkpoint(database: Database, tmp_path: Path, engines: list[Engine]) -> None:
+    crew = Crew(database, tmp_path, engines)
+    for lease, loss in zip(crew.ask(4), (0.1, 0.2, 0.3, 0.9), strict=True):
+        crew.train(lease, loss)
+    crew.desk.demand(4)
+    engines[-1].step()
+    leased = [
+        leases.take(database, "default", AskRequest(count=4), study=crew.desk.study.name, request_key="k") for _ in range(2)
+    ]
+    assert leased[0] == leased[1]
+    assert [lease.trial.resume and lease.trial.resume.inherited for lease in leased[0]] == [False, False, False, True]
+
+
+def test_a_checkpoint_is_not_dropped_while_it_is_being_copied(database: Database, tmp_path: Path, engines: list[Engine]) -> None:
+    """Whoever drops waits for whoever copies, and then sees the copy."""
+    crew = Crew(database, tmp_path, engines, trial={"executor": "external", "checkpoints": {"keep": 1}})
+    for lease in crew.ask(4):
+        crew.train(lease, 0.5)
+    held = crew.ask(4)
+    assert [lease.trial.number for lease in held] == [0, 1, 2, 3]
+    for lease in held[1:3]:
+        crew.train(lease, 0.5)
+    crew.desk.fail(held[3])
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
+    with ThreadPoolExecutor(1) as pool:
+        with database.begin() as connection:
+            (source,) = lineage.list_sources(connection, crew.desk.study.id, [0], 1, 3)
+            child = Suggestion(
+                number=4, params={"x": 1.0, "kind": "a"}, distributions={}, origin="population", parent=0, source=source.id
+            )
+            assert lineage.copy(connection, crew.desk.study.id, child, None, 1)
+            dropping = pool.submit(crew.save, held[0], 2)
+            deadline = monotonic() + 20
+            with database.read() as watching:
+                while not watching.execute(waiting).scalar_one():
+                    assert monotonic() < deadline
+                    sleep(0.01)
+        dropping.result(20)
+    assert _steps(crew, 0) == [1, 2]
+    trials.cancel(database, "default", crew.rows()[4].id)
+    crew.save(held[0], 3)
+    assert _steps(crew, 0) == [3]
 
 
 def _steps(crew: Crew, number: int) -> list[int]:

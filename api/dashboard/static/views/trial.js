@@ -221,7 +221,7 @@ export function Trial({ params }) {
         <dd class="sub">${trial.started_at ? html`started <${Ago} at=${trial.started_at} />` : "not started"}</dd></div>
       <div class="stat"><dt>Attempts</dt><dd class="figure">${attempts.length}</dd>
         <dd class="sub">${trial.worker ? `${state === "RUNNING" ? "on" : "last on"} ${trial.worker}` : "no worker"}</dd></div>
-      <div class="stat"><dt>Origin</dt><dd class="figure">${trial.origin}</dd><dd class="sub">${lent ? html`lent by <${Link} href=${trialAddress(lent.study_id, lent.source_trial)}>${lent.study}, trial ${lent.source_trial}<//>` : `id ${trial.id}`}</dd></div>
+      <div class="stat"><dt>Origin</dt><dd class="figure">${trial.origin}</dd><dd class="sub">${lent ? html`lent by <${Link} href=${trialAddress(lent.study_id, lent.source_trial)}>${lent.study}, trial ${lent.source_trial}<//>` : trial.parent != null ? html`from <${Link} href=${trialAddress(study.id, trial.parent)}>trial ${trial.parent}<//>` : `id ${trial.id}`}</dd></div>
     </dl>
     ${trial.error && html`<section class="card pad failure"><h2>Why it failed</h2><pre class="code" tabindex="0">${trial.error}</pre></section>`}
     <div class="charts"><${TrialCurves} curves=${feed.curves} number=${number} resumes=${resumes} first=${feed.objectives[0]?.name} /></div>
