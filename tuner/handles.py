@@ -145,6 +145,12 @@ class AskedTrial:
         return self.lease.trial.seed
 
     @property
+    def inherits(self) -> bool:
+        """Whether the checkpoint it goes on from is another trial's, whose hyperparameters were others."""
+        resume = self.lease.trial.resume
+        return resume is not None and resume.inherited
+
+    @property
     def verdict(self) -> str:
         """The last verdict heard, be it in answer to a report or to a renewal in the background."""
         return self._verdict.value

@@ -142,6 +142,17 @@ def test_weight_decay_that_comes_or_goes_regroups_the_moments(tmp_path: Path, be
         assert torch.equal(run.optimizer.state[mine]["exp_avg"], original.optimizer.state[its]["exp_avg"])
 
 
+@pytest.mark.parametrize("name, kept", [("prodigy", ("d", "numerator", "t")), ("schedule_free_adamw", ("averaged",))])
+def test_what_a_group_has_learnt_comes_along(name: str, kept: tuple[str, ...], tmp_path: Path) -> None:
+    state = parent(tmp_path, BASE, {"optimizer.name": name})
+    run = child(BASE, {"optimizer.name": name, "optimizer.beta1": 0.8}, state)
+    for group in run.optimizer.param_groups:
+        assert {key: group[key] for key in kept} == {key: state["optimizer"]["param_groups"][0][key] for key in kept}
+        assert group["betas"] == (0.8, 0.999)
+    fresh = loop.start(TrainerConfig.parse(BASE, {"optimizer.name": name}, 8), torch.device("cpu")).optimizer.param_groups[0]
+    assert all(fresh[key] != run.optimizer.param_groups[0][key] for key in kept)
+
+
 @pytest.mark.parametrize("name", optimizers.names())
 def test_every_optimizer_goes_on_with_other_hyperparameters(name: str, tmp_path: Path) -> None:
     config = BASE | {"model": {"name": "mlp", "hidden": [4]}, "epochs": 3}
