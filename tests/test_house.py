@@ -89,7 +89,7 @@ def test_tuner_imports_downwards(module: str, path: Path) -> None:
     if not module.startswith("tuner.cli."):
         assert not {name for name in names if is_in(name, ("api", "workers"))}
     assert not {name for name in names if is_in(name, ("fastapi", "starlette", "uvicorn"))}
-    if module != "tuner.search.samplers":  # Optuna's Gaussian process computes with torch
+    if module != "tuner.search.gp":  # Optuna's Gaussian process computes with torch
         assert not {name for name in names if is_in(name, ("torch",))}
     if not is_in(module, ("tuner.search", "tuner.optuna_storage", "tuner.optuna_trials", "tuner.imports")):
         assert not {name for name in names if is_in(name, ("optuna",))}

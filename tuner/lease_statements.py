@@ -72,7 +72,8 @@ RENEW = """
 STUDY_OF = text("SELECT study_id FROM attempts WHERE id = :lease AND project = :project")
 
 # A trial that was told to stop is cancelled, whatever its worker makes of that; this is decided where the trial's row is written, for its
-# cancellation may commit while this statement waits for the row. New attributes are appended as text, for what is there may hold Optuna's
+# cancellation may commit while this statement waits for the row. A pause at a rung is routine, and its attempt says so: no event for
+# people. New attributes are appended as text, for what is there may hold Optuna's
 # NaN tokens, which jsonb refuses; of two equal keys the later counts.
 TELL = (
     """
@@ -106,7 +107,7 @@ TELL = (
     ), e AS (
         INSERT INTO events (project, study_id, trial_number, kind, data)
         SELECT a.project, a.study_id, u.number, 'handed_back', jsonb_build_object('reason', u.reason, 'worker', a.worker)
-        FROM a JOIN u ON u.id = a.trial_id WHERE u.state = 'WAITING'
+        FROM a JOIN u ON u.id = a.trial_id WHERE u.state = 'WAITING' AND u.reason IS DISTINCT FROM 'paused_at_rung'
     )
     SELECT * FROM u
     """

@@ -62,13 +62,18 @@ def edit(
     if study.spec is None:
         raise Conflict(f"study {study.name!r} was made through Optuna, whose programs define its space; it cannot be edited here")
     spec = StudySpec.parse(json.loads(study.spec))
-    edited = apply(spec, edits)
+    version = len(study.space_edits) + 1
+    is_outdated = expected not in (None, version)
+    conflict = Conflict(f"the space of study {study.name!r} is at version {version}, not {expected}: look at it, then edit again")
+    try:
+        edited = apply(spec, edits)
+    except InvalidSpec as error:
+        raise (conflict if is_outdated else error) from None  # it may have been right at the version it was meant for
     changes, was = _differences(spec.space, edited.space)
     if not changes:
         return {}
-    version = len(study.space_edits) + 1
-    if expected not in (None, version):
-        raise Conflict(f"the space of study {study.name!r} is at version {version}, not {expected}: look at it, then edit again")
+    if is_outdated:
+        raise conflict
     if version > MAX_EDITS:
         raise Conflict(f"the space of study {study.name!r} has been edited {MAX_EDITS} times, which is all; submit a new study")
     sampler = auto.decided(edited, study.strategy or auto.undecided(edited)).sampler.name

@@ -91,7 +91,7 @@ def list_studies(call: Call, query: StudyQuery) -> wire.StudyPage:
     return views.list_studies(call.database, call.project, query.state, query.q, query.cursor, query.limit, query.archived)
 
 
-@routes.route("GET", "/v1/studies/progress", READ, answer=ProgressList)
+@routes.route("GET", "/v1/progress", READ, answer=ProgressList)
 def list_progress(call: Call, query: ProgressQuery) -> ProgressList:
     """How studies have come along: the best value so far along the trials, and how many trials end in an hour."""
     ids = _integers(query.ids, "query.ids", "ids of studies")

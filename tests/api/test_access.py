@@ -30,7 +30,7 @@ TABLE: dict[str, set[Scope] | None] = {
     "POST /v1/specs/check": SUBMIT,
     "POST /v1/studies": SUBMIT,
     "GET /v1/studies": READ,
-    "GET /v1/studies/progress": READ,
+    "GET /v1/progress": READ,
     "GET /v1/studies/{study}": READ,
     "PATCH /v1/studies/{study}": SUBMIT,
     "DELETE /v1/studies/{study}": SUBMIT,

@@ -302,6 +302,11 @@ class History(BaseStorage):
         """All system attributes, by id, of the stored trials of which some were written since the last commit."""
         return {trial_id: dict(trial.system_attrs) for trial_id, trial in self._trial_writes.items() if trial_id >= 0}
 
+    @property
+    def version_prefix(self) -> str:
+        """What the names of attributes have in front that hold a model of one version of the space; nothing at the first."""
+        return "" if self.space_version == 1 else f"{self.space_version}:"
+
     def get(self, number: int) -> FrozenTrial:
         return self.trials[self._index[number]]
 

@@ -26,12 +26,8 @@ from optuna.trial import FrozenTrial
 
 from tuner.search.columns import Columns, Mask
 from tuner.search.history import History
-from tuner.search.rungs import Rungs
+from tuner.search.rungs import RANDOM_SHARE, Rungs
 from tuner.search.tpe import ColumnTPESampler
-from tuner.wire import TrialState
-
-RANDOM_SHARE = 1.0 / 3.0
-"""BOHB's rho, at its published default."""
 
 
 class RungColumns(Columns):
@@ -102,7 +98,6 @@ class RungTPESampler(ColumnTPESampler):
         self._is_random = False
         super().__init__(history, **options)
         self._rungs = rungs
-        self._enough = 1 + sum(not distribution.single() for distribution in history.space.values())
         self._rung_columns = RungColumns(history, rungs)
         self._columns = self._rung_columns
         self._search_space = _Common(self._rung_columns, self)
@@ -117,12 +112,8 @@ class RungTPESampler(ColumnTPESampler):
         """Whether the model speaks in this proposal; fixes the rung it speaks of."""
         if self._is_random:
             return False
-        wanted = self._startup
-        if wanted is None:
-            unfinished = self._history.counts[TrialState.WAITING] + self._history.counts[TrialState.RUNNING]
-            wanted = max(2 * (unfinished - len(self._rungs.waiting)), self._enough)
-        rung = self._rungs.leading(max(1, min(wanted, self._enough)))
-        if rung is None or self._rungs.most_results() < wanted:
+        rung = self._rungs.speaking(self._startup)
+        if rung is None:
             return False
         self._rung_columns.begin(rung)
         return True

@@ -32,6 +32,8 @@ from tuner.wire import Reason, TrialState, Verdict
 
 RUNG_KEY = "tuner:rung"
 """System attribute of a trial: the rung it has been promoted to."""
+RANDOM_SHARE = 1.0 / 3.0
+"""Of the proposals of a sampler fitted to rungs; BOHB's rho, at its published default (Falkner et al. 2018)."""
 _MAX_RUNGS = 20
 """Where the length of a training is not known: enough for 3^18 reports."""
 
@@ -167,7 +169,19 @@ class Rungs:
 
     # --- what samplers are fitted to -------------------------------------------------------------------------------------
 
-    def leading(self, enough: int) -> int | None:
+    def speaking(self, startup: int | None = None) -> int | None:
+        """The rung that a model of the results should be fitted to, the highest with dimension + 1; None while it had better not speak.
+
+        It speaks from the moment some rung holds max(2W, dimension + 1) results, with W the trials under way, or `startup` where given.
+        """
+        dimension = sum(not distribution.single() for distribution in self._history.space.values())
+        if startup is None:
+            unfinished = self._history.counts[TrialState.WAITING] + self._history.counts[TrialState.RUNNING]
+            startup = max(2 * (unfinished - len(self._waiting)), dimension + 1)
+        rung = self._leading(max(1, min(startup, dimension + 1)))
+        return None if max(len(ranks) for ranks in self._ranks) < startup else rung
+
+    def _leading(self, enough: int) -> int | None:
         """The highest rung with enough results."""
         for rung in range(len(self.resources) - 1, -1, -1):
             if len(self._ranks[rung]) >= enough:
@@ -177,12 +191,13 @@ class Rungs:
     def num_results(self, rung: int) -> int:
         return len(self._ranks[rung])
 
-    def most_results(self) -> int:
-        return max(len(ranks) for ranks in self._ranks)
-
     def results(self, rung: int) -> Mapping[int, float]:
         """Rank (the smaller the better) by number of trial."""
         return self._ranks[rung]
+
+    def value_of(self, rank: float) -> float:
+        """The objective's value that has this rank."""
+        return self._sign * rank
 
     def arrivals(self, rung: int) -> Sequence[int]:
         """Numbers of the trials with a result, as they came; only ever appended to."""

@@ -1,7 +1,7 @@
 """From a sampler's spec to proposals: which Optuna sampler, with which options, and the define-by-run walk over the search space.
 
 Proposal n draws from random streams derived from (study seed, n) alone, and a sampler keeps nothing between two proposals that is not in
-the history: so a search that takes a study over goes on exactly as the first would have. Grids are `cells`, TPE is `tpe`. Weakness: the
+the history: so a search that takes a study over goes on exactly as the first would have. Grids are `cells`, TPE is `tpe`, Gaussian processes are `gp`. Weakness: the
 reseeding reaches into private attributes of Optuna's samplers (pinned below 6; `reseed` fails loudly where it finds none).
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
-from types import SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +17,6 @@ from optuna.distributions import BaseDistribution, _get_single_value
 from optuna.samplers import (
     BaseSampler,
     CmaEsSampler,
-    GPSampler,
     NSGAIIISampler,
     NSGAIISampler,
     QMCSampler,
@@ -31,6 +29,7 @@ from optuna.trial import FrozenTrial
 from tuner import feasibility
 from tuner.search import distributions
 from tuner.search.cells import CellProposer
+from tuner.search.gp import RungGPSampler, StatelessGPSampler
 from tuner.search.history import CommonSpace, History
 from tuner.search.rung_tpe import RungTPESampler
 from tuner.search.rungs import Rungs
@@ -71,7 +70,7 @@ def build(
     max_attempts: Callable[[], int],
     rungs: Rungs | None = None,
 ) -> Proposer:
-    """The proposer of a study whose sampler is decided; TPE is fitted to the rungs where there are some. ValueError for options Optuna refuses."""
+    """The proposer of a study whose sampler is decided; TPE and GP are fitted to the rungs where there are some. ValueError for options Optuna refuses."""
     if spec.name in ("grid", "brute_force"):
         return CellProposer(space, history, seed=seed if spec.name == "grid" else None, max_attempts=max_attempts)
     return OptunaProposer(
@@ -95,7 +94,9 @@ def make_sampler(spec: SamplerSpec, space: SearchSpace, history: History, seed: 
         if spec.name == "random":
             return RandomSampler(**options)
         if spec.name == "gp":
-            return _StatelessGPSampler(history, **{"warn_independent_sampling": False} | options)
+            if rungs is not None:
+                return RungGPSampler(history, rungs, **options)
+            return StatelessGPSampler(history, **options)
         if spec.name == "cmaes":
             return _cmaes(history, options)
         if spec.name == "qmc":
@@ -224,13 +225,8 @@ def _with_common_space(sampler: Any, history: History) -> BaseSampler:
 def _cmaes(history: History, options: Mapping[str, Any]) -> BaseSampler:
     """Its state, in units of the ranges, is found by the prefix of an attribute's name: an edited space has its own, and so begins anew."""
     sampler = CmaEsSampler(**{"warn_independent_sampling": False} | dict(options))
-    sampler._attr_prefix += _version(history)
+    sampler._attr_prefix += history.version_prefix
     return _with_common_space(sampler, history)
-
-
-def _version(history: History) -> str:
-    """What the names of attributes have in front that hold a model of one version of the space; nothing at the first."""
-    return "" if history.space_version == 1 else f"{history.space_version}:"
 
 
 class _StaticQMCSampler(QMCSampler):
@@ -245,39 +241,3 @@ class _StaticQMCSampler(QMCSampler):
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self._always
-
-
-class _StatelessGPSampler(GPSampler):
-    """Keeps the fitted kernels, from which the next fit starts, in the attributes of the trial they proposed, not in memory."""
-
-    def __init__(self, history: History, **options: Any) -> None:
-        super().__init__(**options)
-        self._kernels = f"gp:{_version(history)}kernels"
-        self._intersection_search_space: Any = CommonSpace(history, include_pruned=False)
-
-    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
-        self._gprs_cache_list = self._restored(study)
-        params = super().sample_relative(study, trial, search_space)
-        if params and self._gprs_cache_list is not None:
-            kernels = [
-                [gpr.inverse_squared_lengthscales.tolist(), gpr.kernel_scale.item(), gpr.noise_var.item()]
-                for gpr in self._gprs_cache_list
-            ]
-            study._storage.set_trial_system_attr(trial._trial_id, self._kernels, kernels)
-        return params
-
-    def _restored(self, study: Study) -> Any:
-        import torch  # Optuna's Gaussian process needs it; nothing else in the search does
-
-        for trial in reversed(study._get_trials(deepcopy=False, use_cache=True)):
-            kernels = trial.system_attrs.get(self._kernels)
-            if kernels is not None:
-                return [
-                    SimpleNamespace(
-                        inverse_squared_lengthscales=torch.tensor(scales, dtype=torch.float64),
-                        kernel_scale=torch.tensor(scale, dtype=torch.float64),
-                        noise_var=torch.tensor(noise, dtype=torch.float64),
-                    )
-                    for scales, scale, noise in kernels
-                ]
-        return None

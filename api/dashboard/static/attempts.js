@@ -22,11 +22,11 @@ export function takeover(attempt, before) {
 export function Attempts({ attempts }) {
   const now = useClock();
   if (!attempts.length)
-    return html`<section class="card pad"><h2>Attempts</h2><p class="muted">No worker has taken this trial yet.</p></section>`;
+    return html`<section class="card pad" aria-label="Attempts"><h2>Attempts</h2><p class="muted">No worker has taken this trial yet.</p></section>`;
   const start = Date.parse(attempts[0].started_at);
   const end = Math.max(...attempts.map(({ ended_at }) => (ended_at ? Date.parse(ended_at) : now)), start + 1);
   return html`
-    <section class="card table-card"><h2>Attempts</h2>
+    <section class="card table-card" aria-label="Attempts"><h2>Attempts</h2>
       <div class="scroll" tabindex="0" role="region" aria-label="Table: attempts"><table class="list still attempts"><thead><tr><th scope="col">#</th><th scope="col">Worker</th>
         <th scope="col">When</th><th scope="col" class="right">Took</th><th scope="col">Ended</th></tr></thead>
         <tbody>${attempts.map((attempt, index) => {

@@ -41,19 +41,30 @@ function Levels({ comparison, trialLink }) {
     </section>`;
 }
 
-function Pairs({ comparison }) {
-  if (!comparison.pairs.length) return null;
+const MANY_PAIRS = 15; // from here on those that show nothing are folded away
+
+function PairTable({ pairs, k }) {
+  return html`
+    <div class="scroll" tabindex="0" role="region" aria-label="Pairs"><table class="list still">
+      <thead><tr><th scope="col">Levels</th><th scope="col">Better</th><th scope="col" class="right">p, corrected</th><th scope="col" class="right">Superiority of the first</th>
+        <th scope="col" class="right">Difference after ${k}</th></tr></thead>
+      <tbody>${pairs.map(
+        (pair) => html`<tr><td class="mono">${pair.levels.map(formatParam).join(" – ")}</td>
+        <td>${pair.better === null ? html`<span class="muted">not shown</span>` : html`<b class="mono">${formatParam(pair.levels[pair.better])}</b>`}</td>
+        <td class="right">${formatNumber(pair.p_corrected, 2)}</td><td class="right">${formatNumber(pair.superiority, 2)}</td>
+        <td class="right">${interval(pair.difference)}</td></tr>`,
+      )}</tbody></table></div>`;
+}
+
+function Pairs({ comparison: { pairs, k } }) {
+  if (!pairs.length) return null;
+  const shown = pairs.length < MANY_PAIRS ? pairs : pairs.filter((pair) => pair.better !== null);
+  const rest = pairs.length - shown.length;
   return html`
     <section class="card table-card"><h2>Pair by pair</h2>
-      <div class="scroll" tabindex="0" role="region" aria-label="Pairs"><table class="list still">
-        <thead><tr><th scope="col">Levels</th><th scope="col">Better</th><th scope="col" class="right">p, corrected</th><th scope="col" class="right">Superiority of the first</th>
-          <th scope="col" class="right">Difference after ${comparison.k}</th></tr></thead>
-        <tbody>${comparison.pairs.map(
-          (pair) => html`<tr><td class="mono">${pair.levels.map(formatParam).join(" – ")}</td>
-          <td>${pair.better === null ? html`<span class="muted">not shown</span>` : html`<b class="mono">${formatParam(pair.levels[pair.better])}</b>`}</td>
-          <td class="right">${formatNumber(pair.p_corrected, 2)}</td><td class="right">${formatNumber(pair.superiority, 2)}</td>
-          <td class="right">${interval(pair.difference)}</td></tr>`,
-        )}</tbody></table></div>
+      ${shown.length > 0 && html`<${PairTable} pairs=${shown} k=${k} />`}
+      ${rest > 0 && html`<details class="fold"><summary>${formatCount(rest)} pairs of which no difference is shown</summary>
+        <${PairTable} pairs=${pairs.filter((pair) => pair.better === null)} k=${k} /></details>`}
     </section>`;
 }
 

@@ -1,6 +1,7 @@
 // Small controls: theme switch, copy button, segmented choice, menu, confirmation, relative time.
 
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/htm-preact.js";
+import { copyText } from "./clipboard.js";
 import { formatAgo } from "./format.js";
 
 const THEMES = { system: "Theme: as the system", light: "Theme: light", dark: "Theme: dark" };
@@ -32,13 +33,18 @@ export function ThemeSwitch() {
 
 // `text`: what is copied, or a function that gives it.
 export function CopyButton({ text, label = "Copy" }) {
-  const [copied, set] = useState(false);
+  const [said, say] = useState(null);
   const copy = async () => {
-    await navigator.clipboard.writeText(typeof text === "function" ? text() : text);
-    set(true);
-    setTimeout(() => set(false), 1500);
+    const copied = copyText(typeof text === "function" ? text() : text);
+    say(
+      await copied.then(
+        () => "Copied",
+        () => "Not allowed here",
+      ),
+    );
+    setTimeout(() => say(null), 1500);
   };
-  return html`<button class="small" onClick=${copy} aria-live="polite">${copied ? "Copied" : label}</button>`;
+  return html`<button class="small" onClick=${copy} aria-live="polite">${said ?? label}</button>`;
 }
 
 export function Command({ text }) {

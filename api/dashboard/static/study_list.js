@@ -85,7 +85,7 @@ export function useProgress(items) {
     const read = async (wanted) => {
       for (let at = 0; at < wanted.length && !gone; at += PAGE) {
         try {
-          const { items: found } = await get(`/v1/studies/progress?ids=${wanted.slice(at, at + PAGE).join(",")}`);
+          const { items: found } = await get(`/v1/progress?ids=${wanted.slice(at, at + PAGE).join(",")}`);
           if (!gone) set((old) => ({ ...old, ...Object.fromEntries(found.map((item) => [item.study_id, item])) }));
         } catch {
           return; // the next turn tries again

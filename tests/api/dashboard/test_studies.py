@@ -18,7 +18,7 @@ def test_progress_is_the_best_so_far_of_each(bench: Bench, http: httpx.Client) -
         bench.add(up, {"accuracy": value}, number=number)
         bench.add(down, {"loss": value}, number=number)
     bench.add(up, None, "FAIL")
-    items = http.get(f"/v1/studies/progress?ids={up},{down},{none},{2**40 % 10**9}").raise_for_status().json()["items"]
+    items = http.get(f"/v1/progress?ids={up},{down},{none},{2**40 % 10**9}").raise_for_status().json()["items"]
     by_id = {item["study_id"]: item for item in items}
     assert [value for _, value in by_id[up]["best"]] == [0.5, 0.5, 0.9, 0.9]
     assert [value for _, value in by_id[down]["best"]] == [0.5, 0.3, 0.3, 0.3]
@@ -30,14 +30,14 @@ def test_progress_stays_small(bench: Bench, http: httpx.Client) -> None:
     study = bench.study()
     for number in range(120):
         bench.add(study, {"accuracy": number / 120}, number=number)
-    (item,) = http.get(f"/v1/studies/progress?ids={study}").json()["items"]
+    (item,) = http.get(f"/v1/progress?ids={study}").json()["items"]
     assert len(item["best"]) == 40
     assert item["best"][-1] == [119, 119 / 120]
 
 
 @pytest.mark.parametrize("ids", ["", "x", "1,,2", "-1", ",".join(map(str, range(1, 52)))])
 def test_progress_refuses_bad_ids(http: httpx.Client, ids: str) -> None:
-    answer = http.get("/v1/studies/progress", params={"ids": ids})
+    answer = http.get("/v1/progress", params={"ids": ids})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["loc"] == "query.ids"
 
@@ -46,7 +46,7 @@ def test_progress_shows_nothing_of_another_project(bench: Bench, server: Server)
     study = bench.study()
     bench.add(study, {"accuracy": 0.5})
     with server.http(server.make_key(Scope.VIEWER, "other")) as other:
-        assert other.get(f"/v1/studies/progress?ids={study}").json() == {"items": []}
+        assert other.get(f"/v1/progress?ids={study}").json() == {"items": []}
 
 
 @pytest.mark.browser

@@ -313,11 +313,12 @@ def test_a_study_from_first_to_last(database: Database, engines: list[Engine], k
         assert row.attempts <= 1
 
 
-def test_kills_change_no_decision(database: Database, engines: list[Engine]) -> None:
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_kills_change_no_decision(database: Database, engines: list[Engine], sampler: str) -> None:
     found = []
     for name, kill in (("calm", False), ("killed", True)):
-        sampler = {"name": "tpe", "seed": 3, "n_startup_trials": 4}
-        desk = _desk(database, MIXED, name=name, max_trials=14, sampler=sampler)
+        options = {"name": sampler, "seed": 3, "n_startup_trials": 4}
+        desk = _desk(database, MIXED, name=name, max_trials=14, sampler=options)
         found.append((_run_to_the_end(desk, engines, kill=kill), desk.params(), desk.states()))
     assert found[0] == found[1]
 
@@ -551,8 +552,17 @@ def test_a_trial_without_the_objective_is_not_paused(database: Database, engines
 # --- the model -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sampler", [{"name": "auto"}, {"name": "tpe", "group": True}, {"name": "tpe", "multivariate": False}])
-def test_tpe_learns_from_paused_trials(database: Database, engines: list[Engine], sampler: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        {"name": "auto"},
+        {"name": "tpe", "group": True},
+        {"name": "tpe", "multivariate": False},
+        {"name": "gp"},
+    ],
+    ids=str,
+)
+def test_models_learn_from_paused_trials(database: Database, engines: list[Engine], sampler: dict[str, Any]) -> None:
     """No trial ever ends, and yet the proposals close in on what was good at the first rung."""
     space = CONDITIONAL if sampler.get("group") else SPACE | {"y": SPACE["x"]}
     pruner = {**PROMOTION, "max_resource": 1000, "eta": 100}

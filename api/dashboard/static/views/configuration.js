@@ -137,7 +137,7 @@ export function Configuration({ feed, study }) {
   const space = Object.entries(study.spec.space ?? {});
   return html`
     <div class="columns">
-      <section class="card table-card"><h2>Search space</h2>
+      <div><section class="card table-card"><h2>Search space</h2>
         ${
           space.length
             ? html`<div class="scroll" tabindex="0" role="region" aria-label="Table: search space"><table class="list">
@@ -150,8 +150,8 @@ export function Configuration({ feed, study }) {
         </table></div>`
             : html`<p class="chart-note">The space is defined as trials are asked for (define-by-run).</p>`
         }
-      </section>
-      <div><${About} feed=${feed} study=${study} /><${Versions} edits=${study.space_edits} /><${Strategy} strategy=${study.strategy} /></div>
+      </section><${Versions} edits=${study.space_edits} /><${Strategy} strategy=${study.strategy} /></div>
+      <${About} feed=${feed} study=${study} />
     </div>
     <section class="card pad"><div class="chart-head"><h2>Specification</h2>
       <${CopyButton} text=${text} /></div><pre class="code" tabindex="0">${text}</pre></section>
