@@ -26,7 +26,8 @@ _LEASE = """
     ), k AS (
         SELECT DISTINCT ON (f.id) f.id AS trial_id, f.trial_id AS holder, f.step, f.sha256 FROM (
             SELECT u.id, p.trial_id, p.step, p.sha256, p.epoch FROM u JOIN checkpoints p ON p.trial_id = u.id
-            UNION ALL SELECT u.id, p.trial_id, p.step, p.sha256, p.epoch FROM u JOIN checkpoints p ON p.id = u.source
+            UNION ALL SELECT u.id, p.trial_id, p.step, p.sha256, p.epoch
+            FROM u JOIN LATERAL (SELECT * FROM checkpoints p WHERE p.id = u.source LIMIT 1) p ON true
         ) f ORDER BY f.id, f.trial_id = f.id DESC, f.epoch DESC, f.step DESC
     ), a AS (
         INSERT INTO attempts (id, project, study_id, trial_id, epoch, worker, gpus, ttl, resumed_from, request_key, expires_at)

@@ -26,7 +26,7 @@ from tuner.search.population import draw, explore, perturb
 from tuner.settings import Settings
 from tuner.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
 from tuner.trials import Suggestion
-from tuner.wire import AskRequest, Lease, Tell, TrialCreate
+from tuner.wire import AskRequest, Lease, StudyPatch, Tell, TrialCreate
 
 SPACE = {"x": {"type": "float", "low": 0.01, "high": 10.0, "log": True}, "kind": {"type": "categorical", "choices": ["a", "b"]}}
 POPULATION = {"name": "population", "size": 4, "interval": 2, "max_resource": 8}
@@ -425,6 +425,16 @@ def _steps(crew: Crew, number: int) -> list[int]:
     with crew.database.read() as connection:
         query = "SELECT step FROM checkpoints p JOIN trials t ON t.id = p.trial_id WHERE t.study_id = :id AND t.number = :number ORDER BY step"
         return list(connection.execute(text(query), {"id": crew.desk.study.id, "number": number}).scalars())
+
+
+def test_children_are_of_the_space_as_it_is_now(database: Database, tmp_path: Path, engines: list[Engine]) -> None:
+    crew = Crew(database, tmp_path, engines)
+    for lease, loss in zip(crew.ask(4), (0.1, 0.2, 0.3, 0.9), strict=True):
+        crew.train(lease, loss)
+    edit = StudyPatch(space={"x": {"freeze": 5.0}})
+    studies.update_study(database, "default", crew.desk.study.id, edit, updated_by="ann")
+    crew.ask(4)
+    assert json.loads(crew.rows()[4].params)["x"] == 5.0
 
 
 def test_enqueued_trials_are_members(database: Database, tmp_path: Path, engines: list[Engine]) -> None:
