@@ -20,6 +20,7 @@ LEAVES = (
     "tuner.outcome_constraints",
     "tuner.packing",
     "tuner.parameters",
+    "tuner.populations",
     "tuner.racing",
     "tuner.results",
     "tuner.settings",

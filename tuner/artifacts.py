@@ -14,7 +14,7 @@ from contextlib import ExitStack, closing, suppress
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, insert, select, text
+from sqlalchemy import Connection, Row, insert, select, text
 
 from tuner import leases, repeats, studies, trials
 from tuner.db.postgres import Database
@@ -71,10 +71,7 @@ class ArtifactStore:
                     )
                     .returning(checkpoints)
                 ).one()
-                facts = studies.get_facts(database, connection, row.study_id)
-                rules = _rules(facts)
-                kept = {"trial": row.trial_id, "keep": rules.keep, "keep_best": rules.keep_best}
-                dropped += connection.execute(_RETAIN, kept | _scored_by(facts)).scalars()
+                dropped += _thin(connection, studies.get_facts(database, connection, row.study_id), row.trial_id)
         except BaseException:
             self._remove([name])
             raise
@@ -127,7 +124,8 @@ class ArtifactStore:
         return None
 
     def retain(self, database: Database) -> int:
-        """Drop the checkpoints of finished trials that are not among the `keep_trials` best of their study; how many.
+        """Drop the checkpoints of finished trials that are not among the `keep_trials` best of their study, and those which members
+        of a population kept for others that may have copied them; how many.
 
         Where trials are repeated, the first is that of the best configuration, though its value may not be among the best.
 
@@ -136,11 +134,17 @@ class ArtifactStore:
         dropped: list[UUID] = []
         with database.read() as connection:
             candidates = list(connection.execute(_LIMITED).scalars())
+            members = connection.execute(_ENDED_MEMBERS).all()
+        for member in members:
+            with database.begin() as connection:
+                dropped += _thin(connection, studies.get_facts(database, connection, member.study_id), member.id)
         for study_id in candidates:
             with database.begin() as connection:
                 facts = studies.get_facts(database, connection, study_id)
                 keep = _rules(facts).keep_trials
                 if keep is not None:
+                    if facts.interval is not None:
+                        connection.execute(_LOCK_OF_STUDY, {"study": study_id})
                     raced = repeats.best(connection, studies.find(connection, facts.project, study_id))
                     best = None if raced is None else raced.trial
                     parameters = {"study": study_id, "keep": keep, "sign": _sign(facts), "best": best}
@@ -183,6 +187,18 @@ class ArtifactStore:
             _log.warning("checkpoints that are not wanted any more stay until the next sweep: %s", error)
 
 
+def _thin(connection: Connection, facts: StudyFacts, trial_id: int) -> list[UUID]:
+    """Drop the rows of a trial's checkpoints that its study's rules do not keep, and return their ids."""
+    rules = _rules(facts)
+    kept = {"trial": trial_id, "keep": rules.keep, "keep_best": rules.keep_best} | _scored_by(facts)
+    if facts.interval is None:
+        return list(connection.execute(_RETAIN, kept).scalars())
+    # A statement of its own: the next one must see the copies that whoever held these rows has made.
+    connection.execute(_LOCK, {"trial": trial_id})
+    kept |= {"study": facts.id, "interval": facts.interval}
+    return list(connection.execute(_RETAIN_OF_MEMBER, kept).scalars())
+
+
 def _name(checkpoint: UUID) -> str:
     return f"{str(checkpoint)[:2]}/{checkpoint}.tar"
 
@@ -211,19 +227,41 @@ _SCORED = """
 """
 """A trial's checkpoints with what was reported at their step. A report may come after its checkpoint, but before the next one."""
 
-_RETAIN = text(
-    f"""
+_KEPT = f"""
     DELETE FROM checkpoints WHERE id IN (
         SELECT id FROM (
-            SELECT id, score, row_number() OVER (ORDER BY epoch DESC, step DESC) AS age,
-                row_number() OVER (ORDER BY score DESC NULLS LAST, epoch DESC, step DESC) AS place
+            SELECT id, step, score, row_number() OVER (ORDER BY epoch DESC, step DESC) AS age,
+                row_number() OVER (ORDER BY score DESC NULLS LAST, epoch DESC, step DESC) AS place{{columns}}
             FROM ({_SCORED}) scored
-        ) ranked WHERE age > :keep AND NOT (:keep_best AND place = 1 AND score IS NOT NULL)
+        ) ranked WHERE age > :keep AND NOT (:keep_best AND place = 1 AND score IS NOT NULL){{besides}}
     ) RETURNING id
     """
+_RETAIN = text(_KEPT.format(columns="", besides=""))
+"""Never the newest. The attempt that sends a checkpoint needs the one it resumed from no more."""
+_COPIED = """EXISTS (SELECT FROM trials c WHERE c.source = {checkpoint} AND c.state IN ('WAITING', 'RUNNING')
+                AND NOT EXISTS (SELECT FROM checkpoints n WHERE n.trial_id = c.id))"""
+_RETAIN_OF_MEMBER = text(
+    _KEPT.format(
+        columns=", (step + 1) / :interval * :interval - 1 AS boundary,"
+        " row_number() OVER (PARTITION BY (step + 1) / :interval ORDER BY step, epoch DESC) AS nth",
+        besides=f"""
+            AND NOT {_COPIED.format(checkpoint="ranked.id")}
+            AND NOT (nth = 1 AND boundary > 0 AND EXISTS (
+                SELECT FROM trials o LEFT JOIN checkpoints b ON b.id = o.source
+                WHERE o.study_id = :study AND o.id <> :trial AND o.state IN ('WAITING', 'RUNNING') AND coalesce(b.step, -1) < boundary
+                    AND NOT EXISTS (SELECT FROM reports r WHERE r.trial_id = o.id AND r.step > boundary)))""",
+    )
 )
-"""Never the newest. The attempt that sends a checkpoint needs the one it resumed from no more; if ever others read a trial's checkpoints
-while it runs, as trials that copy one would, what they need has to be kept here too."""
+"""And none that a trial without one of its own goes on from, nor the first at or after a boundary that another member has yet to pass: it may have to copy this one."""
+_LOCK = text("SELECT FROM checkpoints WHERE trial_id = :trial FOR UPDATE")
+_LOCK_OF_STUDY = text("SELECT FROM checkpoints p JOIN trials t ON t.id = p.trial_id WHERE t.study_id = :study FOR UPDATE OF p")
+_ENDED_MEMBERS = text(
+    """
+    SELECT t.id, t.study_id FROM studies s JOIN trials t ON t.study_id = s.id JOIN checkpoints p ON p.trial_id = t.id
+    WHERE s.strategy->'pruner'->>'name' = 'population' AND t.state IN ('COMPLETE', 'PRUNED', 'FAIL')
+    GROUP BY t.id, s.spec HAVING count(*) > coalesce((s.spec::json->'trial'->'checkpoints'->>'keep')::int, 2)
+    """
+)
 
 # Looking for the word first spares reading the specs of all the other studies.
 _LIMITED = text(
@@ -239,6 +277,9 @@ _RETAIN_OF_STUDY = text(
     WHERE p.trial_id = t.id AND t.study_id = :study AND t.state IN ('COMPLETE', 'PRUNED', 'FAIL') AND t.id NOT IN (
         SELECT b.id FROM trials b WHERE b.study_id = :study AND b.state = 'COMPLETE' AND b.value IS NOT NULL
         ORDER BY (b.number = coalesce(CAST(:best AS int), -1)) DESC, b.value * :sign DESC, b.number LIMIT :keep)
+        AND NOT """
+    + _COPIED.format(checkpoint="p.id")
+    + """
     RETURNING p.id
     """
 )

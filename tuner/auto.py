@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from tuner import feasibility
+from tuner import feasibility, populations
 from tuner.errors import InvalidSpace, InvalidSpec
 from tuner.parameters import CategoricalParameter
 from tuner.spec import Executor, Limits, PrunerSpec, SamplerSpec, StudySpec
@@ -102,6 +102,8 @@ def _sampler(spec: StudySpec, pruner: PrunerSpec, cells: int | None) -> tuple[Sa
         return spec.sampler, f"Sampler {spec.sampler.name}: the study names it."
     if cells is not None:
         return _sampler_named("grid"), f"Sampler grid: the space has {cells} configurations, all of which can be tried."
+    if pruner.name == "population":
+        return _sampler_named("random"), "Sampler random: it draws the first members of the population; the others copy them."
     if spec.compare is not None:
         return _sampler_named("random"), (
             f"Sampler random: with trials that do not depend on each other, what is shown of the choices of {spec.compare.by} holds."
@@ -190,9 +192,12 @@ def resumes(spec: StudySpec) -> bool:
 
 def _with_resource(spec: StudySpec) -> PrunerSpec:
     """The pruner as named, with what the study's executor says of a training's length."""
-    if spec.pruner.name != "promotion":
+    options, most = spec.pruner.options, spec.max_resource
+    if spec.pruner.name == "population" and most is not None:
+        options = options | {"interval": populations.interval(options, most)}
+    elif spec.pruner.name != "promotion":
         return spec.pruner
-    return PrunerSpec(name="promotion", options=spec.pruner.options | {"max_resource": spec.max_resource})
+    return PrunerSpec(name=spec.pruner.name, options=options | {"max_resource": most})
 
 
 def _warm_start(spec: StudySpec, cells: int | None) -> tuple[bool | tuple[str, ...], str]:
@@ -203,6 +208,8 @@ def _warm_start(spec: StudySpec, cells: int | None) -> tuple[bool | tuple[str, .
         return False, f"No warm start: it would favour some choices of {spec.compare.by}, which are compared."
     if len(spec.objectives) > 1:
         return False, "No warm start: there are several objectives."
+    if spec.pruner.name == "population":
+        return False, "No warm start: a population begins with configurations that differ; warm_start: true asks for one."
     if spec.sampler.name != "auto":
         return False, "No warm start: the study names its sampler; warm_start: true asks for one."
     if cells is not None:
@@ -220,7 +227,7 @@ def _cells_within_reach(spec: StudySpec) -> int | None:
 
     Where no number of trials is given, the default limit stands for what is meant by few.
     """
-    if spec.sampler.name != "auto" or spec.compare is not None:
+    if spec.sampler.name != "auto" or spec.compare is not None or spec.pruner.name == "population":
         return None
     most = spec.limits.max_trials or Limits().max_trials
     assert most is not None

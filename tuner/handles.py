@@ -121,6 +121,7 @@ class AskedTrial:
         self._verdict = Verdict.CONTINUE
         self._answered = Verdict.CONTINUE
         self._lost = False
+        self._is_at_boundary = False
         self._heard_at = time.monotonic()
         self._gathered: list[wire.Report] = []
         self._sending = threading.Lock()
@@ -142,6 +143,12 @@ class AskedTrial:
     def seed(self) -> int:
         """Derived from the study's seed and the trial's number: the same whenever the study is repeated."""
         return self.lease.trial.seed
+
+    @property
+    def inherits(self) -> bool:
+        """Whether the checkpoint it goes on from is another trial's, whose hyperparameters were others."""
+        resume = self.lease.trial.resume
+        return resume is not None and resume.inherited
 
     @property
     def verdict(self) -> str:
@@ -169,6 +176,10 @@ class AskedTrial:
                 self.hear(Verdict.STOP, lost=True)
         elif first:
             self._renewer.hasten(self)
+        pause_at = self.lease.trial.pause_at
+        if pause_at is not None and step >= pause_at:
+            self._is_at_boundary = True
+            self.hear(Verdict.PAUSE)
         self._answered = self._verdict
         return self._verdict.value
 
@@ -288,7 +299,8 @@ class AskedTrial:
         if self._verdict is Verdict.PRUNE:
             return self._tell(wire.Tell(state="PRUNED", user_attrs=attrs))
         if self._verdict is Verdict.PAUSE:
-            return self._tell(wire.Tell(state="WAITING", reason=Reason.PAUSED, user_attrs=attrs))
+            reason = Reason.PAUSED_AT_RUNG if self._is_at_boundary else Reason.PAUSED
+            return self._tell(wire.Tell(state="WAITING", reason=reason, user_attrs=attrs))
         return self._tell(wire.Tell(state="FAIL", reason=Reason.CANCELLED, user_attrs=attrs))
 
     def _tell(self, tell: wire.Tell) -> wire.Trial:

@@ -22,10 +22,13 @@ _LEASE = """
         UPDATE trials t SET state = 'RUNNING', epoch = t.epoch + 1, attempts = t.attempts + 1, verdict = 'continue', reason = NULL,
             error = NULL, not_before = NULL, worker = CAST(:worker AS text), started_at = coalesce(t.started_at, clock_timestamp())
         FROM c WHERE t.id = c.id
-        RETURNING t.id, t.number, t.study_id, t.params, t.epoch
+        RETURNING t.id, t.number, t.study_id, t.params, t.epoch, t.source
     ), k AS (
-        SELECT DISTINCT ON (p.trial_id) p.trial_id, p.step, p.sha256 FROM checkpoints p JOIN u ON u.id = p.trial_id
-        ORDER BY p.trial_id, p.epoch DESC, p.step DESC
+        SELECT DISTINCT ON (f.id) f.id AS trial_id, f.trial_id AS holder, f.step, f.sha256 FROM (
+            SELECT u.id, p.trial_id, p.step, p.sha256, p.epoch FROM u JOIN checkpoints p ON p.trial_id = u.id
+            UNION ALL SELECT u.id, p.trial_id, p.step, p.sha256, p.epoch
+            FROM u JOIN LATERAL (SELECT * FROM checkpoints p WHERE p.id = u.source LIMIT 1) p ON true
+        ) f ORDER BY f.id, f.trial_id = f.id DESC, f.epoch DESC, f.step DESC
     ), a AS (
         INSERT INTO attempts (id, project, study_id, trial_id, epoch, worker, gpus, ttl, resumed_from, request_key, expires_at)
         SELECT gen_random_uuid(), :project, u.study_id, u.id, u.epoch, CAST(:worker AS text), s.gpus, :ttl, k.step,
@@ -33,7 +36,7 @@ _LEASE = """
         FROM u JOIN studies s ON s.id = u.study_id LEFT JOIN k ON k.trial_id = u.id
         RETURNING id, trial_id, ttl, expires_at
     )
-    SELECT a.id AS lease, a.ttl, a.expires_at, u.*, k.step, k.sha256, s.limits
+    SELECT a.id AS lease, a.ttl, a.expires_at, u.*, k.holder, k.step, k.sha256, s.limits
     FROM u JOIN a ON a.trial_id = u.id JOIN studies s ON s.id = u.study_id LEFT JOIN k ON k.trial_id = u.id ORDER BY u.number
 """
 TAKE = text("WITH c AS MATERIALIZED (" + _CANDIDATES + _LEASE)
@@ -48,11 +51,13 @@ TAKE_AT_ONCE = text(
 
 REPEATED = text(
     """
-    SELECT a.id AS lease, a.ttl, a.expires_at, t.id, t.number, t.study_id, t.params, a.epoch, k.step, k.sha256,
+    SELECT a.id AS lease, a.ttl, a.expires_at, t.id, t.number, t.study_id, t.params, a.epoch, k.holder, k.step, k.sha256,
         a.ended_at IS NULL AS open, s.limits
     FROM attempts a JOIN trials t ON t.id = a.trial_id JOIN studies s ON s.id = t.study_id
     LEFT JOIN LATERAL (
-        SELECT p.step, p.sha256 FROM checkpoints p WHERE p.trial_id = t.id AND p.step = a.resumed_from ORDER BY p.epoch DESC LIMIT 1
+        SELECT p.trial_id AS holder, p.step, p.sha256 FROM checkpoints p
+        WHERE (p.trial_id = t.id OR p.id = t.source) AND p.step = a.resumed_from
+        ORDER BY p.trial_id = t.id DESC, p.epoch DESC LIMIT 1
     ) k ON true
     WHERE a.request_key = :key ORDER BY t.number
     """
@@ -111,8 +116,9 @@ TELL = (
 )
 STOPPED = "t.verdict = 'stop' AND :follows"
 GOES_ON = "(:state = 'WAITING' AND t.verdict <> 'stop')"
-# A trial told to pause at its rung waits until the search promotes it, behind all others in the index of waiting trials.
-PAUSED = "(:state = 'WAITING' AND t.verdict = 'pause' AND t.reason = 'paused_at_rung')"
+# A trial told to pause at its rung, or that has paused at a boundary as its lease said, waits until the search lets it go on, behind all
+# others in the index of waiting trials.
+PAUSED = "(:state = 'WAITING' AND (t.verdict = 'pause' AND t.reason = 'paused_at_rung' OR t.verdict <> 'stop' AND :at_boundary))"
 
 # Whether a trial was told to stop is asked of the row that is written: a cancellation may commit while this statement waits for it.
 ENDED = "CASE WHEN t.verdict = 'stop' THEN CASE WHEN t.reason = 'timeout' THEN 'timeout' ELSE 'cancelled' END ELSE o.ended END"

@@ -312,7 +312,9 @@ def _lease(facts: StudyFacts, row: Row[Any], limits: Mapping[str, Any]) -> Lease
     _study_of_lease.put(str(row.lease), facts.id)
     resume = None
     if row.step is not None:
-        resume = Resume(step=row.step, checkpoint=f"/v1/trials/{row.id}/checkpoints/latest", sha256=row.sha256)
+        is_own = row.holder == row.id
+        checkpoint = f"/v1/trials/{row.holder}/checkpoints/{'latest' if is_own else row.step}"
+        resume = Resume(step=row.step, checkpoint=checkpoint, sha256=row.sha256, inherited=not is_own)
     config = facts.config | {"timeout": limits.get("trial_timeout")}
     return Lease.model_construct(
         id=str(row.lease),
@@ -333,6 +335,7 @@ def _lease(facts: StudyFacts, row: Row[Any], limits: Mapping[str, Any]) -> Lease
             judged=facts.judged,
             study_digest=facts.digest,
             resume=resume,
+            pause_at=facts.pause_after(row.step),
         ),
     )
 
@@ -349,6 +352,7 @@ def _outcome(body: Tell, facts: StudyFacts) -> dict[str, Any]:
         "violation": None,
         "objectives": list(facts.objectives),
         # Whether this tell does what a verdict to stop asks for; then the reason is the verdict's.
+        "at_boundary": facts.interval is not None and body.reason == Reason.PAUSED_AT_RUNG,
         "follows": body.state == "WAITING" or (body.state == "FAIL" and body.reason in (None, Reason.CANCELLED)),
     }
     if body.state == "COMPLETE":

@@ -41,6 +41,7 @@ def check(
     *,
     num_objectives: int,
     compares: bool,
+    is_population: bool,
     max_trials: int | None,
     trainer: Mapping[str, Any] | None,
     space: Container[str],
@@ -52,6 +53,8 @@ def check(
         yield FieldError(
             "repeat", "does not go with compare, whose trials have paired seeds of their own (compare.seeds); leave one out"
         )
+    if is_population:
+        yield FieldError("repeat", "does not go with a population, whose trials go on from one another; leave one out")
     if max_trials is not None and max_trials <= most:
         yield FieldError("repeat.max", f"must be below limits.max_trials, {max_trials}, which counts repeats: not {most}")
     if trainer is not None and "seed" in space:

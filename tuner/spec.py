@@ -33,7 +33,7 @@ from pydantic import (
     model_validator,
 )
 
-from tuner import levels, outcome_constraints, racing
+from tuner import levels, outcome_constraints, populations, racing
 from tuner.constraints import MAX_CONSTRAINTS, read_constraints
 from tuner.errors import FieldError, InvalidSpace, InvalidSpec
 from tuner.outcome_constraints import MAX_OUTCOME_CONSTRAINTS
@@ -421,6 +421,7 @@ class StudySpec(Model):
             *outcome_constraints.read(self.outcome_constraints)[1],
             *self._sampler_problems(),
             *self._promotion_problems(),
+            *self._population_problems(),
             *self._command_problems(),
         ]
         if self.compare is not None:
@@ -430,6 +431,7 @@ class StudySpec(Model):
                 self.repeat.max,
                 num_objectives=len(self.objectives),
                 compares=self.compare is not None,
+                is_population=self.pruner.name == "population",
                 max_trials=self.limits.max_trials,
                 trainer=self.trial.trainer,
                 space=self.space.parameters,
@@ -524,6 +526,17 @@ class StudySpec(Model):
         num_rungs = len(rung_resources(least, most, options.get("eta", 3)))
         if options.get("brackets", 1) > num_rungs:
             yield FieldError("pruner.brackets", f"must be at most {num_rungs}, the number of rungs, not {options['brackets']}")
+
+    def _population_problems(self) -> Iterator[FieldError]:
+        if self.pruner.name == "population":
+            yield from populations.check(
+                self.pruner.options,
+                self.space,
+                by_trainer=self.trial.executor == Executor.TRAINER,
+                max_resource=self.max_resource,
+                max_trials=self.limits.max_trials,
+                compare_by=None if self.compare is None else self.compare.by,
+            )
 
     def _command_problems(self) -> Iterator[FieldError]:
         for index, argument in enumerate(self.trial.command or ()):

@@ -155,6 +155,17 @@ PRUNERS: dict[str, Strategy] = {
             _switch("resume", True),
         ),
     ),
+    "population": Strategy(
+        options=(
+            _count("size", 16, low=2),
+            _count("interval", None, low=1),
+            _count("max_resource", None, low=1),
+            Option(name="quantile", type="float", default=0.25, low=0.01, high=0.5),
+            _share("resample", 0.25),
+            Option(name="perturbation", type="float", default=0.2, low=0.01, high=0.9),
+        ),
+        is_multi_objective=False,
+    ),
     "patient": Strategy(
         options=(_count("patience", None, required=True), Option(name="min_delta", type="float", default=0.0, low=0)),
         is_multi_objective=False,
@@ -169,7 +180,11 @@ PRUNERS: dict[str, Strategy] = {
     ),
     "wilcoxon": Strategy(options=(_share("p_threshold", 0.1), _count("n_startup_steps", 2)), is_multi_objective=False),
 }
-WRAPPABLE = tuple(name for name in PRUNERS if name not in ("auto", "none", "patient", "promotion"))
+WRAPPABLE = tuple(name for name in PRUNERS if name not in ("auto", "none", "patient", "promotion", "population"))
+
+
+_BESIDES_OPTIONS = {"patient": "wrapped", "population": "keep"}
+"""What a pruner takes besides options of one value."""
 
 
 def rung_resources(min_resource: int | None, max_resource: int, eta: int, max_trials: int | None = None) -> list[int]:
@@ -206,12 +221,18 @@ def read_sampler(name: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], l
 
 def read_pruner(name: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[FieldError]]:
     """A pruner's options in canonical form, and what is wrong with them."""
-    own = {key: value for key, value in given.items() if (name, key) != ("patient", "wrapped")}
+    own = {key: value for key, value in given.items() if key != _BESIDES_OPTIONS.get(name)}
     options, problems = _read(name, PRUNERS[name], own)
     if name == "patient" and given.get("wrapped") is not None:
         wrapped, found = _read_wrapped(given["wrapped"])
         options["wrapped"] = wrapped
         problems += [FieldError(f"wrapped.{error.loc}".rstrip("."), error.msg) for error in found]
+    if name == "population" and given.get("keep") is not None:
+        names = given["keep"]
+        if isinstance(names, list | tuple) and len(names) <= 500 and all(isinstance(each, str) for each in names):
+            options["keep"] = list(names)
+        else:
+            problems.append(FieldError("keep", f"must be a list of at most 500 names of parameters, not {show(names)}"))
     key = {"successive_halving": "min_resource", "hyperband": "max_resource"}.get(name)
     if key is not None and options.get("bootstrap_count") and options.get(key, "auto") == "auto":
         problems.append(FieldError("bootstrap_count", f"above 0 needs {key} as a number"))
@@ -242,7 +263,7 @@ def _read(name: str, strategy: Strategy, given: Mapping[str, Any]) -> tuple[dict
     problems: list[FieldError] = []
     for key, value in given.items():
         if key not in known:
-            names = [*known, "wrapped"] if name == "patient" else list(known)
+            names = [*known, *([_BESIDES_OPTIONS[name]] if name in _BESIDES_OPTIONS else [])]
             hint = near(str(key), names) if names else "it has none"
             problems.append(FieldError(printable(key), f"{name} has no such option; {hint}"))
             continue

@@ -49,6 +49,18 @@ class StudyFacts:
     num_levels: int = 1
     num_seeds: int | None = None
     outcome_constraints: tuple[OutcomeConstraint, ...] = ()
+    interval: int | None = None
+    """Reports between two boundaries at which all members of a population pause; None: there is no population."""
+    max_resource: int | None = None
+    """Reports of a whole training of a member."""
+
+    def pause_after(self, step: int | None) -> int | None:
+        """The step at which a member of a population pauses that goes on after `step`; None: it trains to the end."""
+        if self.interval is None or self.max_resource is None:
+            return None
+        trained = 0 if step is None else step + 1
+        boundary = (trained // self.interval + 1) * self.interval
+        return boundary - 1 if boundary < self.max_resource else None
 
     def trial_seed(self, number: int) -> int:
         """Seed of a trial, in [0, 2**31): a function of the study's seed and the trial's number alone.
@@ -107,6 +119,8 @@ def get_facts(database: Database, connection: Connection, study_id: int) -> Stud
 def _facts(row: Row[Any]) -> StudyFacts:
     spec = json.loads(row.spec) if row.spec else {}
     compare = spec.get("compare")
+    pruner = (row.strategy or {}).get("pruner", {})
+    is_population = pruner.get("name") == "population"
     return StudyFacts(
         id=row.id,
         project=row.project,
@@ -121,6 +135,8 @@ def _facts(row: Row[Any]) -> StudyFacts:
         num_seeds=None if compare is None else compare.get("seeds"),
         digest=row.spec_digest,
         outcome_constraints=outcome_constraints.read(spec.get("outcome_constraints", ()))[0],
+        interval=pruner["interval"] if is_population else None,
+        max_resource=pruner["max_resource"] if is_population else None,
     )
 
 

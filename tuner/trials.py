@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, Row, func, insert, select, text, update
 
@@ -34,6 +35,8 @@ class Suggestion:
     origin: str = "suggested"
     parent: int | None = None
     """Number of the trial it repeats, or goes on from."""
+    source: UUID | None = None
+    """The parent's checkpoint from which it goes on."""
 
 
 def suggest(
@@ -79,6 +82,7 @@ def suggest(
                 "system_attrs": json.dumps(dict(suggestion.system_attrs)),
                 "origin": suggestion.origin,
                 "parent": suggestion.parent,
+                "source": suggestion.source,
             }
             for suggestion in accepted
         ],
@@ -157,22 +161,37 @@ def close_held(connection: Connection, study_id: int, *, exhausted: bool) -> int
     if row.state == StudyState.RUNNING and not exhausted and _room(row) != 0:
         return 0
     closed = list(connection.execute(_CLOSE_HELD, {"study": study_id}).scalars())
-    constraints, _ = outcome_constraints.read(json.loads(row.spec).get("outcome_constraints", ()))
-    violations.judge_pruned(connection, constraints, closed)
+    _judge_closed(connection, row.spec, closed)
     return len(closed)
+
+
+def close_one_held(connection: Connection, study_id: int, trial_id: int) -> None:
+    """End a paused trial as PRUNED at its last report."""
+    spec = connection.execute(select(study_table.c.spec).where(study_table.c.id == study_id)).scalar_one()
+    closed = list(connection.execute(_CLOSE_ONE_HELD, {"study": study_id, "trial": trial_id}).scalars())
+    _judge_closed(connection, spec, closed)
+
+
+def _judge_closed(connection: Connection, spec: str, closed: Sequence[int]) -> None:
+    constraints, _ = outcome_constraints.read(json.loads(spec).get("outcome_constraints", ()))
+    violations.judge_pruned(connection, constraints, closed)
 
 
 _HELD_VALUES = intermediate.LAST_VALUES.format(
     names="ARRAY(SELECT i.item->>'name' FROM jsonb_array_elements(s.objectives) WITH ORDINALITY AS i(item, place) ORDER BY i.place)",
     trial="t.id",
 )
-_CLOSE_HELD = text(
-    f"""
+_CLOSE = f"""
     UPDATE trials t SET state = 'PRUNED', reason = 'pruned', not_before = NULL, finished_at = clock_timestamp(),
         objective_values = (
 {_HELD_VALUES})
     FROM studies s
     WHERE s.id = t.study_id AND s.id = :study AND t.state = 'WAITING' AND t.not_before = {HELD}
+    """
+_CLOSE_ONE_HELD = text(_CLOSE + "AND t.id = :trial RETURNING t.id")
+_CLOSE_HELD = text(
+    _CLOSE
+    + f"""
         AND NOT EXISTS (SELECT FROM trials o WHERE o.study_id = s.id
             AND (o.state = 'RUNNING' OR (o.state = 'WAITING' AND o.not_before IS DISTINCT FROM {HELD})))
     RETURNING t.id

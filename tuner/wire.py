@@ -458,6 +458,7 @@ class Resume(Answer):
     step: int
     checkpoint: str = Field(description="path of the checkpoint below the server's address")
     sha256: str
+    inherited: bool = Field(default=False, description="it is the parent's: hyperparameters are this trial's, not those in it")
 
 
 class LeasedTrial(Answer):
@@ -476,6 +477,9 @@ class LeasedTrial(Answer):
     judged: bool = Field(default=False, description="a pruner judges the reports of this study")
     study_digest: str | None = Field(default=None, description="SHA-256 of the study's spec as submitted, without the name")
     resume: Resume | None = None
+    pause_at: int | None = Field(
+        default=None, description="pause at the report of this step, as at the verdict pause: a population is compared there"
+    )
 
 
 class Lease(Answer):

@@ -42,6 +42,7 @@ class Trial:
     """One attempt of one trial, seen from inside its process.
 
     `device` is "cpu" or "cuda:0"; `start_step` is the first step not covered by the checkpoint in `resume_path` (0 without one);
+    `inherits`: that checkpoint is another trial's, whose hyperparameters were others: after loading set your own again;
     `bundle` is the folder of the code that came with the study (None without one), which all trials share: write to `scratch`.
     What is put into `user_attrs` is stored with the trial; what is put into `record`, such as a digest of the data, with this attempt, and a
     repetition of the trial is held against it.
@@ -60,12 +61,15 @@ class Trial:
         self.device: str = assignment.device
         self.resume_path: Path | None = assignment.resume_path
         self.start_step: int = assignment.start_step
+        self.inherits: bool = assignment.resume_path is not None and leased.resume is not None and leased.resume.inherited
         self.bundle: Path | None = assignment.bundle
         self.user_attrs: dict[str, Any] = {}
         self.record: dict[str, Any] = {}
         self.on_verdict: Callable[[Verdict], None] | None = None
         self._begun = record.begin(assignment)
         self._until = assignment.until
+        self._pause_at = leased.pause_at
+        self._is_at_boundary = False
         self._scratch = assignment.scratch
         self._send = send
         self._verdict = str(Verdict.CONTINUE)
@@ -91,6 +95,10 @@ class Trial:
         self._send({"kind": "report", "step": report.step, "values": report.values})
         if self._until is not None and report.step >= self._until:
             self.deliver(Verdict.PRUNE)
+        if self._pause_at is not None and report.step >= self._pause_at:
+            self._is_at_boundary = True
+            if self._verdict == Verdict.CONTINUE:
+                self.deliver(Verdict.PAUSE)
         verdict = self._verdict
         if verdict == self._told:
             self._reports_since_told += 1
@@ -197,6 +205,8 @@ class Trial:
 
     def _tell_verdict(self, verdict: str) -> Tell:
         state, reason = _OUTCOMES[verdict]
+        if state == "WAITING" and self._is_at_boundary:
+            reason = Reason.PAUSED_AT_RUNG
         return Tell(state=state, reason=reason, user_attrs=self._checked_attrs(), record=self.recorded())
 
     def _tell_failed(self, reason: str, error: str) -> Tell:

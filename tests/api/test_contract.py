@@ -210,7 +210,7 @@ def test_checkpoints_up_and_down(http: httpx.Client) -> None:
     assert http.get(latest, headers={"Range": "bytes=10-19"}).content == content[10:20]
     http.post(f"/v1/leases/{lease['id']}/tell", json={"state": "WAITING", "reason": "preempted"})
     (again,) = http.post("/v1/studies/s/ask", json={"wait": 0}).json()["leases"]
-    assert again["trial"]["resume"] == {"step": 7, "checkpoint": latest, "sha256": digest}
+    assert again["trial"]["resume"] == {"step": 7, "checkpoint": latest, "sha256": digest, "inherited": False}
     stale = http.put(path, content=content, headers={"X-Content-SHA256": digest})
     assert (stale.status_code, stale.json()["code"]) == (409, "lease_lost")
 

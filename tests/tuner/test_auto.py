@@ -52,6 +52,7 @@ def _decided(**spec: Any) -> dict[str, Any]:
         ({"pruner": {"name": "auto", "max_resource": 20}}, {"name": "tpe"}, "promotion"),
         ({"pruner": {"name": "auto", "max_resource": 2}}, {"name": "tpe"}, "none"),
         ({"pruner": {"name": "median"}}, {"name": "tpe"}, "median"),
+        ({"pruner": {"name": "population", "max_resource": 20}}, {"name": "random"}, "population"),
         (TRAINER, {"name": "tpe"}, "promotion"),
         ({**TRAINER, "limits": {"max_trials": 2}}, {"name": "tpe"}, "none"),
         ({**TRAINER, "pruner": {"name": "none"}}, {"name": "tpe"}, "none"),
@@ -90,6 +91,14 @@ def test_promotion_of_the_trainer_resumes_and_of_other_code_stops_unless_said() 
 def test_repeats_are_told_of() -> None:
     assert "on up to 3 seeds" in _decided(repeat={"max": 3})["reasons"][-1]
     assert not any("seeds" in reason for reason in _decided()["reasons"])
+
+
+def test_a_population_begins_at_random_and_pauses_ten_times() -> None:
+    decision = _decided(**TRAINER, pruner={"name": "population", "size": 8})
+    assert decision["pruner"] == {"name": "population", "size": 8, "interval": 4, "max_resource": 40}
+    assert (decision["warm_start"], decision["fits_rungs"]) == (False, False)
+    named = _decided(**TRAINER, pruner={"name": "population"}, sampler={"name": "qmc"}, warm_start=True)
+    assert (named["sampler"]["name"], named["warm_start"]) == ("qmc", True)
 
 
 def test_comparing_levels_neither_prunes_nor_borrows_nor_learns() -> None:

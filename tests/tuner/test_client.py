@@ -19,7 +19,7 @@ from tuner.db.postgres import Database
 from tuner.errors import InvalidSpec, InvalidValue, LeaseLost, StudyExists, StudyNotFound, StudyNotRunning, Unauthenticated
 from tuner.handles import AskedTrial, StudyHandle
 from tuner.settings import Settings
-from tuner.wire import TrialState, Verdict
+from tuner.wire import AskRequest, TrialState, Verdict
 
 DEADLINE = 20.0
 
@@ -146,6 +146,18 @@ def test_an_untold_trial_follows_its_verdict(
     (ended,) = study.trials()
     assert ended.state == state
     assert ended.reason in (reason, None)
+
+
+def test_a_member_of_a_population_pauses_at_the_boundary_its_lease_names(client: Client) -> None:
+    pruner = {"name": "population", "size": 4, "interval": 2, "max_resource": 6}
+    study = client.create_study(external(pruner=pruner))
+    study.enqueue({"x": 0.5})
+    trial = client.ask(study)
+    assert [trial.report(step, 0.1) for step in range(2)] == ["continue", "pause"]
+    trial.save_checkpoint(b"state", 1)
+    paused = trial.tell(0.1)
+    assert (paused.state, paused.reason) == (TrialState.WAITING, "paused_at_rung")
+    assert client.ask_leases("s", AskRequest(wait=0)) == []  # until the search lets it go on
 
 
 def test_telling_after_a_verdict_follows_it_unless_one_insists(client: Client, database: Database) -> None:

@@ -344,7 +344,7 @@ def test_a_trial_that_fails_now_says_why(done: Trial, database: Database, capsys
     assert f"likely cause: another configuration (entrypoint): {MODULE}:square then, {MODULE}:fails now" in out
 
 
-def test_trials_that_cannot_be_repeated(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+def test_trials_that_cannot_be_repeated(client: Client, database: Database, capsys: pytest.CaptureFixture[str]) -> None:
     client.submit_study(external())
     client.create_trial("s", TrialCreate(params={"x": 0.5}))
     check_usage(capsys, "ran in a loop outside of workers (executor external)", "s/0")
@@ -355,6 +355,8 @@ def test_trials_that_cannot_be_repeated(client: Client, capsys: pytest.CaptureFi
     check_usage(capsys, "trial 0 of study t is running", "t/0")
     client.tell(lease.id, Tell(state="FAIL", reason=Reason.EXCEPTION))
     check_usage(capsys, "trial 0 of study t left no record", "t/0")
+    alter(database, "UPDATE trials SET origin = 'population', parent = 3")
+    check_usage(capsys, "trial 0 of study t went on from a checkpoint of trial 3", "t/0")
     check_usage(capsys, "'t' is not allowed", "t")
 
 

@@ -247,6 +247,52 @@ def test_refuses_what_is_no_mapping(data: Any) -> None:
             "pruner.brackets",
             "at most 3, the number of rungs",
         ),
+        ({"pruner": {"name": "population"}}, "pruner.max_resource", "is missing: population needs"),
+        ({"pruner": {"name": "population", "max_resource": 9, "size": 3}}, "pruner.size", "must be at least 4"),
+        ({"pruner": {"name": "population", "max_resource": 9, "quantile": 0.6}}, "pruner.quantile", "from 0.01 to 0.5"),
+        ({"pruner": {"name": "population", "max_resource": 9, "interval": 9}}, "pruner.interval", "must be below 9"),
+        ({"pruner": {"name": "population", "max_resource": 9, "interval": 0}}, "pruner.interval", "at least 1"),
+        ({"pruner": {"name": "population", "max_resource": 1}}, "pruner.interval", "must be below 1"),
+        (
+            {"pruner": {"name": "population", "max_resource": 9, "keep": ["y"]}},
+            "pruner.keep.0",
+            "no such parameter: 'y'; there are x",
+        ),
+        ({"pruner": {"name": "population", "max_resource": 9, "keep": "x"}}, "pruner.keep", "a list of at most 500 names"),
+        (
+            {"pruner": {"name": "population", "max_resource": 9, "keep": ["x"]}},
+            "pruner.name",
+            "no parameter to perturb: there is none",
+        ),
+        ({"pruner": {"name": "population", "max_resource": 9, "sise": 9}}, "pruner.sise", "did you mean size?"),
+        ({"pruner": {"name": "population", "max_resource": 9}, "objectives": TWO}, "pruner.name", "single objective"),
+        (
+            {"pruner": {"name": "population", "max_resource": 9}, "limits": {"max_trials": 15}},
+            "limits.max_trials",
+            "at least the size of the population, 16, not 15",
+        ),
+        (
+            {
+                "pruner": {"name": "population", "max_resource": 9},
+                "space": {"x": X, "c": {"type": "categorical", "choices": ["a", "b"]}},
+                "compare": {"by": "c"},
+            },
+            "pruner.name",
+            "which compare sets equal",
+        ),
+        (
+            {
+                "pruner": {"name": "population"},
+                "objectives": [{"name": "val_loss", "direction": "minimize"}],
+                "space": {"model.dim": {"type": "int", "low": 8, "high": 64}},
+                "trial": {
+                    "executor": "trainer",
+                    "trainer": {"dataset": {"name": "digits"}, "model": {"name": "vit", "heads": 1}},
+                },
+            },
+            "pruner.name",
+            "the trainer keeps what decides the shape of a checkpoint",
+        ),
         ({"pruner": {"name": "median", "interval_steps": 0}}, "pruner.interval_steps", "at least 1"),
         ({"pruner": {"name": "percentile"}}, "pruner.percentile", "is missing"),
         ({"pruner": {"name": "percentile", "percentile": 101}}, "pruner.percentile", "from 0 to 100"),
@@ -574,7 +620,7 @@ def test_the_bounds_of_options_are_accepted_by_optuna(name: str, option: Option,
 
 def test_every_strategy_of_optuna_is_held_against_it() -> None:
     own = {"none", "grid", "brute_force"}
-    ours = {"auto", "promotion"}  # with options of their own
+    ours = {"auto", "promotion", "population"}  # with options of their own
     assert set(OPTUNA) | own | ours == set(SAMPLERS) | set(PRUNERS)
     assert not any(strategy.options for name, strategy in (SAMPLERS | PRUNERS).items() if name in own)
 

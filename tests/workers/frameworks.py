@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from typing import Any
 
 from torch import nn
 
@@ -25,6 +26,12 @@ def wait_for_verdict(trial: Trial) -> None:
     while trial.verdict == "continue":
         assert time.monotonic() < end, "no verdict came"
         time.sleep(0.01)
+
+
+def learning_rates(optimizer: Any, schedule: Any) -> list[float]:
+    """The base, as optimizer and schedule know it, and what the schedule has made of it."""
+    group = optimizer.param_groups[0]
+    return [group["initial_lr"], schedule.base_lrs[0], group["lr"]]
 
 
 def digest(module: nn.Module) -> str:

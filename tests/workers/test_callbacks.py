@@ -96,6 +96,18 @@ def test_a_training_goes_on_from_a_periodic_checkpoint_and_from_its_end(fit: Fit
     assert (third.tell().values, steps(third)) == (done.values, [])
 
 
+def test_a_child_has_the_parents_place_and_its_own_learning_rate(fit: Fit, framework: Framework, tmp_path: Path) -> None:
+    whole = fit()
+    done = whole.tell()
+    lr = 2 * done.user_attrs["lrs"][0]
+    resume = {"step": 1, "checkpoint": "/v1/trials/1/checkpoints/1", "sha256": "0" * 64, "inherited": True}
+    child = framework.start("fit", tmp_path, {"lr": lr}, resume_path=saved(whole, 1), resume=resume)
+    again = child.tell()
+    assert (again.state, steps(child)) == ("COMPLETE", [2, 3, 4]), again
+    assert again.user_attrs["lrs"] == pytest.approx([2 * each for each in done.user_attrs["lrs"]])
+    assert again.user_attrs["weights"] != done.user_attrs["weights"]
+
+
 def test_a_pruned_training_ends_within_the_epoch(fit: Fit) -> None:
     heard = fit(hear_at=2, verdict="prune")
     assert heard.tell().state == "PRUNED"

@@ -24,11 +24,14 @@ from tuner.wire import TrialState, Verdict
 from workers import archive
 from workers.callbacks.checkpoints import random_state, set_random_state
 from workers.callbacks.frame import TrialCallback
+from workers.callbacks.inheriting import set_bases, set_hyperparameters
 from workers.training import checkpoint
 
 
 class Recorder:
     """Stands where a worker's trial would; `resume` is what it goes on from."""
+
+    inherits = False
 
     def __init__(self, resume: dict[str, Any] | None = None) -> None:
         self.resume = resume
@@ -202,3 +205,43 @@ def test_lightning_with_an_asked_trial(client: Client, study: StudyHandle, datab
     again = client.ask(study)
     assert again.tell(fit(again)).state == TrialState.COMPLETE
     assert [report.step for report in client.list_reports(trial.id)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("kind", ["step", "chained", "lambda", "none", "plateau"])
+def test_a_child_goes_on_at_its_own_learning_rate(kind: str) -> None:
+    """From the parent's place in the schedule: half of its base after two steps, a quarter after two more."""
+
+    def make(lr: float, beta1: float) -> tuple[torch.optim.Optimizer, Any]:
+        adam = torch.optim.Adam([torch.nn.Parameter(torch.ones(2))], lr=lr, betas=(beta1, 0.9))
+        if kind == "none":
+            return adam, None
+        if kind == "plateau":
+            return adam, torch.optim.lr_scheduler.ReduceLROnPlateau(adam)
+        if kind == "lambda":
+            return adam, torch.optim.lr_scheduler.LambdaLR(adam, lambda step: 0.5 ** (step // 2))
+        step = torch.optim.lr_scheduler.StepLR(adam, 2, 0.5)
+        return adam, torch.optim.lr_scheduler.ChainedScheduler([step]) if kind == "chained" else step
+
+    def advance(optimizer: torch.optim.Optimizer, schedule: Any, count: int) -> float:
+        for _ in range(count):
+            optimizer.param_groups[0]["params"][0].grad = torch.ones(2)
+            optimizer.step()
+            if schedule is not None:
+                schedule.step(*([1.0] if kind == "plateau" else []))
+        return float(optimizer.param_groups[0]["lr"])
+
+    parent, schedule = make(0.1, 0.9)
+    halved = advance(parent, schedule, 2)
+    falls = kind not in ("none", "plateau")
+    assert halved == pytest.approx(0.05 if falls else 0.1)
+    saved, of_schedule = parent.state_dict(), {} if schedule is None else schedule.state_dict()
+    child, own = make(0.2, 0.7)
+    set_hyperparameters(saved, child)
+    set_bases(of_schedule, own, saved)
+    child.load_state_dict(saved)
+    if own is not None:
+        own.load_state_dict(of_schedule)
+    group = child.param_groups[0]
+    assert (group["lr"], group["betas"]) == (pytest.approx(0.1 if falls else 0.2), (0.7, 0.9))
+    assert torch.equal(child.state[group["params"][0]]["exp_avg"], parent.state[parent.param_groups[0]["params"][0]]["exp_avg"])
+    assert advance(child, own, 2) == pytest.approx(0.05 if falls else 0.2)

@@ -150,7 +150,7 @@ def test_the_environment_is_the_documented_one(monkeypatch: pytest.MonkeyPatch, 
     fixed = {
         "TUNER_PARAMS": '{"a.b": "x", "on": true, "lr": 0.5}', "TUNER_PARAM_A_B": "x", "TUNER_PARAM_ON": "true", "TUNER_PARAM_LR": "0.5",
         "TUNER_STUDY": "s", "TUNER_TRIAL": "0", "TUNER_ATTEMPT": "2", "TUNER_SEED": "5", "TUNER_DEVICE": "cpu", "TUNER_START_STEP": "4",
-        "TUNER_SCRATCH": str(tmp_path), "TUNER_RESUME_PATH": str(tmp_path),
+        "TUNER_SCRATCH": str(tmp_path), "TUNER_RESUME_PATH": str(tmp_path), "TUNER_INHERITS": "0",
     }  # fmt: skip
     assert environment.items() >= fixed.items()
     assert environment["python"] == str(Path(sys.executable).with_name("python"))

@@ -102,6 +102,21 @@ def test_a_process_that_died_between_trials_is_replaced_unnoticed(run: Run, plac
     assert run(entrypoint("square")).tell().state == "COMPLETE"
 
 
+@pytest.mark.parametrize("pause_at", [0, 4])
+def test_at_a_boundary_a_trial_pauses_by_itself(run: Run, pause_at: int) -> None:
+    heard = run(entrypoint("until_told"), pause_at=pause_at)
+    tell = heard.tell()
+    assert (tell.state, tell.reason) == ("WAITING", "paused_at_rung")
+    assert [message["step"] for message in heard.of("report")] == list(range(pause_at + 1))
+
+
+def test_paused_elsewhere_it_is_not_at_its_boundary(run: Run, place: LocalPlace) -> None:
+    heard = run(entrypoint("until_told"), pause_at=10**9)
+    heard.wait("report")
+    verdict(place, "pause")
+    assert heard.tell().reason == "paused"
+
+
 def test_kill_takes_the_trials_children_along(run: Run, place: LocalPlace, tmp_path: Path) -> None:
     mark = tmp_path / "pids"
     heard = run(entrypoint("leaves_children", mark=str(mark)))

@@ -53,6 +53,19 @@ def test_a_training_runs_warm_and_resumes(run: Run, place: LocalPlace) -> None:
     assert resumed.of("report")[0]["step"] == checkpoint["step"] + 1
 
 
+def test_a_training_goes_on_from_anothers_checkpoint_with_its_own_hyperparameters(run: Run) -> None:
+    heard = run(CONFIG, params={"optimizer.lr": 0.05}, objectives=["val_accuracy"], pause_at=1)
+    assert heard.tell().reason == "paused_at_rung"
+    checkpoint = heard.of("checkpoint")[-1]
+    assert checkpoint["step"] == 1
+    changes = {"objectives": ["val_accuracy"], "resume_path": checkpoint["folder"], "start_step": 2}
+    resume = {"step": 1, "checkpoint": "/v1/trials/1/checkpoints/1", "sha256": "0" * 64}
+    for inherited, lr in ((True, 0.04), (False, 0.05)):  # one's own checkpoint says which lr it was
+        child = run(CONFIG, params={"optimizer.lr": 0.04}, resume=resume | {"inherited": inherited}, **changes)
+        assert child.tell().state == "COMPLETE"
+        assert [(message["step"], message["values"]["lr"]) for message in child.of("report")] == [(2, lr)]
+
+
 def test_a_wrong_parameter_says_which(run: Run) -> None:
     tell = run(CONFIG, objectives=["val_accuracy"], params={"optimizer.momntum": 0.5}).tell()
     assert (tell.state, tell.reason) == ("FAIL", "exception")

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Dataset
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainerCallback, TrainingArguments, set_seed
 
-from tests.workers.frameworks import BATCH, EPOCHS, HELD, TRAIN, digest, ready, wait_for_verdict
+from tests.workers.frameworks import BATCH, EPOCHS, HELD, TRAIN, digest, learning_rates, ready, wait_for_verdict
 from workers.callbacks.transformers import TunerCallback
 from workers.report import Trial
 
@@ -51,6 +51,7 @@ def fit(
     resumes: bool = True,
     evaluates: bool = True,
     eval_every: int | None = None,
+    lr: float = 0.01,
     **options: Any,
 ) -> dict[str, float]:
     set_seed(3)
@@ -59,7 +60,7 @@ def fit(
     callback = TunerCallback(trial, **{"metrics": {"eval_loss": "loss"}, **options})
     how_often = "no" if not evaluates else "steps" if eval_every else "epoch"
     args = TrainingArguments(
-        output_dir=str(trial.scratch), num_train_epochs=EPOCHS, per_device_train_batch_size=BATCH, learning_rate=0.01, seed=3,
+        output_dir=str(trial.scratch), num_train_epochs=EPOCHS, per_device_train_batch_size=BATCH, learning_rate=lr, seed=3,
         eval_strategy=how_often, eval_steps=eval_every, save_strategy="no", use_cpu=True, disable_tqdm=True,
         lr_scheduler_type="reduce_lr_on_plateau" if plateau else "linear", metric_for_best_model="eval_loss",
     )  # fmt: skip
@@ -71,4 +72,6 @@ def fit(
     if evaluates:
         trainer.evaluate()  # a user's own, which is not reported
     trial.user_attrs["weights"] = digest(model)
+    if not plateau:
+        trial.user_attrs["lrs"] = learning_rates(trainer.optimizer, trainer.lr_scheduler)
     return callback.values

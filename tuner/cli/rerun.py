@@ -71,6 +71,10 @@ def _check(trial: Trial, study: Study, attempts: list[Attempt]) -> None:
         raise InvalidValue(
             f"{name} ran in a loop outside of workers (executor {executor}): run that loop again with its parameters"
         )
+    if trial.origin == "population":
+        raise InvalidValue(
+            f"{name} went on from a checkpoint of trial {trial.parent}, so from its first step there is nothing to repeat"
+        )
     if trial.state == TrialState.RUNNING:
         raise InvalidValue(f"{name} is running: wait until it has ended")
     if not attempts:

@@ -170,6 +170,7 @@ trials = Table(
     _json_text("system_attrs"),
     Column("origin", Text, nullable=False, server_default="suggested"),
     Column("parent", Integer),  # number of the trial this one repeats, or goes on from
+    Column("source", Uuid),  # the parent's checkpoint from which it goes on while it has none of its own
     Column("priority", Integer, nullable=False, server_default="0"),  # enqueued trials go first
     Column("epoch", Integer, nullable=False, server_default="0"),  # the fence: rises at each lease
     Column("attempts", Integer, nullable=False, server_default="0"),  # leases that count against max_attempts
@@ -202,6 +203,7 @@ Index("ix_trials_running", trials.c.study_id, postgresql_where=trials.c.state ==
 Index("ix_trials_state", trials.c.study_id, trials.c.state)
 Index("ix_trials_value", trials.c.study_id, trials.c.value, postgresql_where=trials.c.state == "COMPLETE")
 Index("ix_trials_revision", trials.c.study_id, trials.c.revision)
+Index("ix_trials_source", trials.c.source, postgresql_where=trials.c.source.is_not(None))
 
 # One row a lease; its id is the lease's id. Rows lie in the order of their start, so a BRIN index finds the latest and costs nothing to keep.
 attempts = Table(

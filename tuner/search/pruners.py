@@ -1,6 +1,6 @@
 """From a pruner's spec to Optuna's pruner, and the little state some of them keep in memory.
 
-`promotion` is no pruner of Optuna's but `rungs`. Successive halving and Hyperband estimate their resource from the first trial that
+`promotion` is no pruner of Optuna's but `rungs`, `population` is `population`. Successive halving and Hyperband estimate their resource from the first trial that
 ends; that estimate is kept in the study's attributes, so that a search that takes over judges by the same rungs.
 """
 
@@ -39,7 +39,7 @@ _PRUNERS: dict[str, type[BasePruner]] = {
 def make_pruner(spec: PrunerSpec) -> BasePruner | None:
     """None: nobody prunes. ValueError for options Optuna refuses."""
     options: dict[str, Any] = dict(spec.options)
-    if spec.name in ("none", "promotion"):
+    if spec.name in ("none", "promotion", "population"):
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # experimental ones are the user's choice, made in the spec

@@ -21,9 +21,10 @@ from sqlalchemy import Connection, Row, text
 
 from tuner import auto, outcome_constraints, studies, trials
 from tuner.db.postgres import Database
-from tuner.search import distributions, levels, pruners, race, rungs, samplers, warm_start
+from tuner.search import distributions, levels, population, pruners, race, rungs, samplers, warm_start
 from tuner.search.history import History
 from tuner.search.levels import LevelRungs
+from tuner.search.population import Population, Renewal
 from tuner.search.race import RacingProposer
 from tuner.search.rungs import Rungs
 from tuner.search.samplers import Proposer
@@ -115,7 +116,8 @@ class StudySearch:
         seen = self.history if raced is None else raced
         self._limits: dict[str, Any] = study.limits
         seed = int(attrs.get(studies.SEED_KEY, self.study_id))
-        self._rungs: Rungs | LevelRungs | None
+        self._rungs: Rungs | LevelRungs | Population | None
+        self._population = population.build(spec, self.history, seed)
         self._fitted: Rungs | None = None
         self._proposer: Proposer
         if self._levels is not None:
@@ -127,6 +129,7 @@ class StudySearch:
             self._proposer = samplers.build(
                 spec.sampler, spec.space, seen, seed=seed, max_attempts=self._max_attempts, rungs=whole
             )
+            self._rungs = self._population or self._rungs
         if raced is not None:
             self._proposer = RacingProposer(
                 self._proposer,
@@ -173,7 +176,9 @@ class StudySearch:
             if self._dry and self._close_held(facts, exhausted=True):
                 self._again = True
             if self._proposer.exhausted:
-                state = self._finish(exhausted=True)
+                state = self._finish("space_exhausted")
+            elif self._population is not None and self._population.is_over:
+                state = self._finish("population_trained")
         return Look(state=state, blocked=blocked, again=self._again)
 
     # --- taking in -------------------------------------------------------------------------------------------------------
@@ -300,7 +305,7 @@ class StudySearch:
     def _promote(self, numbers: Iterable[int], demands: Sequence[tuple[UUID, int]], ready: int) -> int:
         """Promote these trials; how many. With those that are `ready` they serve the first of the demands."""
         chosen = {self.history.get(number)._trial_id: number for number in numbers}
-        if self._rungs is None or not chosen:
+        if self._rungs is None or isinstance(self._rungs, Population) or not chosen:
             return 0
         with self._database.begin() as connection:
             promoted = trials.promote(connection, self.study_id, list(chosen))
@@ -325,20 +330,49 @@ class StudySearch:
         if wanted > 0 and self._strategy["portfolio"] is None and _has_room(facts):
             self._warm_start(facts, demands, ready)
             return True
-        if wanted > 0 and self._rungs is not None:
+        if wanted > 0 and self._rungs is not None and self._population is None:
             promoted = self._promote(islice(self._rungs.list_promotable(), wanted), demands, ready)
             ready, wanted = ready + promoted, wanted - promoted
         max_trials = facts.limits.get("max_trials")
-        if max_trials is not None:
-            wanted = min(wanted, max_trials - number)
-        while wanted > 0:
-            stored = self._suggest(number, min(wanted, BATCH), _first(demands, ready + min(wanted, BATCH)))
+        room = wanted if max_trials is None else min(wanted, max_trials - number)
+        if self._population is not None:
+            room = min(room, self._population.num_missing)
+        while room > 0:
+            stored = self._suggest(number, min(room, BATCH), _first(demands, ready + min(room, BATCH)))
             if stored == 0:
                 break
-            ready, number, wanted = ready + stored, number + stored, wanted - stored
+            ready, number, room, wanted = ready + stored, number + stored, room - stored, wanted - stored
             if self._again:
                 break
+        if self._population is not None and wanted > 0:
+            ready += self._renew(self._population, wanted, demands, ready, number)
         return demand <= ready
+
+    def _renew(self, members: Population, wanted: int, demands: Sequence[tuple[UUID, int]], ready: int, number: int) -> int:
+        """Let so many paused members go on, or children take their places, the first of them as `number`; how many trials that makes."""
+        renewed = 0
+        for member in [*members.list_vacancies(), *members.list_promotable()]:
+            if renewed == wanted:
+                break
+            outcome = None
+            most = self._limits.get("max_trials")
+            try:
+                with self._database.begin() as connection:
+                    outcome = members.renew(connection, member, number, has_room=most is None or number < most)
+                    self._store_attrs(connection)
+                    count = renewed + (outcome in (Renewal.GOES_ON, Renewal.CHILD))
+                    served = _first(demands, ready + count)
+                    if count > renewed and served:
+                        connection.execute(_SERVED, {"demands": served})
+            finally:
+                self.history.rollback(0 if outcome in (None, Renewal.NOTHING, Renewal.OUTDATED) else 1)
+            if outcome is Renewal.OUTDATED:
+                self._again = True
+                break
+            renewed, number = count, number + (outcome is Renewal.CHILD)
+        if renewed:
+            self._database.wake("trials", self.study_id)
+        return renewed
 
     def _warm_start(self, facts: Row[Any], demands: Sequence[tuple[UUID, int]], ready: int) -> None:
         """Let finished studies lend the first trials, or find that none can. The next look takes them in, and serves who still waits."""
@@ -425,10 +459,11 @@ class StudySearch:
 
     # --- ending ----------------------------------------------------------------------------------------------------------
 
-    def _finish(self, *, exhausted: bool = False) -> StudyState | None:
+    def _finish(self, because: str | None = None) -> StudyState | None:
+        """End the study where its limits say so, or for the reason that there is nothing left to try."""
         with self._database.begin() as connection:
-            if exhausted:
-                studies.finish(connection, self.study_id, StudyState.COMPLETE, "space_exhausted")
+            if because is not None:
+                studies.finish(connection, self.study_id, StudyState.COMPLETE, because)
             state = studies.finish_if_done(connection, self.study_id)
         if state is None or state.is_finished:
             self._database.wake("trials", self.study_id)

@@ -14,6 +14,7 @@ from tuner.errors import InvalidValue
 from tuner.wire import Verdict
 from workers.callbacks.checkpoints import set_random_state
 from workers.callbacks.frame import TrialCallback
+from workers.callbacks.inheriting import set_bases, set_hyperparameters
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -58,7 +59,10 @@ class TunerCallback(TrialCallback, Callback):
                 raise InvalidValue(
                     f"the trial goes on from a checkpoint: pass ckpt_path=callback.resume_from, not {trainer.ckpt_path}"
                 )
-            set_random_state(self._restored["random"])
+            if self._trial.inherits:
+                self._keep_hyperparameters(trainer, self._restored["training"])
+            else:
+                set_random_state(self._restored["random"])
             self._restored = None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -81,6 +85,14 @@ class TunerCallback(TrialCallback, Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._is_due:
             trainer.save_checkpoint(RESUME, weights_only=False)
+
+    def _keep_hyperparameters(self, trainer: Trainer, checkpoint: dict[str, Any]) -> None:
+        """Lightning restores optimizers and schedules from this very mapping, after this."""
+        for saved, optimizer in zip(checkpoint["optimizer_states"], trainer.optimizers, strict=True):
+            set_hyperparameters(saved, optimizer)
+        for saved, config in zip(checkpoint["lr_schedulers"], trainer.lr_scheduler_configs, strict=True):
+            index = next(i for i, optimizer in enumerate(trainer.optimizers) if optimizer is config.scheduler.optimizer)
+            set_bases(saved, config.scheduler, checkpoint["optimizer_states"][index])
 
     def _keep(self, checkpoint: dict[str, Any]) -> None:
         self._save({key: value for key, value in checkpoint.items() if key not in LEFT_OUT})

@@ -18,6 +18,7 @@ from tuner.errors import InvalidValue
 from tuner.wire import Verdict
 from workers.callbacks.checkpoints import set_random_state
 from workers.callbacks.frame import TrialCallback
+from workers.callbacks.inheriting import set_bases, set_hyperparameters
 
 try:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -66,6 +67,9 @@ class TunerCallback(TrialCallback, TrainerCallback):
             raise InvalidValue(
                 "the trial goes on from a checkpoint: pass resume_from_checkpoint=callback.resume_from to trainer.train"
             )
+        if self._trial.inherits:
+            set_hyperparameters(training["optimizer"], optimizer)
+            set_bases(training["scheduler"], lr_scheduler, training["optimizer"])
         optimizer.load_state_dict(training["optimizer"])
         lr_scheduler.load_state_dict(training["scheduler"])
         if self._folder is not None:
@@ -122,7 +126,8 @@ class TunerCallback(TrialCallback, TrainerCallback):
     def _restore_random_state(self) -> None:
         """Put the random streams back once, at the point of the loop where they were noted."""
         if self._restored is not None:
-            set_random_state(self._restored["random"])
+            if not self._trial.inherits:
+                set_random_state(self._restored["random"])
             self._restored = None
 
 

@@ -306,7 +306,7 @@ class Command:
             key = "TUNER_PARAM_" + re.sub(r"\W", "_", name, flags=re.ASCII).upper()
             environment[key] = value if isinstance(value, str) else json.dumps(value)
         if trial.resume_path is not None:
-            environment["TUNER_RESUME_PATH"] = str(trial.resume_path)
+            environment |= {"TUNER_RESUME_PATH": str(trial.resume_path), "TUNER_INHERITS": "1" if trial.inherits else "0"}
         if assignment.bundle is not None:
             # Its folder is shared and stays as it is.
             environment |= {"TUNER_BUNDLE": str(assignment.bundle), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -39,6 +39,8 @@ class Trial(Protocol):
     @property
     def resume_path(self) -> str | Path | None: ...
     @property
+    def inherits(self) -> bool: ...
+    @property
     def user_attrs(self) -> dict[str, Any]: ...
     @property
     def record(self) -> dict[str, Any]: ...
@@ -56,7 +58,8 @@ def train(config: Mapping[str, Any], trial: Trial) -> dict[str, float]:
         run = start(TrainerConfig.parse(config, trial.params, trial.seed), torch.device(trial.device))
         trial.record.update(record.describe(run.config, run.data))
         if trial.resume_path is not None:
-            run.restore(checkpoint.load(Path(trial.resume_path)))
+            state = checkpoint.load(Path(trial.resume_path))
+            run.inherit(state) if trial.inherits else run.restore(state)
         if run.is_stale():
             return run.values  # the attempt before had come to the end, and no word of it has arrived
         try:

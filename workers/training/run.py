@@ -132,6 +132,7 @@ class Run:
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Go on where this very training has stopped."""
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         torch.set_rng_state(state["random"]["cpu"])
@@ -141,6 +142,33 @@ class Run:
         self.best_loss, self.stale_epochs = state["best_loss"], state["stale_epochs"]
         self.flags = set(state["flags"])
         self.next_epoch = state["epoch"] + 1
+
+    def inherit(self, state: dict[str, Any]) -> None:
+        """Go on from the checkpoint of another training, with this one's hyperparameters (Jaderberg et al. 2017, "exploit").
+
+        Weights, averaged weights, moments, loss scale and the place in the schedule are the other's; lr, decay and the like are what this
+        configuration says, and the schedule is as far as its epochs, however many steps this batch size makes of them. Random streams stay
+        as this trial's seed has set them: all that copy one trial would else see its very dropout masks again. Early stopping begins
+        anew, for how long the loss had not fallen was the doing of the other's hyperparameters.
+        """
+        for name in ("model", "averaged", "scaler"):
+            if name in self._parts():
+                self._parts()[name].load_state_dict(state[name])
+        self.next_epoch = state["epoch"] + 1
+        optimizers.inherit(self.optimizer, state["optimizer"], self._order_of(state["optimizer"]))
+        self.schedule.inherit(state["schedule"], self.next_epoch)
+        self.values = state["values"]
+
+    def _order_of(self, saved: dict[str, Any]) -> list[Tensor]:
+        """The weights in the order of a saved optimizer, whose groups are others where it had weight decay and this one has none."""
+        sizes = [len(group["params"]) for group in saved["param_groups"]]
+        made = self.optimizer
+        if [len(group["params"]) for group in made.param_groups] != sizes:
+            hyperparameters = self.config.optimizer.hyperparameters
+            is_grouped = bool(hyperparameters["weight_decay"])
+            params = self.model.parameters() if is_grouped else _grouped(self.model, self.config)
+            made = optimizers.build(self.config.optimizer.name, params, **hyperparameters)
+        return [weight for group in made.param_groups for weight in group["params"]]
 
     def _parts(self) -> dict[str, Any]:
         """What has a state of its own, by its name in a checkpoint."""
@@ -158,6 +186,10 @@ def _decayed_or_not(model: nn.Module, config: TrainerConfig, facts: OptimizerFac
     """All parameters, or groups of those with weight decay and without, where it makes a difference: each group costs time."""
     if facts.decay == "none" or not config.optimizer.hyperparameters["weight_decay"]:
         return model.parameters()
+    return _grouped(model, config)
+
+
+def _grouped(model: nn.Module, config: TrainerConfig) -> list[dict[str, Any]]:
     return optimizers.groups(model, all_decay=config.decay_biases_and_norms)
 
 

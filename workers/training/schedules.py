@@ -88,7 +88,15 @@ class Schedule:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.num_steps, self.base = state["num_steps"], list(state["base"])
+        self.base = list(state["base"])
+        self._go_to(state, state["num_steps"])
+
+    def inherit(self, state: dict[str, Any], num_epochs: int) -> None:
+        """Go on after `num_epochs` of another training, from its plateau, with this one's base lr and as many steps as it makes an epoch."""
+        self._go_to(state, num_epochs * self.steps_per_epoch)
+
+    def _go_to(self, state: dict[str, Any], num_steps: int) -> None:
+        self.num_steps = num_steps
         if isinstance(self.curve, Plateau):
             saved = state["plateau"]
             self.curve.best, self.curve.stale, self.curve.scale = saved["best"], saved["stale"], saved["scale"]

@@ -21,12 +21,14 @@ class RecordingTrial:
         device: str = "cpu",
         folder: Path | None = None,
         resume: Path | None = None,
+        inherits: bool = False,
         verdicts: Mapping[int, str] | None = None,
     ) -> None:
         self.params = dict(params or {})
         self.seed = seed
         self.device = device
         self.resume_path = resume
+        self.inherits = inherits
         self.start_step = 0
         self.folder = folder
         self.verdicts = dict(verdicts or {})

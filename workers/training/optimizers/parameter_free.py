@@ -17,6 +17,9 @@ class Prodigy(Optimizer):
     Keeps d and the numerator of its estimate as plain numbers in each group, so each step waits for the device once.
     """
 
+    GROUP_STATE = ("d", "numerator", "t")
+    """What a group keeps that is no hyperparameter."""
+
     def __init__(self, params: Any, **defaults: Any) -> None:
         super().__init__(params, {**defaults, "d": defaults["d0"], "numerator": 0.0, "t": 0})
 
@@ -61,6 +64,8 @@ class ScheduleFreeAdamW(WeightRule):
 
     The weights hold y between `train()` and `eval()`, and x after `eval()`: evaluate and save only then.
     """
+
+    GROUP_STATE = ("averaged",)
 
     def __init__(self, params: Any, **defaults: Any) -> None:
         super().__init__(params, **defaults, averaged=False)
