@@ -275,7 +275,7 @@ class StudyPatch(Body):
     limits: UserAttrs | None = None
     space: UserAttrs | None = None
     space_version: int | None = Field(
-        default=None, ge=1, le=10**6, description="the version this edits; a conflict when it is another by now"
+        default=None, strict=True, ge=1, le=10**6, description="the version this edits; a conflict when it is another by now"
     )
     tags: list[ShortText] | None = Field(default=None, max_length=50)
     notes: Text | None = Field(default=None, max_length=20_000)

@@ -14,6 +14,7 @@ from optuna.trial import TrialState as OptunaState
 from tests.tuner.specs import external
 from tuner import (
     advice,
+    columns,
     comparison,
     leases,
     outcome_constraints,
@@ -227,8 +228,7 @@ def test_an_infeasible_trial_is_best_nowhere(database: Database) -> None:
     best = advice.advise(read).best
     assert best is not None
     assert best.trial == 19
-    columns = views.columns(database, "default", study.name)
-    assert columns["feasible"] == [True] * 20 + [False] * 20
+    assert columns.read(database, "default", study.name).facts["feasible"] == [True] * 20 + [False] * 20
 
 
 def test_no_best_among_infeasible_ones(database: Database) -> None:

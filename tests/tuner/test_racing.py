@@ -280,6 +280,7 @@ def test_what_is_wrong_with_repeat_is_said(repeat: Any, loc: str, says: str) -> 
             "repeat",
             "does not go with compare",
         ),
+        ({"pruner": {"name": "population", "max_resource": 9}}, "repeat", "does not go with a population"),
         (
             {"objectives": [{"name": "a", "direction": "minimize"}, {"name": "b", "direction": "minimize"}]},
             "repeat",

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.tuner.search.desk import Desk
-from tuner import leases, lineage, studies, trials, views
+from tuner import leases, lineage, reports, studies, trials, views
 from tuner.artifacts import ArtifactStore
 from tuner.db.postgres import Database
 from tuner.errors import StudyNotRunning
@@ -26,7 +26,7 @@ from tuner.search.population import draw, explore, perturb
 from tuner.settings import Settings
 from tuner.space import CategoricalParameter, FloatParameter, IntParameter, SearchSpace
 from tuner.trials import Suggestion
-from tuner.wire import AskRequest, Lease, StudyPatch, Tell, TrialCreate
+from tuner.wire import AskRequest, Lease, Report, StudyPatch, Tell, TrialCreate
 
 SPACE = {"x": {"type": "float", "low": 0.01, "high": 10.0, "log": True}, "kind": {"type": "categorical", "choices": ["a", "b"]}}
 POPULATION = {"name": "population", "size": 4, "interval": 2, "max_resource": 8}
@@ -150,14 +150,15 @@ class Crew:
         content = json.dumps({"trial": lease.trial.number, "step": step}).encode()
         self.store.receive(self.database, "default", lease.id, step, sha256(content).hexdigest(), iter([content]))
 
-    def train(self, lease: Lease, value: float | None = None, *, saves: bool = True) -> None:
+    def train(self, lease: Lease, value: float | None = None, *, saves: bool = True, **metrics: float) -> None:
         """To the boundary or the end. The loss is the distance of x from 1, unless told."""
         first = 0 if lease.trial.resume is None else lease.trial.resume.step + 1
         last = 7 if lease.trial.pause_at is None else lease.trial.pause_at
         loss = abs(float(lease.trial.params["x"]) - 1) if value is None else value
         for step in range(first, last + 1):
             self.trained.setdefault(lease.trial.number, []).append(step)
-            self.desk.report(lease, step, loss)
+            report = Report(step=step, values={"loss": loss, **metrics})
+            reports.append(self.database, "default", lease.id, [report])
         if saves:
             self.save(lease, last)
         tell = (
@@ -263,6 +264,17 @@ def test_equals_are_left_alone_and_nan_is_worst(database: Database, tmp_path: Pa
         other.train(lease, loss)
     other.ask(4)
     assert [row.state for row in other.rows()] == ["RUNNING", "PRUNED", "RUNNING", "RUNNING", "RUNNING"]
+
+
+def test_who_breaks_an_outcome_constraint_is_the_worst(database: Database, tmp_path: Path, engines: list[Engine]) -> None:
+    crew = Crew(database, tmp_path, engines, outcome_constraints=["latency <= 50"])
+    for lease, loss, latency in zip(crew.ask(4), (0.1, 0.9, 0.6, 0.7), (60.0, 10.0, 20.0, 30.0), strict=True):
+        crew.train(lease, loss, latency=latency)
+    crew.ask(4)
+    rows = crew.rows()
+    assert [row.state for row in rows] == ["PRUNED", "RUNNING", "RUNNING", "RUNNING", "RUNNING"]
+    assert rows[4].parent == 2
+    assert views.get_trial(database, "default", rows[0].id).feasible is False
 
 
 def test_max_trials_counts_children_and_then_all_go_on(database: Database, tmp_path: Path, engines: list[Engine]) -> None:

@@ -197,11 +197,23 @@ def test_samplers_see_one_trial_for_each_configuration_with_the_mean_for_a_value
     assert [(trial.number, trial.value) for trial in other.trials] == [(trial.number, trial.value) for trial in seen.trials]
 
 
+def test_who_breaks_an_outcome_constraint_on_one_seed_is_out_of_the_race() -> None:
+    whole = _history()
+    race = ConfigurationHistory(whole, 5).race
+    whole.merge_trial(_row(0, 0.5, None))
+    whole.merge_trial(_row(1, 0.9, None, violation=1.0))
+    assert race.incumbent is not None
+    assert race.incumbent.number == 0
+    whole.merge_trial(_row(2, 0.8, None))
+    whole.merge_trial(_row(3, 0.8, 2, violation=1.0))
+    assert race.incumbent.number == 0
+
+
 def _history() -> History:
-    return History(study_id=1, name="s", directions=["maximize"], metric="a", space=distributions.of_space(SPACE))
+    return History(study_id=1, name="s", directions=["maximize"], objectives=["a"], space=distributions.of_space(SPACE))
 
 
-def _row(number: int, value: float, repeats: int | None) -> Any:
+def _row(number: int, value: float, repeats: int | None, violation: float | None = None) -> Any:
     return SimpleNamespace(
         id=100 + number,
         number=number,
@@ -212,7 +224,7 @@ def _row(number: int, value: float, repeats: int | None) -> Any:
         objective_values=json.dumps([value]),
         system_attrs="{}",
         judged_step=None,
-        constraint_values=None,
+        constraint_values=None if violation is None else json.dumps({"ms <= 50": violation}),
         verdict="continue",
         repeats=repeats,
     )
