@@ -12,7 +12,7 @@ import { outlierBound } from "./history.js";
 import { AxesPanel, parameterAxis, useAxes } from "./parallel_axes.js";
 import { standout } from "./viridis.js";
 
-const MAX_LINES = 5000;
+const MAX_LINES = 3000;
 const MANY = 400; // above this the lines are thin and straight
 
 // The best half of `most`, and an even sample of the rest.
