@@ -128,12 +128,9 @@ class History(BaseStorage):
         state = TrialState(row.state)
         index = self._index.get(row.number)
         if index is None:
-            if row.repeats is not None:
-                self.repeats[row.number] = row.repeats
             trial = self._build(row)
             self._set_outcome(trial, row, state)  # observers may be told of it as it is placed
             index = self._place(trial, state, row.reason)
-            self._by_id[row.id] = trial
         else:
             trial = self.trials[index]
             if trial._trial_id != row.id:
@@ -159,6 +156,18 @@ class History(BaseStorage):
         for observer in self._observers:
             observer.changed(index, trial)
         return True
+
+    def place(self, row: TrialRow) -> None:
+        """Give a finished trial that is not known yet its place, as a running one, until its reports have come and it can be merged.
+
+        Placing trials in the order of their numbers moves none; each one placed before others makes observers begin anew.
+        """
+        if row.number not in self._index:
+            trial = self._build(row)
+            index = self._place(trial, TrialState.RUNNING)
+            self.counts[TrialState.RUNNING] += 1
+            for observer in self._observers:
+                observer.changed(index, trial)
 
     def merge_report(self, trial_id: int, step: int, metrics: Mapping[str, Any]) -> bool:
         """Take in a report; False when its trial is not known yet, so that it must be offered again."""
@@ -209,11 +218,13 @@ class History(BaseStorage):
             observer.changed(index, trial)
 
     def _build(self, row: TrialRow) -> FrozenTrial:
+        if row.repeats is not None:
+            self.repeats[row.number] = row.repeats
         params = json.loads(row.params)
         known = self._parsed.get(row.distributions)
         if known is None:
             known = self._parse(row.distributions)
-        return FrozenTrial(
+        trial = self._by_id[row.id] = FrozenTrial(
             number=row.number,
             state=OptunaState.RUNNING,
             value=None,
@@ -227,6 +238,7 @@ class History(BaseStorage):
             intermediate_values={},
             trial_id=row.id,
         )
+        return trial
 
     def _set_outcome(self, trial: FrozenTrial, row: TrialRow, state: TrialState) -> None:
         if row.objective_values is not None:

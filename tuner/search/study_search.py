@@ -203,19 +203,17 @@ class StudySearch:
         changed = known != self._known
         self._limits = facts.limits
         self._since = facts.revision
-        unfinished = [row for row in rows if not TrialState(row.state).is_finished]
         finished = [row for row in rows if TrialState(row.state).is_finished]
-        for row in unfinished:
-            self.history.merge_trial(row)
-        early = []
+        for row in rows:
+            if TrialState(row.state).is_finished:
+                self.history.place(row)
+            else:
+                self.history.merge_trial(row)
         for report in reports:
-            # A report whose trial is not known: the trial has ended within this look, or its row comes with the next one.
-            if not self.history.merge_report(report.trial_id, report.step, report.metrics):
-                early.append(report)
+            # One whose trial is not known comes again, with the trial's row, in the next look.
+            self.history.merge_report(report.trial_id, report.step, report.metrics)
         for row in finished:
             changed |= self.history.merge_trial(row)
-        for report in early:
-            self.history.merge_report(report.trial_id, report.step, report.metrics)
         kept = self._rungs or self._fitted
         if kept is not None:
             repeats = self.history.repeats

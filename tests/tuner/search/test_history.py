@@ -42,6 +42,22 @@ def _row(number: int, state: str = "RUNNING", value: float | None = None, **para
     )
 
 
+def test_a_study_is_read_without_moving_trials() -> None:
+    """A search that takes over meets running trials among finished ones; moving a trial costs all that observers have."""
+    rows = [_row(number, "RUNNING" if number % 7 == 3 else "COMPLETE", 0.5) for number in range(40)]
+    history, resets = _new(), list[int]()
+    history.add_observer(SimpleNamespace(changed=lambda index, trial: None, reset=lambda: resets.append(1)))  # type: ignore[arg-type]
+    columns = Columns(history)
+    for row in rows:
+        (history.place if row.state == "COMPLETE" else history.merge_trial)(row)
+    assert history.counts[TrialState.RUNNING] == 40
+    for row in rows:
+        history.merge_trial(row)
+    assert resets == []
+    assert [trial.number for trial in history.trials] == list(range(40))
+    assert (history.counts[TrialState.RUNNING], history.counts[TrialState.COMPLETE], columns.num_finished) == (6, 34, 34)
+
+
 def test_rows_may_come_twice_and_out_of_order() -> None:
     rng = np.random.RandomState(0)
     rows = []
