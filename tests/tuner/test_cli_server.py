@@ -252,7 +252,7 @@ def test_feasibility(tuner: Tuner, client: Client) -> None:
     assert "no: latency_ms <= 50 is broken: there is no number for it" in shown
     assert "there is no value of latency_ms; report it, or tell it with the outcome" in shown
     assert "feasible    yes" in done(tuner("trial", "show", "fast/2"))
-    assert "latency_ms <= 50; 2 of 3 trials break one" in done(tuner("study", "show", "fast"))
+    assert "latency_ms <= 50; 2 of 3 complete trials break one" in done(tuner("study", "show", "fast"))
     for top in ("1", "3"):
         found = json.loads(done(tuner("study", "best", "fast", "--top", top, "--json")))
         assert [trial["number"] for trial in found] == [2]
