@@ -316,7 +316,9 @@ def _print_study(found: Study) -> None:
 def _constraints(study: Study) -> str | None:
     """The study's outcome constraints, and how many complete trials break one."""
     texts = study.spec.get("outcome_constraints") or ()
-    return f"{', '.join(texts)}; {study.counts.infeasible} of {study.counts.complete} complete trials break one" if texts else None
+    return (
+        f"{', '.join(texts)}; {study.counts.infeasible} of {study.counts.complete} complete trials break one" if texts else None
+    )
 
 
 def _tell_state(study: Study) -> None:

@@ -76,7 +76,9 @@ def store(
 
 def _reason(lent: Sequence[Mapping[str, Any]], asked: bool | Sequence[str]) -> str:
     if not lent and not isinstance(asked, bool):
-        return f"{', '.join(asked)}: no finished study of the project with the same parameters and objective, so nothing was lent."
+        return (
+            f"{', '.join(asked)}: no finished study of the project with the same parameters and objective, so nothing was lent."
+        )
     if not lent:
         return "No finished study of the project has the same parameters and objective: nothing was lent."
     names = list(dict.fromkeys(str(each["study"]) for each in lent))

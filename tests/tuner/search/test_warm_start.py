@@ -114,7 +114,9 @@ def test_named_studies_that_lend_nothing_are_named(database: Database, engine: E
     desk = Desk(database, SPACE, name="new", warm_start={"studies": ["other", "nobody"]})
     desk.ask(engine)
     reason = _strategy(desk)["reasons"][-1]
-    assert reason == "other, nobody: no finished study of the project with the same parameters and objective, so nothing was lent."
+    assert (
+        reason == "other, nobody: no finished study of the project with the same parameters and objective, so nothing was lent."
+    )
 
 
 def test_a_search_that_takes_over_lends_nothing_again(database: Database, engine: Engine) -> None:
