@@ -112,14 +112,22 @@ def show_(study: StudyArgument, as_json: AsJson = False, server: Server = None, 
 @app.command("best")
 def best(
     study: StudyArgument,
-    top: Annotated[int, typer.Option("--top", min=1, max=1000, help="So many trials, the best first (one objective).")] = 1,
+    top: Annotated[
+        int,
+        typer.Option(
+            "--top",
+            min=1,
+            max=1000,
+            help="So many trials, the best first (one objective); of repeated ones each configuration once.",
+        ),
+    ] = 1,
     as_json: AsJson = False,
     server: Server = None,
     key: Key = None,
 ) -> None:
     """Show the best trial; with several objectives those that no other dominates."""
     with connect(server, key) as client:
-        trials = find_best(client, study, top)
+        trials = client.best(study, top=top)
         if as_json:
             print_json(trials)
         elif not trials:
@@ -217,16 +225,6 @@ def _decided(study: Study, part: str) -> str | None:
     asked = (study.spec.get(part) or {}).get("name")
     decided = None if study.strategy is None else getattr(study.strategy, part)["name"]
     return asked if decided in (None, asked) else f"{decided} ({asked})"
-
-
-def find_best(client: Client, study: str | int, top: int) -> list[Trial]:
-    """The `top` best trials; all that no other dominates where there are several objectives."""
-    found = client.get_study(study)
-    objectives = found.spec.get("objectives") or []
-    if top == 1 or len(objectives) > 1:
-        return client.best(found.id)
-    sort = "-value" if objectives[0]["direction"] == "maximize" else "value"
-    return client.list_trials(found.id, state="COMPLETE", sort=sort, limit=top, filter="feasible!=false").items
 
 
 def describe_failure(client: Client, study: Study) -> str:
