@@ -92,9 +92,10 @@ def describe(ranked: Ranked) -> BestConfiguration | None:
 
 
 def _say(num_as_good: int, within: float, likely: Mapping[str, Likely], repeated: Estimate | None, num_repeats: int) -> str:
-    text = f"No other trial lies within {within:.2g} of the best value."
+    text = f"No other trial lies within {within:.2g} of the best value." if within else "No other trial has the best value."
     if num_as_good > 1:
-        text = f"{num_as_good} trials lie within {within:.2g} of the best value, with {_show_likely(likely)}."
+        where = f"lie within {within:.2g} of the best value" if within else "have the best value"
+        text = f"{num_as_good} trials {where}, with {_show_likely(likely)}."
     if repeated is not None:
         text += f" Over {num_repeats} trials of the best configuration the mean is {repeated.value:.4g}"
         text += f" (95 % interval {repeated.low:.4g} to {repeated.high:.4g})."

@@ -137,6 +137,12 @@ class Race:
         return min(self._racing(), key=_standing, default=None)
 
     @property
+    def ranked(self) -> list[Configuration]:
+        """The incumbent, then the other configurations that race by their means, though one with fewer seeds may have the better mean."""
+        best = self.incumbent
+        return sorted(self._racing(), key=lambda each: (each is not best, each.mean, each.number))
+
+    @property
     def is_pending(self) -> bool:
         """Whether a repeat waits or runs."""
         return any(each.pending for each in self.configurations.values())
