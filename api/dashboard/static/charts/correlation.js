@@ -40,7 +40,7 @@ export function spearman(one, other) {
 // {names, rows, count}: rows[i][j] is the correlation of names i and j.
 function correlations(feed, objective, shares) {
   const { trials, objectives } = feed;
-  const ranked = trials.ranked(objective);
+  const ranked = trials.drawable(objective);
   const stride = Math.max(1, Math.ceil(ranked.length / MAX_TRIALS));
   const numbers = ranked.filter((_, i) => i % stride === 0);
   const isNumeric = (name) => numbers.every((number) => trials.params[name][number] === undefined || typeof trials.params[name][number] === "number");
@@ -101,7 +101,9 @@ export function Correlation({ feed, objective, filter, shares }) {
       ],
     };
   };
-  return html`<${Chart} title="Correlation" summary=${summary} build=${build} height=${320}
+  const describeCell = (i, j) => `${names[i]} and ${names[j]}: ${signed(rows[j][i])}.`;
+  const cursor = () => rows.map((row, j) => ({ points: row.flatMap((value, i) => (value === null || i === j ? [] : [{ at: [i, j], text: describeCell(i, j) }])) }));
+  return html`<${Chart} title="Correlation" summary=${summary} build=${build} height=${320} cursor=${cursor}
     empty=${!strongest ? `Needs ${MIN_PAIRS} complete trials and a numeric parameter that varies.` : null}
     table=${() => ({ columns: ["", ...names], rows: names.map((name, i) => [name, ...rows[i].map(signed)]) })} />`;
 }
