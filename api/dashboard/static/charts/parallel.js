@@ -14,6 +14,7 @@ import { describeOutside, isTypical, typicalRange } from "./typical.js";
 import { standout } from "./viridis.js";
 
 const MAX_LINES = 3000;
+const MAX_LABEL = 14; // letters
 const MANY = 400; // above this the lines are thin and straight
 
 // The best half of `most`, and an even sample of the rest.
@@ -47,18 +48,19 @@ function qualities(feed, shown, colour) {
   return new Map(given.map((number) => [number, place.get(column(number))]));
 }
 
+const shortened = (text) => (text.length > MAX_LABEL ? `${text.slice(0, MAX_LABEL)}…` : text);
+
+// Its background is as wide as the text, so that it hides no more of the lines than it must.
 const axisLabel = (palette) => ({
   color: palette.text,
   fontSize: 11,
   backgroundColor: palette.raised,
   padding: [1, 3],
   borderRadius: 3,
-  formatter: (value) => formatParam(typeof value === "string" ? value : Number(value)),
+  formatter: (value) => shortened(formatParam(typeof value === "string" ? value : Number(value))),
   showMinLabel: true,
   showMaxLabel: true,
   hideOverlap: true,
-  width: 84,
-  overflow: "truncate",
 });
 
 const LEFT = 50;

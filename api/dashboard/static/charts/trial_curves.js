@@ -23,6 +23,7 @@ export function TrialCurves({ curves, number, resumes, first }) {
   return Object.entries(groups(metrics)).map(([name, members]) => {
     const lines = members.map((member) => [member, curves.points(number, member)]);
     const values = lines.flatMap(([, points]) => points.map(([, value]) => value));
+    const start = Math.min(...resumes, ...lines.map(([, points]) => points[0][0])); // a copy goes on from where its parent was
     const odd = values.filter((value) => !Number.isFinite(value)).length;
     const build = (palette) => ({
       grid: { left: 60, right: 20, top: members.length > 1 ? 30 : 14, bottom: 40 },
@@ -42,7 +43,7 @@ export function TrialCurves({ curves, number, resumes, first }) {
             found.map(({ seriesName, data, color }) => [seriesName, formatNumber(data[1], 6), color]),
           ),
       }),
-      xAxis: axis(palette, { type: "value", name: "step", nameGap: 24, splitLine: { show: false }, minInterval: 1, max: "dataMax" }),
+      xAxis: axis(palette, { type: "value", name: "step", nameGap: 24, splitLine: { show: false }, minInterval: 1, min: start, max: "dataMax" }),
       yAxis: axis(palette, {
         type: "value",
         scale: true,
@@ -61,7 +62,7 @@ export function TrialCurves({ curves, number, resumes, first }) {
                   markLine: {
                     symbol: "none",
                     silent: true,
-                    label: { formatter: "resumed", color: palette.muted, fontSize: 11 },
+                    label: { formatter: ({ dataIndex }) => (dataIndex === 0 ? "resumed" : ""), color: palette.muted, fontSize: 11 },
                     lineStyle: { color: palette.waiting, type: "dashed" },
                     data: resumes.map((step) => ({ xAxis: step })),
                   },

@@ -85,7 +85,7 @@ function OwnFields({ answers, set }) {
 }
 
 // Options of the sampler or the pruner chosen, called as in the file; what is left empty is as the placeholder says.
-function StrategyOptions({ name, options, given, set }) {
+function StrategyOptions({ kind, name, options, given, set }) {
   if (!options.length) return null;
   const field = (option) => {
     const value = given[option.name] ?? "";
@@ -100,7 +100,7 @@ function StrategyOptions({ name, options, given, set }) {
           : html`<input value=${value} placeholder=${usual} onInput=${(event) => put(event.currentTarget.value)} />`
       }</label>`;
   };
-  return html`<details class="more" key=${name} open=${options.some(({ required }) => required)}><summary>Options of ${name}</summary><div class="fields">${options.map(field)}</div></details>`;
+  return html`<details class="more" key=${name} open=${options.some(({ required }) => required)}><summary>Options of the ${kind} ${name}</summary><div class="fields">${options.map(field)}</div></details>`;
 }
 
 function Form({ answers, set, catalog, strategies }) {
@@ -117,10 +117,10 @@ function Form({ answers, set, catalog, strategies }) {
         <${Field} label="Sampler"><${Options} names=${Object.keys(strategies.samplers)} value=${answers.sampler} onChange=${(sampler) => set({ sampler, samplerOptions: {} })} /><//>
         <${Field} label="Pruner"><${Options} names=${Object.keys(strategies.pruners)} value=${answers.pruner} onChange=${(pruner) => set({ pruner, prunerOptions: {} })} /><//>
       </div>
-      <${StrategyOptions} name=${answers.sampler} options=${strategies.samplers[answers.sampler]} given=${answers.samplerOptions} set=${(samplerOptions) => set({ samplerOptions })} />
-      <${StrategyOptions} name=${answers.pruner} options=${strategies.pruners[answers.pruner]} given=${answers.prunerOptions} set=${(prunerOptions) => set({ prunerOptions })} />
+      <${StrategyOptions} kind="sampler" name=${answers.sampler} options=${strategies.samplers[answers.sampler]} given=${answers.samplerOptions} set=${(samplerOptions) => set({ samplerOptions })} />
+      <${StrategyOptions} kind="pruner" name=${answers.pruner} options=${strategies.pruners[answers.pruner]} given=${answers.prunerOptions} set=${(prunerOptions) => set({ prunerOptions })} />
       <div class="fields">
-        <${Field} label="Seeds of a promising configuration" hint="repeats it, up to so many in all"><input inputmode="numeric" placeholder="one: no repeats" value=${answers.repeat} onInput=${(event) => set({ repeat: event.currentTarget.value })} /><//>
+        <${Field} label="Repeat on seeds" hint="promising configurations, on up to so many seeds"><input inputmode="numeric" placeholder="no repeats" value=${answers.repeat} onInput=${(event) => set({ repeat: event.currentTarget.value })} /><//>
         <${Field} label="Outcome constraints" hint="on metrics, with commas between"><input class="mono" placeholder="latency_ms <= 50" value=${answers.outcomeConstraints} onInput=${(event) => set({ outcomeConstraints: event.currentTarget.value })} /><//>
       </div>
     </section>`;
