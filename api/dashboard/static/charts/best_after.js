@@ -73,7 +73,7 @@ export function BestAfter({ comparison }) {
     };
   };
   const describePoint = (name, [k, expected, low, high]) =>
-    `${name}, after ${k} trials: ${formatNumber(expected)}${finite(low) && finite(high) ? `, 95 % interval ${formatNumber(low)} to ${formatNumber(high)}` : ""}.`;
+    `${name}, after ${k} ${k === 1 ? "trial" : "trials"}: ${formatNumber(expected)}${finite(low) && finite(high) ? `, 95 % interval ${formatNumber(low)} to ${formatNumber(high)}` : ""}.`;
   return html`<${Chart} title="Expected best after k trials" wide=${true} height=${300} summary=${summary} build=${build}
     cursor=${() => levels.map(({ name, points }) => ({ points: points.map((point) => ({ at: point.slice(0, 2), text: describePoint(name, point) })) }))}
     empty=${levels.length ? null : "No level has a result yet."}

@@ -62,8 +62,8 @@ export function TrialCurves({ curves, number, resumes, first }) {
                   markLine: {
                     symbol: "none",
                     silent: true,
-                    label: { formatter: ({ dataIndex }) => (dataIndex === 0 ? "resumed" : ""), color: palette.muted, fontSize: 11 },
-                    lineStyle: { color: palette.waiting, type: "dashed" },
+                    label: { show: false },
+                    lineStyle: { color: palette.waiting, type: "dashed", opacity: 0.7 },
                     data: resumes.map((step) => ({ xAxis: step })),
                   },
                 }
@@ -73,7 +73,7 @@ export function TrialCurves({ curves, number, resumes, first }) {
       ),
     });
     const summary = lines.map(([member, points]) => `${member} ${formatNumber(points.at(-1)[1])} at step ${points.at(-1)[0]}`).join(", ");
-    return html`<${Chart} key=${name} title=${name} summary=${`${summary}${odd ? `; ${odd} of ${values.length} values are not finite and left out` : ""}.`} build=${build} height=${230}
+    return html`<${Chart} key=${name} title=${name} summary=${`${summary}${odd ? `; ${odd} of ${values.length} values are not finite and left out` : ""}${resumes.length ? "; dashed: resumed" : ""}.`} build=${build} height=${230}
       empty=${odd === values.length ? `No report is a finite number: ${summary}.` : null}
       cursor=${() =>
         lines.map(([member, points]) => ({
