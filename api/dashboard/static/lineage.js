@@ -49,14 +49,14 @@ function useParents(feed, trial) {
   return found;
 }
 
-function Rows({ feed, numbers, number, objective, last, cell }) {
+function Rows({ title, feed, numbers, number, objective, last, cell }) {
   const { trials, study } = feed;
   const shown = numbers.length > MAX_ROWS ? [numbers[0], ...numbers.slice(1 - MAX_ROWS)] : numbers;
   const row = (other) => html`
     <tr key=${other} aria-current=${other === number ? "true" : undefined}><td>${other === number ? html`<b>${other}</b>` : html`<${Link} href=${trialAddress(study.id, other)}>${other}<//>`}</td>
       <td class="right figure">${formatNumber(trials.value(objective.name, other))}</td><td class="wrap">${cell(other)}</td></tr>`;
   const hidden = html`<tr><td colspan="3" class="muted">… ${numbers.length - shown.length} more</td></tr>`;
-  return html`<div class="scroll" tabindex="0" role="region" aria-label=${`Table: ${last}`}><table class="list still">
+  return html`<div class="scroll" tabindex="0" role="region" aria-label=${`Table: ${title}`}><table class="list still descent">
     <thead><tr><th scope="col">Trial</th><th scope="col" class="right">${objective.name}</th><th scope="col">${last}</th></tr></thead>
     <tbody>${shown.length < numbers.length ? [row(shown[0]), hidden, ...shown.slice(1).map(row)] : shown.map(row)}</tbody></table></div>`;
 }
@@ -66,7 +66,7 @@ function Changes({ trials, from, to }) {
   if (!found.length) return html`<span class="muted">nothing</span>`;
   const show = (value) => (value === undefined ? "absent" : formatParam(value));
   return html`<ul class="changes">${found.map(
-    ([name, before, after]) => html`<li><span class="mono">${name}</span> <span class="muted" title=${String(before)}>${show(before)}</span> → <b title=${String(after)}>${show(after)}</b></li>`,
+    ([name, before, after]) => html`<li><span class="mono">${name}</span> <span class="from-to"><span class="muted" title=${String(before)}>${show(before)}</span> → <b title=${String(after)}>${show(after)}</b></span></li>`,
   )}</ul>`;
 }
 
@@ -91,12 +91,12 @@ export function Lineage({ feed, trial }) {
       same.length > 1 &&
       html`<section class="card table-card" aria-label="Seeds"><div class="chart-head"><h2>The same on other seeds</h2>
         ${finite.length > 0 && html`<span class="muted">mean <b class="figure">${formatNumber(mean)}</b> over ${finite.length} ${finite.length === 1 ? "seed" : "seeds"}</span>`}</div>
-        <${Rows} ...${shared} numbers=${same} last="State" cell=${(other) => html`<${State} state=${trials.states[other]} reason=${trials.states[other] === "FAIL" ? trials.reasons[other] : null} />`} /></section>`
+        <${Rows} ...${shared} title="seeds" numbers=${same} last="State" cell=${(other) => html`<${State} state=${trials.states[other]} reason=${trials.states[other] === "FAIL" ? trials.reasons[other] : null} />`} /></section>`
     }
-    ${line.length > 1 && html`<section class="card table-card" aria-label="Line of descent"><h2>Line of descent</h2><${Rows} ...${shared} numbers=${line} last="What changed" cell=${changed} /></section>`}
+    ${line.length > 1 && html`<section class="card table-card" aria-label="Line of descent"><h2>Line of descent</h2><${Rows} ...${shared} title="line of descent" numbers=${line} last="What changed" cell=${changed} /></section>`}
     ${
       copies.length > 0 &&
       html`<section class="card table-card" aria-label="Children"><h2>Children</h2>
-        <${Rows} ...${shared} numbers=${copies} last="What changed" cell=${(other) => html`<${Changes} trials=${trials} from=${number} to=${other} />`} /></section>`
+        <${Rows} ...${shared} title="children" numbers=${copies} last="What changed" cell=${(other) => html`<${Changes} trials=${trials} from=${number} to=${other} />`} /></section>`
     }`;
 }

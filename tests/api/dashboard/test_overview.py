@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from tests.api.conftest import Server
 from tests.api.dashboard.conftest import Bench, Visitor, has_drawn, stat, wait_for_live
+from tests.api.dashboard.test_views import RULES, misplaced, objections
 from tuner.wire import Scope
 
 pytestmark = pytest.mark.browser
@@ -84,6 +85,9 @@ def test_line_of_descent_says_what_changed(visitor: Visitor, server: Server, ben
     expect(line.get_by_role("row").nth(3)).to_contain_text("lr 0.01 → 1e-4")
     children = visitor.page.get_by_role("region", name="Children")
     expect(children.get_by_role("row").nth(1)).to_contain_text("lr 1e-4 → 0.01")
+    visitor.page.set_viewport_size({"width": 320, "height": 800})
+    assert misplaced(visitor.page) == []
+    assert objections(visitor.page, RULES, exclude=[]) == []
     children.get_by_role("link", name="3", exact=True).click()
     expect(line.get_by_role("row")).to_have_count(5)
     expect(children).to_have_count(0)

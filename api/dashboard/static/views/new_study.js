@@ -91,7 +91,7 @@ function StrategyOptions({ kind, name, options, given, set }) {
     const value = given[option.name] ?? "";
     const put = (text) => set({ ...given, [option.name]: text });
     const words = option.type === "bool" ? ["true", "false"] : option.type === "choice" ? option.choices : null;
-    const usual = option.required ? "required" : String(option.default ?? "decided by itself");
+    const usual = option.required ? "required" : String(option.default ?? "automatic");
     return html`<label class="field" key=${option.name}><span class="mono">${option.name}</span>
       ${
         words
@@ -155,10 +155,10 @@ function Verdict({ answer, error, onLine }) {
     const count = Object.keys(answer.spec.space).length;
     return html`<p class="good" role="status">Valid: ${count} ${count === 1 ? "parameter" : "parameters"}, ${answer.spec.limits.max_trials ?? "unlimited"} trials.</p>`;
   }
-  return html`<ul class="problems" role="status" aria-label="Problems">${answer.problems.map(
+  return html`<div role="status" aria-label="Problems"><ul class="problems">${answer.problems.map(
     ({ loc, msg, line }) => html`
     <li>${line !== null && html`<button class="quiet small" onClick=${() => onLine(line)}>line ${line}</button>`}<b class="mono">${loc}</b> ${msg}</li>`,
-  )}</ul>`;
+  )}</ul></div>`;
 }
 
 function selectLine(area, line) {
