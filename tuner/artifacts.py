@@ -253,12 +253,17 @@ _RETAIN_OF_MEMBER = text(
     )
 )
 """And none that a trial without one of its own goes on from, nor the first at or after a boundary that another member has yet to pass: it may have to copy this one."""
-_LOCK = text("SELECT FROM checkpoints WHERE trial_id = :trial FOR UPDATE")
-_LOCK_OF_STUDY = text("SELECT FROM checkpoints p JOIN trials t ON t.id = p.trial_id WHERE t.study_id = :study FOR UPDATE OF p")
+# In one order, for several may lock the same checkpoints: who sends one, and each replica's maintenance.
+_LOCK = text("SELECT FROM checkpoints WHERE trial_id = :trial ORDER BY id FOR UPDATE")
+_LOCK_OF_STUDY = text(
+    "SELECT FROM checkpoints p JOIN trials t ON t.id = p.trial_id WHERE t.study_id = :study ORDER BY p.id FOR UPDATE OF p"
+)
+# Of studies that ended long ago nothing is left to drop; with `keep_best` a member may have more than `keep` for good.
 _ENDED_MEMBERS = text(
     """
     SELECT t.id, t.study_id FROM studies s JOIN trials t ON t.study_id = s.id JOIN checkpoints p ON p.trial_id = t.id
     WHERE s.strategy->'pruner'->>'name' = 'population' AND t.state IN ('COMPLETE', 'PRUNED', 'FAIL')
+        AND (s.finished_at IS NULL OR s.finished_at > clock_timestamp() - interval '1 day')
     GROUP BY t.id, s.spec HAVING count(*) > coalesce((s.spec::json->'trial'->'checkpoints'->>'keep')::int, 2)
     """
 )

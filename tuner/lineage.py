@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, text
 
-from tuner import trials
-from tuner.db.tables import HELD, studies
+from tuner import studies, trials
+from tuner.db.tables import HELD
 from tuner.trials import Suggestion
 
 
@@ -55,8 +55,7 @@ def copy(connection: Connection, study_id: int, child: Suggestion, replaced: int
 
     All or nothing: not where the checkpoint is gone, the replaced trial does not pause any more, or `trials.suggest` stores nothing.
     """
-    # The study's row first, as everybody does who locks it and trials.
-    connection.execute(select(studies.c.id).where(studies.c.id == study_id).with_for_update(key_share=True))
+    studies.lock(connection, study_id)
     if connection.execute(_LOCK_SOURCE, {"source": child.source}).one_or_none() is None:
         return False
     if replaced is not None and not connection.execute(_LOCK_HELD, {"study": study_id, "trial": replaced}).all():

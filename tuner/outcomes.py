@@ -80,7 +80,8 @@ class StudyOutcomes:
         race = Race(self.spec.repeat.max)
         for outcome in self.outcomes:
             value = outcome.values[0]
-            race.take_in(outcome.number, outcome.state, outcome.reason, None if value is None else sign * value, outcome.repeats)
+            loss = math.inf if not outcome.feasible else None if value is None else sign * value
+            race.take_in(outcome.number, outcome.state, outcome.reason, loss, outcome.repeats)
         best, merged = race.incumbent, []
         for outcome in self.outcomes:
             found = race.configurations[outcome.number if outcome.repeats is None else outcome.repeats]

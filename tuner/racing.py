@@ -24,6 +24,7 @@ closer two configurations are. With many workers and few trials for each, races 
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -97,8 +98,12 @@ class Configuration:
         return self.is_complete and math.isfinite(self.mean)
 
 
+_Standing = tuple[int, float, int]
+"""Seeds times -1, mean and number of a configuration: the incumbent has the least."""
+
+
 class Race:
-    """The configurations of one study. `most`: seeds of a configuration at most."""
+    """The configurations of one study, kept in order as results come. `most`: seeds of a configuration at most."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -106,6 +111,11 @@ class Race:
         self.under_way: set[int] = set()
         """Trials that wait or run and repeat no other."""
         self._repeats: set[int] = set()
+        self._pending: set[int] = set()  # those of them that wait or run
+        # Of the configurations that race: all by their means, and by their standings those with several seeds, which are few.
+        self._standings: dict[int, _Standing] = {}
+        self._by_mean: list[tuple[float, int]] = []
+        self._repeated: list[_Standing] = []
 
     def take_in(
         self, number: int, state: TrialState, reason: str | None, loss: float | None, repeats: int | None
@@ -115,12 +125,10 @@ class Race:
         found = self.configurations.get(root)
         if found is None:
             found = self.configurations[root] = Configuration(number=root)
-        if repeats is None:
-            pending = self.under_way
-        else:
-            pending = found.pending
+        if repeats is not None:
             self._repeats.add(number)
-        (pending.discard if state.is_finished else pending.add)(number)
+        for pending in (self.under_way,) if repeats is None else (found.pending, self._pending):
+            (pending.discard if state.is_finished else pending.add)(number)
         if state == TrialState.COMPLETE and loss is not None:
             found.losses[number] = loss
             found.is_complete |= repeats is None
@@ -129,12 +137,28 @@ class Race:
                 found.losses[number] = math.inf
             else:
                 found.failed.add(number)
+        self._place(found)
         return found
+
+    def _place(self, configuration: Configuration) -> None:
+        """Give a configuration its place among those that race, or take it out."""
+        number, known = configuration.number, self._standings.pop(configuration.number, None)
+        if known is not None:
+            del self._by_mean[bisect.bisect_left(self._by_mean, known[1:])]
+            if -known[0] > 1:
+                del self._repeated[bisect.bisect_left(self._repeated, known)]
+        if configuration.races:
+            standing = self._standings[number] = (-configuration.num_seeds, configuration.mean, number)
+            bisect.insort(self._by_mean, standing[1:])
+            if configuration.num_seeds > 1:
+                bisect.insort(self._repeated, standing)
 
     @property
     def incumbent(self) -> Configuration | None:
         """The best configuration; None while no trial is complete."""
-        return min(self._racing(), key=_standing, default=None)
+        if not self._by_mean:
+            return None
+        return self.configurations[self._repeated[0][-1] if self._repeated else self._by_mean[0][-1]]
 
     @property
     def ranked(self) -> list[Configuration]:
@@ -145,7 +169,7 @@ class Race:
     @property
     def is_pending(self) -> bool:
         """Whether a repeat waits or runs."""
-        return any(each.pending for each in self.configurations.values())
+        return bool(self._pending)
 
     def next_repeat(self, *, max_failures: int, ending: bool = False, left: int | None = None) -> int | None:
         """Number of the trial to repeat next; None: a new configuration is worth more, or no repeat is worth anything.
@@ -155,29 +179,35 @@ class Race:
         """
         if not ending and len(self._repeats) >= len(self.configurations):
             return None
-        racing = list(self._racing())
-        incumbent = min(racing, key=_standing, default=None)
+        incumbent = self.incumbent
         if incumbent is None:
             return None
-        mean, num_seeds = incumbent.mean, incumbent.num_seeds
-        lower = [each for each in racing if each.num_seeds < num_seeds and each.mean <= mean]
+        num_seeds = incumbent.num_seeds
         if ending and left is not None:
-            able = [each for each in lower if num_seeds - each.num_seeds - len(each.pending) <= left]
-            able = [each for each in able if _lacks(each, num_seeds, max_failures)]
-            chosen = min(able, key=lambda each: (each.mean, each.number), default=None)
+            able = (
+                each
+                for each in self._challengers(incumbent)
+                if num_seeds - each.num_seeds - len(each.pending) <= left and _lacks(each, num_seeds, max_failures)
+            )
+            chosen = next(able, None)
         else:
-            able = [each for each in lower if _lacks(each, min(num_seeds, _doubled(each.num_seeds)), max_failures)]
-            chosen = min(able, key=_standing, default=None)
-        if chosen is None and _lacks(incumbent, self.most if ending else min(self.most, math.isqrt(len(racing))), max_failures):
+            able = (
+                each
+                for each in self._challengers(incumbent)
+                if _lacks(each, min(num_seeds, _doubled(each.num_seeds)), max_failures)
+            )
+            chosen = min(able, key=lambda each: self._standings[each.number], default=None)
+        most = self.most if ending else min(self.most, math.isqrt(len(self._standings)))
+        if chosen is None and _lacks(incumbent, most, max_failures):
             chosen = incumbent
         return None if chosen is None else chosen.number
 
-    def _racing(self) -> Iterator[Configuration]:
-        return (each for each in self.configurations.values() if each.races)
-
-
-def _standing(configuration: Configuration) -> tuple[int, float, int]:
-    return -configuration.num_seeds, configuration.mean, configuration.number
+    def _challengers(self, incumbent: Configuration) -> Iterator[Configuration]:
+        """Those with fewer seeds whose mean is not worse, the lowest mean first."""
+        _, mean, _ = self._standings[incumbent.number]
+        for _, number in self._by_mean[: bisect.bisect_right(self._by_mean, (mean, math.inf))]:
+            if self.configurations[number].num_seeds < incumbent.num_seeds:
+                yield self.configurations[number]
 
 
 def _doubled(num_seeds: int) -> int:

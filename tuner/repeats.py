@@ -1,7 +1,7 @@
 """The best configurations of a study that repeats trials, and how sure their values are: read from the database for each request.
 
 Which one is the best is said by `tuner.racing`: the one with the most seeds, of several that with the best mean. Weakness: one study at a time, all of its
-complete trials.
+repeats.
 """
 
 from __future__ import annotations
@@ -17,13 +17,24 @@ from sqlalchemy import Connection, Row, text
 from tuner.racing import Race
 from tuner.wire import Repeated, TrialState
 
-# Also the repeats that diverged, which the race holds against their configuration.
-_RESULTS = text(
+# What the race has to know: the repeats, also those that diverged, the trials that they repeat, and of all others the best.
+_RESULTS = """
+    WITH r AS MATERIALIZED (
+        SELECT number, state, reason, value, violation, parent FROM trials
+        WHERE study_id = :study AND origin = 'repeat' AND (state = 'COMPLETE' OR (state = 'FAIL' AND reason = 'nan'))
+    )
+    SELECT number, state, reason, value, violation, parent AS repeats FROM r
+    UNION ALL
+    SELECT number, state, reason, value, violation, NULL FROM trials
+    WHERE study_id = :study AND state = 'COMPLETE' AND number IN (SELECT parent FROM r)
+    UNION ALL (
+        SELECT number, state, reason, value, violation, NULL FROM trials
+        WHERE study_id = :study AND state = 'COMPLETE' AND value > '-Infinity' AND value < 'Infinity' AND origin <> 'repeat'
+            AND number NOT IN (SELECT parent FROM r)
+        ORDER BY value {order}, number LIMIT 1
+    )
     """
-    SELECT number, state, reason, value, violation, CASE WHEN origin = 'repeat' THEN parent END AS repeats FROM trials
-    WHERE study_id = :study AND (state = 'COMPLETE' OR (state = 'FAIL' AND reason = 'nan' AND origin = 'repeat')) ORDER BY number
-    """
-)
+_LOWEST, _HIGHEST = (text(_RESULTS.format(order=order)) for order in ("ASC", "DESC"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +55,10 @@ def ranked(connection: Connection, study: Row[Any], count: int) -> list[RacedBes
     repeat = None if study.spec is None else json.loads(study.spec).get("repeat")
     if repeat is None:
         return None
-    sign = -1.0 if study.objectives[0]["direction"] == "maximize" else 1.0
+    maximizes = study.objectives[0]["direction"] == "maximize"
+    sign = -1.0 if maximizes else 1.0
     race = Race(repeat["max"])
-    for row in connection.execute(_RESULTS, {"study": study.id}):
+    for row in connection.execute(_HIGHEST if maximizes else _LOWEST, {"study": study.id}):
         loss = math.inf if row.violation else None if row.value is None else sign * row.value
         race.take_in(row.number, TrialState(row.state), row.reason, loss, row.repeats)
     return [

@@ -153,6 +153,11 @@ def find(connection: Connection, project: str, study: str | int, *, lock: bool =
     return row
 
 
+def lock(connection: Connection, study_id: int) -> None:
+    """Lock the study's row until the transaction ends, where trials are to be written and nothing has to be known of the study."""
+    connection.execute(select(studies.c.id).where(studies.c.id == study_id).with_for_update(key_share=True))
+
+
 def create(database: Database, project: str, spec: StudySpec, created_by: str | None = None) -> tuple[Study, bool]:
     """Store a study and whether it is new. The same spec under the same name again is the same study; another spec: StudyExists."""
     name = spec.name or f"study-{secrets.token_hex(4)}"

@@ -94,15 +94,22 @@ def judge(connection: Connection, study_id: int, judgements: Mapping[int, tuple[
     """Store how far the pruner has looked at each trial (by id) and what it found. A verdict to stop stands above it.
 
     A pause found here is one at a rung, and the reason says so: a paused study that is resumed lets other trials go on, not this one.
+    Leaves the study's row locked until the transaction ends.
     """
+    studies.lock(connection, study_id)
     connection.execute(
         text(
+            # In the order of ids, as the reaper locks them, which leaves the study's row alone.
             """
+            WITH l AS MATERIALIZED (
+                SELECT id FROM trials WHERE id = ANY(:ids) AND study_id = :study AND state = 'RUNNING' ORDER BY id FOR NO KEY UPDATE
+            )
             UPDATE trials t SET judged_step = j.step,
                 verdict = CASE WHEN t.verdict = 'continue' THEN j.verdict ELSE t.verdict END,
                 reason = CASE WHEN t.verdict IN ('continue', 'pause') AND j.verdict = 'pause' THEN 'paused_at_rung' ELSE t.reason END
             FROM unnest(CAST(:ids AS bigint[]), CAST(:steps AS bigint[]), CAST(:verdicts AS text[])) AS j(id, step, verdict)
-            WHERE t.id = j.id AND t.study_id = :study AND t.state = 'RUNNING'
+            JOIN l ON l.id = j.id
+            WHERE t.id = l.id AND t.state = 'RUNNING'
             """
         ),
         {
@@ -116,6 +123,7 @@ def judge(connection: Connection, study_id: int, judgements: Mapping[int, tuple[
 
 def hold(connection: Connection, study_id: int, trial_ids: Sequence[int]) -> None:
     """Let no worker have these trials, where they still wait, before they are promoted."""
+    studies.lock(connection, study_id)
     connection.execute(
         text(
             f"UPDATE trials SET not_before = {HELD}, priority = -1, reason = 'paused_at_rung'"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -259,3 +260,16 @@ def test_several_objectives_and_studies_without_a_spec() -> None:
     )  # fmt: skip
     assert advise(foreign).best is not None
     assert {item.kind for item in advise(foreign).items} <= {"stop", "continue", "repeat"}
+
+
+def test_a_configuration_that_breaks_an_outcome_constraint_on_one_seed_is_not_the_best() -> None:
+    """As the race has it (`tests/tuner/search/test_race.py`), whatever its values."""
+    made = run(bowl, 30, repeat={"max": 3})
+    worst, best = (choose(made.outcomes, key=lambda outcome: outcome.values[0] or 0.0) for choose in (max, min))
+    repeated = [
+        replace(worst, number=30 + place, values=(-5.0,), feasible=feasible, repeats=worst.number)
+        for place, feasible in enumerate((True, False))
+    ]
+    found = advise(replace(made, outcomes=(*made.outcomes, *repeated))).best
+    assert found is not None
+    assert (found.trial, found.value, found.num_repeats) == (best.number, best.values[0], 1)

@@ -14,7 +14,7 @@ from tests.tuner.specs import external
 from tuner import leases, maintenance, studies, trials, views
 from tuner.db.postgres import Database
 from tuner.settings import Settings
-from tuner.wire import AskRequest, Lease, Tell, TrialCreate, TrialState
+from tuner.wire import AskRequest, Lease, Tell, TrialCreate, TrialState, Verdict
 
 
 def leased(database: Database, **changes: Any) -> Lease:
@@ -99,8 +99,35 @@ def test_a_trial_stopped_for_its_time_fails_as_timeout(database: Database) -> No
     assert (trial.state, trial.reason) == (TrialState.FAIL, "timeout")
 
 
+@pytest.mark.parametrize("write", ["judge", "hold"])
+def test_the_search_locks_a_study_before_its_trials(database: Database, write: str) -> None:
+    """As a pause does: else the two would wait for each other."""
+    lease = leased(database)
+    study, trial = lease.trial.study_id, lease.trial.id
+    if write == "hold":
+        leases.tell(database, "default", lease.id, Tell(state="WAITING", reason="preempted"))
+
+    def search() -> None:
+        with database.begin() as connection:
+            if write == "judge":
+                trials.judge(connection, study, {trial: (0, Verdict.PRUNE)})
+            else:
+                trials.hold(connection, study, [trial])
+
+    with ThreadPoolExecutor(1) as pool:
+        with database.begin() as connection:
+            studies.find(connection, "default", study, lock=True)
+            searched = pool.submit(search)
+            wait_until_blocked(database)
+            connection.execute(text("SELECT FROM trials WHERE id = :id FOR NO KEY UPDATE NOWAIT"), {"id": trial})
+        searched.result(timeout=10)
+    with database.read() as connection:
+        found = connection.execute(text("SELECT verdict, reason FROM trials")).one()
+    assert tuple(found) == (("prune", None) if write == "judge" else ("continue", "paused_at_rung"))
+
+
 def test_transitions_of_many_trials_never_deadlock(database: Database) -> None:
-    """Pauses, resumptions, the reaper and maintenance write the same trials at once, and each gets through."""
+    """Pauses, resumptions, verdicts, the reaper and maintenance write the same trials at once, and each gets through."""
     studies.create(database, "default", external(limits={"max_attempts": 1000}))
     for index in range(60):
         trials.create(database, "default", "s", TrialCreate(params={"x": index / 60}))
@@ -115,7 +142,13 @@ def test_transitions_of_many_trials_never_deadlock(database: Database) -> None:
                 )
             )
 
+    def judge() -> None:
+        with database.begin() as connection:
+            found = connection.execute(text("SELECT study_id, id FROM trials ORDER BY random() LIMIT 30")).all()
+            trials.judge(connection, found[0].study_id, {row.id: (0, Verdict.CONTINUE) for row in found})
+
     steps: tuple[Callable[[], object], ...] = (
+        judge,
         lambda: studies.pause(database, "default", "s"),
         lambda: studies.resume(database, "default", "s"),
         lambda: leases.reap(database, backoff=0),

@@ -11,7 +11,7 @@ import pytest
 
 from tests.tuner.specs import external
 from tuner.errors import InvalidSpec
-from tuner.racing import Race, reserve
+from tuner.racing import Configuration, Race, reserve
 from tuner.spec import StudySpec
 from tuner.wire import Reason, TrialState
 
@@ -220,6 +220,56 @@ def test_neither_the_order_of_results_nor_their_repetition_matters() -> None:
             (race.incumbent.number, race.next_repeat(max_failures=3), race.next_repeat(max_failures=3, ending=True, left=4))
         )
     assert len(found) == 1
+
+
+def test_the_order_that_is_kept_says_what_the_rule_says() -> None:
+    rng = random.Random(5)
+    race, ended, numbers = Race(4), 0, itertools.count()
+    running: list[tuple[int, int | None]] = []
+    decided = set()
+    for _ in range(600):
+        of = race.next_repeat(max_failures=2)
+        number = next(numbers)
+        race.take_in(number, WAITING, None, None, of)
+        running.append((number, of))
+        while len(running) > rng.randrange(6):
+            number, of = running.pop(rng.randrange(len(running)))
+            state = rng.choice([COMPLETE] * 6 + [FAIL])
+            loss = round(rng.gauss(0.0, 2.0), 1) if rng.random() < 0.95 else float("inf")  # with ties, and infeasible ones
+            race.take_in(number, state, None, loss if state == COMPLETE else None, of)
+            ended += 1
+        for options in ({}, {"ending": True}, {"ending": True, "left": 2}):
+            found = race.next_repeat(max_failures=2, **options)
+            assert found == _rule(race, 2, **options)
+            decided.add((found is None, *options))
+    assert len(race._repeats) > 100
+    assert len(decided) >= 4
+
+
+def _rule(race: Race, max_failures: int, *, ending: bool = False, left: int | None = None) -> int | None:
+    """Whom to repeat, from all configurations anew."""
+    racing = [each for each in race.configurations.values() if each.races]
+    incumbent = min(racing, key=lambda each: (-each.num_seeds, each.mean, each.number), default=None)
+    assert race.incumbent is incumbent
+    assert race.is_pending == any(each.pending for each in race.configurations.values())
+    if incumbent is None or (not ending and len(race._repeats) >= len(race.configurations)):
+        return None
+
+    def lacks(each: Configuration, goal: int) -> bool:
+        return len(each.failed) < max_failures and each.num_seeds + len(each.pending) < goal
+
+    lower = [each for each in racing if each.num_seeds < incumbent.num_seeds and each.mean <= incumbent.mean]
+    if left is not None:
+        able = [each for each in lower if incumbent.num_seeds - each.num_seeds - len(each.pending) <= left]
+        able = [each for each in able if lacks(each, incumbent.num_seeds)]
+        chosen = min(able, key=lambda each: (each.mean, each.number), default=None)
+    else:
+        able = [each for each in lower if lacks(each, min(incumbent.num_seeds, 2 ** each.num_seeds.bit_length()))]
+        chosen = min(able, key=lambda each: (-each.num_seeds, each.mean, each.number), default=None)
+    most = race.most if ending else min(race.most, int(len(racing) ** 0.5))
+    if chosen is None and lacks(incumbent, most):
+        chosen = incumbent
+    return None if chosen is None else chosen.number
 
 
 @pytest.mark.parametrize("num_workers", [1, 8])

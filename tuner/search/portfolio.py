@@ -151,7 +151,8 @@ def _regrets(space: SearchSpace, study: PastStudy, candidates: Sequence[Candidat
     from sklearn.ensemble import RandomForestRegressor
 
     losses = np.array([trial.loss for trial in study.trials])
-    best = min((trial for trial in study.trials if trial.trained), key=lambda trial: (-trial.seeds, trial.loss)).loss
+    trained = (trial for trial in study.trials if trial.trained and math.isfinite(trial.loss))
+    best = min(trained, key=lambda trial: (-trial.seeds, trial.loss)).loss
     spread = float(np.median(losses[np.isfinite(losses)])) - best
     regrets = np.clip((losses - best) / spread, 0.0, 1.0) if spread > 0 else (losses > best).astype(float)
     known = {_key(trial.params): regret for trial, regret in zip(study.trials, regrets.tolist(), strict=True)}

@@ -336,7 +336,7 @@ class StudySearch:
         if self._population is not None:
             room = min(room, self._population.num_missing)
         while room > 0:
-            stored = self._suggest(number, min(room, BATCH), _first(demands, ready + min(room, BATCH)))
+            stored = self._suggest(number, min(room, BATCH), demands, ready)
             if stored == 0:
                 break
             ready, number, room, wanted = ready + stored, number + stored, room - stored, wanted - stored
@@ -415,8 +415,11 @@ class StudySearch:
             wanted = min(wanted, most - running - ready)
         return wanted
 
-    def _suggest(self, number: int, count: int, demands: Sequence[UUID]) -> int:
-        """Propose up to `count` trials from `number` on and store them; how many were stored. Each knows those before it as pending."""
+    def _suggest(self, number: int, count: int, demands: Sequence[tuple[UUID, int]], ready: int) -> int:
+        """Propose up to `count` trials from `number` on and store them; how many were stored. Each knows those before it as pending.
+
+        With those that are `ready` they serve the first of the demands.
+        """
         suggestions: list[Suggestion] = []
         stored = 0
         began = monotonic()
@@ -435,8 +438,9 @@ class StudySearch:
                     stored = len(trials.suggest(connection, self.study_id, suggestions, self.history.space_version))
                     if stored:
                         self._store_attrs(connection)
-                    if stored and demands:
-                        connection.execute(_SERVED, {"demands": list(demands)})
+                    served = _first(demands, ready + stored)
+                    if stored and served:
+                        connection.execute(_SERVED, {"demands": served})
         finally:
             self.history.rollback(stored)
         if stored:

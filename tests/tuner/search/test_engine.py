@@ -183,6 +183,19 @@ def test_a_slow_sampler_hands_out_what_it_has(database: Database, engine: Engine
     assert len(desk.take(6)) == 6
 
 
+def test_a_slow_sampler_serves_who_came_later_too(database: Database, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A demand stands until there is a trial for it."""
+    desk = Desk(database, MIXED, sampler={"name": "tpe"})
+    monkeypatch.setattr("tuner.search.study_search.SLOW", -1.0)
+    desk.demand()
+    desk.demand()
+    for _ in range(2):
+        engine.step()
+        assert len(desk.take(2)) == 1
+    engine.step()
+    assert desk.take() == []
+
+
 EXAMPLE = {"lr": 0.1, "drop": 0.3, "depth": 2, "width": 32, "opt": "adam"}
 
 

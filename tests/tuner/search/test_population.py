@@ -389,6 +389,24 @@ def test_boundary_checkpoints_stay_for_those_who_are_behind(database: Database, 
     assert _steps(crew, lease.trial.number) == [3, 5]
 
 
+def test_members_of_a_population_that_ended_long_ago_are_not_looked_at_each_time(
+    database: Database, tmp_path: Path, engines: list[Engine]
+) -> None:
+    crew = Crew(database, tmp_path, engines, trial={"executor": "external", "checkpoints": {"keep": 1}})
+    first = crew.ask(4)
+    for lease in first[:3]:
+        crew.train(lease, 0.1)
+    for lease in crew.ask(3):
+        crew.train(lease, 0.1)
+    studies.cancel(database, "default", crew.desk.study.id)
+    leases.tell(database, "default", first[3].id, Tell(state="FAIL", reason="cancelled"))
+    for ago, kept in (("2 days", [1, 3]), ("1 hour", [3])):
+        with database.begin() as connection:
+            connection.execute(text(f"UPDATE studies SET finished_at = clock_timestamp() - interval '{ago}'"))
+        crew.store.retain(database)
+        assert [_steps(crew, number) for number in range(3)] == [kept] * 3
+
+
 def test_a_lease_asked_for_twice_names_the_same_checkpoint(database: Database, tmp_path: Path, engines: list[Engine]) -> None:
     crew = Crew(database, tmp_path, engines)
     for lease, loss in zip(crew.ask(4), (0.1, 0.2, 0.3, 0.9), strict=True):

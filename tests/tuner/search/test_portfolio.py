@@ -101,3 +101,15 @@ def test_a_quarter_of_the_trials_at_most(max_trials: int | None, max_concurrent_
 def test_as_many_as_may_run_at_once(max_trials: int | None, size: int) -> None:
     assert portfolio.size(max_trials, 16) == size
     assert portfolio.size(None, 10**9) == portfolio.MAX_SIZE
+
+
+def test_a_configuration_that_diverged_on_one_of_most_seeds_is_not_what_others_are_held_against() -> None:
+    made = _sampled(1, 1e-2)
+    diverged = PastTrial(number=60, params={"lr": 0.5, "opt": "sgd", "depth": 2}, loss=math.inf, trained=True, seeds=5)
+    past = PastStudy(id=1, name="study 1", trials=[*made.trials, diverged])
+    best = min(made.trials, key=lambda trial: trial.loss)
+    (chosen,) = portfolio.choose(SPACE, [past], 1)
+    assert chosen.params == best.params
+    worst = max(made.trials, key=lambda trial: trial.loss)
+    regrets = portfolio._regrets(SPACE, past, [chosen, portfolio.Candidate(params=worst.params, study=past, trial=worst)])
+    assert regrets.tolist() == [0.0, 1.0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import statistics
 from collections import Counter
@@ -11,12 +12,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from tests.tuner.search.desk import FINITE, MIXED, Desk, loss
+from tests.tuner.specs import external
 from tuner import leases, reports, studies, trials, views
+from tuner import repeats as repeats_of
 from tuner.db.postgres import Database
 from tuner.db.tables import trials as trial_table
+from tuner.racing import Race
 from tuner.search import distributions
 from tuner.search.columns import Columns
 from tuner.search.engine import Engine
@@ -25,7 +29,7 @@ from tuner.search.importance import of_study
 from tuner.search.race import ConfigurationHistory
 from tuner.search.study_search import StudySearch
 from tuner.space import SearchSpace
-from tuner.wire import Lease, StudyPatch, Tell, TrialCreate
+from tuner.wire import Lease, StudyPatch, Tell, TrialCreate, TrialState
 
 LINE = {"x": {"type": "float", "low": 0.0, "high": 1.0}}
 SPACE = SearchSpace.parse(LINE)
@@ -347,6 +351,51 @@ def test_importance_and_lending_go_by_means(database: Database, engines: list[En
     new.ask(engines[-1])
     engines[-1].step()
     assert lineage(new)[0] == ("portfolio", None, best.params)
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_the_best_is_found_without_reading_all_trials(database: Database, direction: str) -> None:
+    spec = external("s", repeat={"max": 5}, limits={"max_trials": 1000}, objectives=[{"name": "score", "direction": direction}])
+    study, _ = studies.create(database, "default", spec)
+    rng, rows = random.Random(7), list[dict[str, Any]]()
+    for number in range(80):
+        repeats = rng.choice(rows) if number > 20 and rng.random() < 0.3 else None
+        parent = None if repeats is None else repeats["number"] if repeats["parent"] is None else repeats["parent"]
+        value = rng.choice([rng.random(), rng.random(), 0.5, None])
+        diverged = value is None and parent is not None and rng.random() < 0.5
+        rows.append(
+            {
+                "project": "default",
+                "study_id": study.id,
+                "number": number,
+                "state": "FAIL" if diverged else "COMPLETE",
+                "reason": "nan" if diverged else None,
+                "params": "{}",
+                "distributions": "{}",
+                "value": value,
+                "violation": None if value is not None or diverged else 1.0,
+                "origin": "suggested" if parent is None else "repeat",
+                "parent": parent,
+            }
+        )
+    sign, seen = (1.0 if direction == "minimize" else -1.0), set[int]()
+    for count in range(1, len(rows)):
+        with database.begin() as connection:
+            connection.execute(insert(trial_table), rows[count - 1])
+            row = studies.find(connection, "default", study.id)
+            found = repeats_of.best(connection, row)
+        race = Race(5)
+        for each in rows[:count]:
+            loss = None if each["state"] == "FAIL" else math.inf if each["value"] is None else sign * each["value"]
+            race.take_in(each["number"], TrialState(each["state"]), each["reason"], loss, each["parent"])
+        if race.incumbent is None:
+            assert found is None
+            continue
+        assert found is not None
+        assert (found.trial, found.repeated.num_seeds) == (race.incumbent.number, race.incumbent.num_seeds)
+        assert found.repeated.mean == pytest.approx(sign * race.incumbent.mean)
+        seen.add(found.repeated.num_seeds)
+    assert {1, 2, 3} <= seen
 
 
 def test_a_race_reports_a_better_configuration_than_single_trials_do(database: Database, engines: list[Engine]) -> None:
