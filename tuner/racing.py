@@ -164,7 +164,8 @@ class Race:
     def ranked(self) -> list[Configuration]:
         """The incumbent, then the other configurations that race by their means, though one with fewer seeds may have the better mean."""
         best = self.incumbent
-        return sorted(self._racing(), key=lambda each: (each is not best, each.mean, each.number))
+        by_mean = [self.configurations[number] for _, number in self._by_mean]
+        return sorted(by_mean, key=lambda each: each is not best)
 
     @property
     def is_pending(self) -> bool:
