@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, text
 from tuner.racing import Race
 from tuner.wire import Repeated, TrialState
 
-# What the race has to know: the repeats, also those that diverged, the trials that they repeat, and of all others the best.
+# What the race has to know: the repeats, also those that diverged, the trials that they repeat, and of all others the best few.
 _RESULTS = """
     WITH r AS MATERIALIZED (
         SELECT number, state, reason, value, violation, parent FROM trials
@@ -31,7 +31,7 @@ _RESULTS = """
         SELECT number, state, reason, value, violation, NULL FROM trials
         WHERE study_id = :study AND state = 'COMPLETE' AND value > '-Infinity' AND value < 'Infinity' AND origin <> 'repeat'
             AND number NOT IN (SELECT parent FROM r)
-        ORDER BY value {order}, number LIMIT 1
+        ORDER BY value {order}, number LIMIT :count
     )
     """
 _LOWEST, _HIGHEST = (text(_RESULTS.format(order=order)) for order in ("ASC", "DESC"))
@@ -58,7 +58,7 @@ def ranked(connection: Connection, study: Row[Any], count: int) -> list[RacedBes
     maximizes = study.objectives[0]["direction"] == "maximize"
     sign = -1.0 if maximizes else 1.0
     race = Race(repeat["max"])
-    for row in connection.execute(_HIGHEST if maximizes else _LOWEST, {"study": study.id}):
+    for row in connection.execute(_HIGHEST if maximizes else _LOWEST, {"study": study.id, "count": count}):
         loss = math.inf if row.violation else None if row.value is None else sign * row.value
         race.take_in(row.number, TrialState(row.state), row.reason, loss, row.repeats)
     return [

@@ -267,7 +267,7 @@ def test_kill_9_of_an_agent_loses_only_work_since_the_checkpoint(
 def test_drain_hands_trials_back_with_their_checkpoint(
     start_agent: StartAgent, enqueue: Enqueue, finished: Finished, running: Finished, client: Client
 ) -> None:
-    trials = enqueue("counts_in_checkpoints", count=2, epochs=60, beat=0.03)
+    trials = enqueue("counts_in_checkpoints", count=2, epochs=200, beat=0.03)
     first = start_agent(slots=2)
     for trial in trials:
         running(trial, step=5)
@@ -279,7 +279,7 @@ def test_drain_hands_trials_back_with_their_checkpoint(
         assert newest.step == waiting.last_step
     start_agent(slots=2, name="host-2")
     for trial in trials:
-        assert finished(trial).values == {"loss": 60.0}
+        assert finished(trial).values == {"loss": 200.0}
 
 
 def test_drain_does_not_wait_for_a_trial_that_does_not_listen(

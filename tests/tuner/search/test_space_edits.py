@@ -104,7 +104,7 @@ def test_every_sampler_takes_the_edit_in_and_restarts_change_nothing(
 def test_samplers_that_run_ahead_take_the_edit_in_once_what_waits_is_used_up(
     database: Database, engines: list[Engine], name: str
 ) -> None:
-    found = []
+    found, num_before = [], []
     for restart in (False, True):
         desk = Desk(database, SPACE, name=f"s{restart}", sampler={"seed": 3, "name": name})
         while engines:
@@ -114,11 +114,12 @@ def test_samplers_that_run_ahead_take_the_edit_in_once_what_waits_is_used_up(
         found.append(run(desk, engines, 60, restart=restart)[:72])
         (edited,) = views.get_study(database, "default", desk.study.id).space_edits
         assert 12 < edited.first_number < 60
+        num_before.append(edited.first_number)  # how much runs ahead depends on how quickly trials are asked for
         before, after = found[-1][: edited.first_number], found[-1][edited.first_number :]
         assert not any(params["lr"] > 0.1 or params["width"] > 64 or params["opt"] == "lion" for params in before)
         assert sum(params["lr"] > 0.1 for params in after) > len(after) // 4
         assert "FAIL" not in desk.states()
-    assert found[0] == found[1]
+    assert found[0][: min(num_before)] == found[1][: min(num_before)]
 
 
 def test_cmaes_and_gp_forget_what_they_knew_of_the_ranges(database: Database, engines: list[Engine]) -> None:
