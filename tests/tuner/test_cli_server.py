@@ -263,6 +263,7 @@ def test_feasibility(tuner: Tuner, client: Client) -> None:
     shown = done(tuner("trial", "show", "fast/0"))
     assert "feasible    no: latency_ms <= 50 is broken by 12.5" in shown
     assert "COMPLETE (infeasible)" in shown
+    assert "attributes" not in shown  # there are none
     shown = done(tuner("trial", "show", "fast/1"))
     assert "no: latency_ms <= 50 is broken: there is no number for it" in shown
     assert "there is no value of latency_ms; report it, or tell it with the outcome" in shown

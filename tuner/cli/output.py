@@ -44,11 +44,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
-    """One fact a line; None is left out."""
+    """One fact a line; what is None or empty is left out."""
     width = max(len(name) for name in facts)
     for name, value in facts.items():
-        if value is not None and value != "":
-            sys.stdout.write(f"{name:<{width}}  {show(value)}\n")
+        if text := show(value):
+            sys.stdout.write(f"{name:<{width}}  {text}\n")
 
 
 def say(text: str) -> None:
