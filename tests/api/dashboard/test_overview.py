@@ -62,7 +62,7 @@ def test_header_says_mean_interval_and_seeds(visitor: Visitor, server: Server, b
     expect(best).to_contain_text("over 3 seeds, trial 1")
     visitor.open(f"/studies/{study}/trials/4")
     expect(stat(visitor.page, "Origin")).to_contain_text("repeatof trial 1")
-    seeds = visitor.page.get_by_role("region", name="Seeds")
+    seeds = visitor.page.get_by_role("region", name="Seeds", exact=True)
     expect(seeds).to_contain_text("mean 0.9 over 3 seeds")
     expect(seeds.get_by_role("row").nth(3)).to_contain_text("4")
     seeds.get_by_role("link", name="3", exact=True).click()
@@ -78,12 +78,12 @@ def test_line_of_descent_says_what_changed(visitor: Visitor, server: Server, ben
     with server.database.begin() as connection:
         connection.execute(text("UPDATE trials SET origin = 'population', parent = number - 1 WHERE number > 0"))
     visitor.log_in(f"/studies/{study}/trials/2")
-    line = visitor.page.get_by_role("region", name="Line of descent")
+    line = visitor.page.get_by_role("region", name="Line of descent", exact=True)
     expect(line.get_by_role("row")).to_have_count(4)
     expect(line.get_by_role("row").nth(1)).to_contain_text("the first of the line")
     expect(line.get_by_role("row").nth(2)).to_contain_text("lr 1 → 0.01")
     expect(line.get_by_role("row").nth(3)).to_contain_text("lr 0.01 → 1e-4")
-    children = visitor.page.get_by_role("region", name="Children")
+    children = visitor.page.get_by_role("region", name="Children", exact=True)
     expect(children.get_by_role("row").nth(1)).to_contain_text("lr 1e-4 → 0.01")
     visitor.page.set_viewport_size({"width": 320, "height": 800})
     assert misplaced(visitor.page) == []
