@@ -11,13 +11,14 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import DataError
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tuner import errors
 from tuner.errors import FieldError, InvalidValue, TunerError
+from tuner.parameters import near
 
 STATUSES: dict[type[TunerError], int] = {
     errors.NotFound: 404,
@@ -81,8 +82,8 @@ def respond(error: Exception) -> Response:
     return problem(500, "internal_error", "the server met an error of its own; its log says more")
 
 
-def invalid(error: ValidationError, prefix: str = "") -> InvalidValue:
-    """Pydantic's findings as ours: place and sentence, one a place."""
+def invalid(error: ValidationError, model: type[BaseModel], prefix: str = "") -> InvalidValue:
+    """Pydantic's findings on a body or a query of this model as ours: place and sentence, one a place."""
     found: dict[str, list[str]] = {}
     for item in error.errors(include_url=False, include_context=False, include_input=False):
         place = [str(part) for part in item["loc"]]
@@ -91,6 +92,8 @@ def invalid(error: ValidationError, prefix: str = "") -> InvalidValue:
             place.pop()
             tagged = True
         sentence = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            sentence = f"unknown key; {near(place[0][:200], model.model_fields)}" if len(place) == 1 else "unknown key"
         own = item["type"] == "value_error"
         found.setdefault(".".join(filter(None, [prefix, *place])), []).append(sentence if own or not tagged else "")
     return InvalidValue(errors=[FieldError(place, _sentence(sentences)) for place, sentences in found.items()])

@@ -258,7 +258,7 @@ class EndpointApp:
             try:
                 return self._body.model_validate(value)
             except ValidationError as error:
-                raise errors.invalid(error) from None
+                raise errors.invalid(error, self._body) from None
         if not isinstance(value, dict):
             raise InvalidValue(errors=[FieldError("body", "must be a JSON object")])
         return value
@@ -319,7 +319,7 @@ def _query(request: Request, model: type[BaseModel]) -> BaseModel:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        raise errors.invalid(error, "query") from None
+        raise errors.invalid(error, model, "query") from None
 
 
 def _chunks(request: Request) -> Iterator[bytes]:

@@ -22,6 +22,8 @@ from tuner.db.tables import metadata
 from tuner.settings import Settings
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from tests.buckets import Bucket, Endpoint
 
 os.environ["TUNER_ALLOW_UNSAFE_DATABASE"] = "1"
@@ -29,6 +31,16 @@ os.environ["TUNER_ALLOW_UNSAFE_DATABASE"] = "1"
 # whatever the storage behind it; the one in Python keeps it, as Optuna's storage suite demands. Here, since protobuf reads it once, when
 # it is first imported, and any test module may be the first.
 os.environ["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"] = "python"
+
+
+CHROMIUM = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="session")
@@ -96,3 +108,17 @@ def bucket(s3_endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Iterator[B
         monkeypatch.setenv(name, value)
     yield Bucket(s3_endpoint)
     s3_endpoint.start()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium, one a test process: Playwright starts only once in a thread."""
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if executable is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    from playwright.sync_api import sync_playwright  # takes a while, which most tests need not wait for
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=executable, args=CHROMIUM)
+        yield launched
+        launched.close()

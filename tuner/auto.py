@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from tuner import feasibility, populations
-from tuner.errors import InvalidSpace, InvalidSpec
+from tuner.errors import FieldError, InvalidSpace, InvalidSpec
 from tuner.parameters import CategoricalParameter
 from tuner.spec import Executor, Limits, PrunerSpec, SamplerSpec, StudySpec
 from tuner.strategies import rung_resources
@@ -70,12 +70,28 @@ def decide(spec: StudySpec) -> Decision:
 
 
 def decide_searchable(spec: StudySpec) -> Decision:
-    """The decision for a study; InvalidSpec where its constraints leave too little to search."""
+    """The decision for a study; InvalidSpec where its constraints leave too little to search, or its trainings end before the last rung."""
     decision = decide(spec)
-    problems = feasibility.problems(spec.space, decision.sampler.name, None if spec.compare is None else spec.compare.by)
+    problems = [
+        *_resource_problems(spec),
+        *feasibility.problems(spec.space, decision.sampler.name, None if spec.compare is None else spec.compare.by),
+    ]
     if problems:
         raise InvalidSpec(errors=problems)
     return decision
+
+
+def _resource_problems(spec: StudySpec) -> Iterator[FieldError]:
+    """Here and not in the spec, which has to be read again where an older version let it pass."""
+    if (
+        spec.pruner.name in ("auto", "promotion", "population")
+        and spec.epochs is not None
+        and (spec.max_resource or 0) > spec.epochs
+    ):
+        yield FieldError(
+            "pruner.max_resource",
+            f"must be at most {spec.epochs}, the trainer's epochs, each of which is a report; not {spec.max_resource}",
+        )
 
 
 def decided(spec: StudySpec, stored: Mapping[str, Any]) -> StudySpec:

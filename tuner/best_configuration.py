@@ -1,6 +1,6 @@
 """The best trial of a study, and how sure that is: which other trials are as good, and where their parameters lie.
 
-Pure, like `tuner.advice`. As good is what lies within a tenth of the way from the best value to the median of all; without repeated
+Pure, like `tuner.advice`. As good is what lies within a tenth of the way from the best value to the median; without repeated
 trials nothing is known of a single trial's noise. Weakness: that tenth is a convention, not a measurement.
 """
 
@@ -20,6 +20,9 @@ from tuner.outcomes import Outcome, StudyOutcomes
 from tuner.parameters import is_number
 from tuner.results import BestConfiguration, Estimate, Likely
 from tuner.wire import TrialState
+
+MIN_COMPLETE = 5
+"""Complete trials from which on they alone say what is usual: a stopped one has not had its training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +52,11 @@ class Ranked:
 
     @property
     def within(self) -> float:
-        """How far from the best a trial may lie and be as good."""
-        return max(0.0, NEAR * (float(np.median(self.losses)) - self.losses[0]))
+        """How far from the best a trial may lie and be as good. Trials that were stopped early count only where few were not."""
+        pairs = zip(self.outcomes, self.losses, strict=True)
+        whole = [loss for outcome, loss in pairs if outcome.state == TrialState.COMPLETE]
+        median = float(np.median(whole if len(whole) >= MIN_COMPLETE else self.losses))
+        return max(0.0, NEAR * (median - self.losses[0]))
 
     @property
     def as_good(self) -> list[Outcome]:
@@ -86,9 +92,10 @@ def describe(ranked: Ranked) -> BestConfiguration | None:
 
 
 def _say(num_as_good: int, within: float, likely: Mapping[str, Likely], repeated: Estimate | None, num_repeats: int) -> str:
-    text = f"No other trial lies within {within:.2g} of the best value."
+    text = f"No other trial lies within {within:.2g} of the best value." if within else "No other trial has the best value."
     if num_as_good > 1:
-        text = f"{num_as_good} trials lie within {within:.2g} of the best value, with {_show_likely(likely)}."
+        where = f"lie within {within:.2g} of the best value" if within else "have the best value"
+        text = f"{num_as_good} trials {where}, with {_show_likely(likely)}."
     if repeated is not None:
         text += f" Over {num_repeats} trials of the best configuration the mean is {repeated.value:.4g}"
         text += f" (95 % interval {repeated.low:.4g} to {repeated.high:.4g})."

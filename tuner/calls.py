@@ -126,9 +126,9 @@ class Calls:
         """End the study and its running trials now."""
         return self._move(study, "cancel")
 
-    def best(self, study: str | int) -> list[wire.Trial]:
-        """The best trial; with several objectives those that no other dominates."""
-        return _trials.validate_python(_items(self._get(f"{_study(study)}/best")))
+    def best(self, study: str | int, *, top: int | None = None) -> list[wire.Trial]:
+        """The best trial, or the `top` best; with several objectives those that no other dominates."""
+        return _trials.validate_python(_items(self._get(f"{_study(study)}/best", top=top)))
 
     def pareto(self, study: str | int) -> list[wire.Trial]:
         return _trials.validate_python(_items(self._get(f"{_study(study)}/pareto")))

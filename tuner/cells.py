@@ -20,7 +20,13 @@ from tuner.studies import find
 from tuner.wire import CellNames, Cells, Usage, encode_numbers
 
 NUM_NAMED = 200
-_FACTS = {"worker": trials.c.worker, "attempt": trials.c.epoch, "origin": trials.c.origin, "gpu_seconds": trials.c.gpu_seconds}
+_FACTS = {
+    "worker": trials.c.worker,
+    "attempt": trials.c.epoch,
+    "origin": trials.c.origin,
+    "parent": trials.c.parent,
+    "gpu_seconds": trials.c.gpu_seconds,
+}
 KINDS = ("metric", "attribute", "fact")
 
 

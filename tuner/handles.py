@@ -231,12 +231,14 @@ class AskedTrial:
         return self._tell(wire.Tell(state="WAITING", reason=Reason.PREEMPTED))
 
     def save_checkpoint(self, source: bytes | Path | BinaryIO, step: int) -> wire.Checkpoint:
-        """Upload the state after `step`; whoever takes this trial next finds it."""
+        """Upload the state after `step`; whoever takes this trial next finds it. InvalidValue for what is no file and no bytes."""
         if isinstance(source, bytes):
             return self._calls.upload_checkpoint(self.lease.id, step, io.BytesIO(source))
         if isinstance(source, Path):
             with source.open("rb") as stream:
                 return self._calls.upload_checkpoint(self.lease.id, step, stream)
+        if not hasattr(source, "read"):  # such as the dict of states that `save_checkpoint` takes on a worker
+            raise InvalidValue(f"a checkpoint must be bytes, a Path or an open binary file, not {type(source).__name__}")
         return self._calls.upload_checkpoint(self.lease.id, step, source)
 
     def load_checkpoint(self) -> tuple[int, bytes] | None:

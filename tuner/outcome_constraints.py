@@ -22,6 +22,8 @@ MAX_LENGTH = 300
 PREFIX = "constraints:"
 """In front of a constraint's text in a trial's system attributes: Optuna's key for `trial.set_constraint`."""
 _FORM = re.compile(r"\s*([^<>=\x00-\x1f\x7f]+?)\s*(<=|>=|<|>)\s*(\S+)\s*")
+_NO_NAME = re.compile(r"""[-+]?[\d.]+ | (["'`]).*\1 | .*\s[-+*/%]+\s.*""", re.VERBOSE)
+"""Numbers, what stands in quotes, and sums: mistakes that would make every trial infeasible, for want of such a metric."""
 _JUST_BROKEN = math.ulp(0.0)
 """Violation of a value that is equal to a bound it must not reach: the least number above 0."""
 
@@ -70,6 +72,8 @@ def parse(text: str) -> OutcomeConstraint:
     if match is None:
         raise ValueError(f"{show(text)} is no outcome constraint: {usage}")
     metric, operator, number = match.groups()
+    if _NO_NAME.fullmatch(metric):
+        raise ValueError(f"{show(metric)} is no metric's name: {usage}")
     if len(metric) > 128:
         raise ValueError("names a metric of more than 128 characters")
     try:

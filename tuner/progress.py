@@ -88,7 +88,9 @@ def show_best(study: Study) -> str | None:
     if study.best_value is None:
         return None
     value = f"{study.best_value:.4g}" if study.best_repeats is None else study.best_repeats.show()
-    return f"{value} (trial {study.best_trial})"
+    objectives = study.spec.get("objectives") or []
+    name = f"{objectives[0]['name']} " if len(objectives) > 1 else ""  # that of the others has another trial
+    return f"{name}{value} (trial {study.best_trial})"
 
 
 def _limit(study: Study) -> int | None:

@@ -161,6 +161,13 @@ class Race:
         return self.configurations[self._repeated[0][-1] if self._repeated else self._by_mean[0][-1]]
 
     @property
+    def ranked(self) -> list[Configuration]:
+        """The incumbent, then the other configurations that race by their means, though one with fewer seeds may have the better mean."""
+        best = self.incumbent
+        by_mean = [self.configurations[number] for _, number in self._by_mean]
+        return sorted(by_mean, key=lambda each: each is not best)
+
+    @property
     def is_pending(self) -> bool:
         """Whether a repeat waits or runs."""
         return bool(self._pending)

@@ -1,4 +1,4 @@
-"""The best configuration of a study that repeats trials, and how sure its value is: read from the database for each request.
+"""The best configurations of a study that repeats trials, and how sure their values are: read from the database for each request.
 
 Which one is the best is said by `tuner.racing`: the one with the most seeds, of several that with the best mean. Weakness: one study at a time, all of its
 repeats.
@@ -39,7 +39,7 @@ _LOWEST, _HIGHEST = (text(_RESULTS.format(order=order)) for order in ("ASC", "DE
 
 @dataclass(frozen=True, kw_only=True)
 class RacedBest:
-    """The number of the first trial of the best configuration, and its value over its seeds."""
+    """The number of the first trial of one of the best configurations, and its value over its seeds."""
 
     trial: int
     repeated: Repeated
@@ -47,6 +47,11 @@ class RacedBest:
 
 def best(connection: Connection, study: Row[Any]) -> RacedBest | None:
     """None where the study does not repeat trials, and while none is complete."""
+    return next(iter(ranked(connection, study, 1) or ()), None)
+
+
+def ranked(connection: Connection, study: Row[Any], count: int) -> list[RacedBest] | None:
+    """The `count` best configurations, the best first; None where the study does not repeat trials."""
     repeat = None if study.spec is None else json.loads(study.spec).get("repeat")
     if repeat is None:
         return None
@@ -56,10 +61,10 @@ def best(connection: Connection, study: Row[Any]) -> RacedBest | None:
     for row in connection.execute(_HIGHEST if maximizes else _LOWEST, {"study": study.id}):
         loss = math.inf if row.violation else None if row.value is None else sign * row.value
         race.take_in(row.number, TrialState(row.state), row.reason, loss, row.repeats)
-    found = race.incumbent
-    if found is None:
-        return None
-    return RacedBest(trial=found.number, repeated=estimate([sign * loss for loss in found.losses.values()]))
+    return [
+        RacedBest(trial=found.number, repeated=estimate([sign * loss for loss in found.losses.values()]))
+        for found in race.ranked[:count]
+    ]
 
 
 def confirm(connection: Connection, study: Row[Any], target: float) -> bool:

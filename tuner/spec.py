@@ -502,8 +502,13 @@ class StudySpec(Model):
     def max_resource(self) -> int | None:
         """Reports of a whole training, by which promotion and auto go: as given, else the trainer's epochs; None where neither says."""
         given: int | None = self.pruner.options.get("max_resource")
-        if given is not None or self.trial.trainer is None or "epochs" in self.space.parameters:
-            return given
+        return self.epochs if given is None else given
+
+    @property
+    def epochs(self) -> int | None:
+        """The trainer's, where all trials have the same."""
+        if self.trial.trainer is None or "epochs" in self.space.parameters:
+            return None
         from tuner.catalog import get
 
         epochs = self.trial.trainer.get("epochs", get("trainer", "trainer").hyperparameter("epochs").default)

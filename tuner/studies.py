@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Row, func, insert, select, text, update
 
-from tuner import auto, events, levels, outcome_constraints, repeats, rows, space_edits
+from tuner import auto, events, levels, outcome_constraints, populations, repeats, rows, space_edits
 from tuner.db.postgres import Database
 from tuner.db.tables import bundles, studies
 from tuner.errors import FieldError, InvalidSpec, StudyExists, StudyNotFound, StudyNotRunning
@@ -285,6 +285,10 @@ def resume(database: Database, project: str, study: str | int) -> Study:
                 )
             if row.spec is None:
                 raise StudyNotRunning(f"study {row.name!r} was made through Optuna, which runs it; it cannot be resumed here")
+            if _has_whole_population(connection, row):
+                raise StudyNotRunning(
+                    f"study {row.name!r} has made its population, whose members have ended with it; submit another study"
+                )
         row = _set_state(
             connection,
             row,
@@ -305,6 +309,17 @@ def resume(database: Database, project: str, study: str | int) -> Study:
     database.wake("result", row.id)
     database.wake("trials", row.id)
     return result
+
+
+def _has_whole_population(connection: Connection, row: Row[Any]) -> bool:
+    """Whether an ended study is a population that lacks no first member: there is nobody left to train."""
+    pruner = json.loads(row.spec)["pruner"]
+    if pruner["name"] != "population":
+        return False
+    made = connection.execute(
+        text("SELECT count(*) FROM trials WHERE study_id = :study AND origin <> 'population'"), {"study": row.id}
+    ).scalar_one()
+    return bool(made >= pruner.get("size", populations.SIZE))
 
 
 def stop(database: Database, project: str, study: str | int) -> Study:

@@ -196,10 +196,10 @@ def list_logs(database: Database, project: str, trial_id: int, cursor: str | Non
     return LogPage(items=items, next_cursor=_cursor(items[-1].id) if items else cursor)
 
 
-def best(database: Database, project: str, study: str | int) -> list[Trial]:
-    """The best feasible COMPLETE trial, or of several objectives the Pareto front; empty while there is none.
+def best(database: Database, project: str, study: str | int, top: int = 1) -> list[Trial]:
+    """The `top` best feasible COMPLETE trials, or of several objectives the Pareto front; empty while there is none.
 
-    In a study that repeats trials the first one of the best configuration, with the mean over its seeds.
+    In a study that repeats trials the first ones of the best configurations, with the means over their seeds.
     """
     with database.read() as connection:
         row = find(connection, project, study)
@@ -208,15 +208,16 @@ def best(database: Database, project: str, study: str | int) -> list[Trial]:
             return _pareto(connection, row)
         value = trial_table.c.value
         order = value.desc() if row.objectives[0]["direction"] == "maximize" else value.asc()
-        raced = repeats.best(connection, row)
+        ranked = repeats.ranked(connection, row, top)
         query = select(trial_table, _LAST_STEP).where(
             trial_table.c.study_id == row.id, trial_table.c.state == TrialState.COMPLETE, value.is_not(None)
         )
-        if raced is not None:
-            query = query.where(trial_table.c.number == raced.trial)
-        found = connection.execute(query.order_by(order, trial_table.c.number).limit(1)).all()
-        shown = {"repeats": None if raced is None else raced.repeated}
-        return [rows.trial(trial, row.name, names).model_copy(update=shown) for trial in found]
+        if ranked is None:
+            found = connection.execute(query.order_by(order, trial_table.c.number).limit(top)).all()
+            return [rows.trial(trial, row.name, names) for trial in found]
+        found = connection.execute(query.where(trial_table.c.number.in_([raced.trial for raced in ranked]))).all()
+        by_number = {trial.number: rows.trial(trial, row.name, names) for trial in found}
+        return [by_number[raced.trial].model_copy(update={"repeats": raced.repeated}) for raced in ranked]
 
 
 def pareto(database: Database, project: str, study: str | int) -> list[Trial]:

@@ -33,6 +33,12 @@ class ProgressList(wire.Answer):
     items: list[wire.StudyProgress]
 
 
+class BestQuery(wire.Body):
+    top: int = Field(
+        default=1, ge=1, le=1000, description="so many trials, the best first; of several objectives always the front"
+    )
+
+
 class ColumnsQuery(wire.Body):
     since: int = Field(default=0, ge=0, lt=2**63, description="revision of the last answer")
 
@@ -146,9 +152,12 @@ def cancel_study(call: Call, study: str) -> wire.Study:
 
 
 @routes.route("GET", "/v1/studies/{study}/best", READ, answer=TrialList)
-def get_best(call: Call, study: str) -> TrialList:
-    """The best trial; of several objectives the Pareto front."""
-    return TrialList.model_construct(items=views.best(call.database, call.project, study))
+def get_best(call: Call, study: str, query: BestQuery) -> TrialList:
+    """The best trial, or some of the best; of several objectives the Pareto front.
+
+    Where trials are repeated on new seeds each configuration stands there once, with its mean.
+    """
+    return TrialList.model_construct(items=views.best(call.database, call.project, study, query.top))
 
 
 @routes.route("GET", "/v1/studies/{study}/pareto", READ, answer=TrialList)

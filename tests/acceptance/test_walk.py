@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.api.dashboard.conftest import browser as browser
 from tests.tuner.test_cli import run
 from tests.tuner.test_cli_up import EXAMPLES, Up
 from tests.tuner.test_cli_up import folder as folder

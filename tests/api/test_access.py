@@ -26,6 +26,7 @@ READ, SUBMIT, LEASE, HOLD = {A, S, V}, {A, S}, {A, W}, {A, S, W}
 
 # Every route and who may call it; None: anybody. Written out here rather than read from the code it checks.
 TABLE: dict[str, set[Scope] | None] = {
+    "GET /v1/strategies": {A, S, W, V},
     "POST /v1/specs/check": SUBMIT,
     "POST /v1/studies": SUBMIT,
     "GET /v1/studies": READ,

@@ -309,3 +309,19 @@ def test_a_body_of_unknown_length_is_cut_off(http: httpx.Client) -> None:
 def test_without_a_key_the_body_is_not_read(server: Server) -> None:
     answer = raw(server, b"POST /v1/studies HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 401")
+
+
+@pytest.mark.parametrize(
+    "method, path, body, message",
+    [
+        ("PATCH", "/v1/studies/s", b'{"archive": true}', "archive: unknown key; did you mean archived?"),
+        ("PATCH", "/v1/studies/s", b'{"repeat": {"max": 3}}', "repeat: unknown key; there are "),
+        ("GET", "/v1/studies/s/best?topp=3", b"", "query.topp: unknown key; did you mean top?"),
+        ("POST", "/v1/leases", b'{"resources": {"tpus": 1}}', "resources.tpus: unknown key"),
+    ],
+)
+def test_unknown_keys_are_told_what_there_is(http: httpx.Client, method: str, path: str, body: bytes, message: str) -> None:
+    assert http.post("/v1/studies", json=STUDY).status_code == 201
+    answer = http.request(method, path, content=body)
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith(message)

@@ -74,3 +74,11 @@ def test_text_has_a_limit(http: httpx.Client) -> None:
     response = http.post("/v1/specs/check", json={"text": "a" * 200_000})
     assert response.status_code == 422
     assert response.json()["errors"][0]["loc"] == "text"
+
+
+def test_samplers_and_pruners_come_with_their_options(http: httpx.Client) -> None:
+    answer = http.get("/v1/strategies").raise_for_status().json()
+    assert answer["samplers"]["random"] == []
+    (percentile,) = [option for option in answer["pruners"]["percentile"] if option["required"]]
+    assert (percentile["name"], percentile["low"], percentile["high"]) == ("percentile", 0, 100)
+    assert "population" in answer["pruners"]

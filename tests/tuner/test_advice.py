@@ -197,6 +197,37 @@ def test_best_configuration() -> None:
     assert best.sentence.startswith(f"{best.num_as_good} trials lie within")
 
 
+def test_what_is_as_good_is_said_by_whole_trainings() -> None:
+    """Most trials were stopped long before they could be good; those trained in full say how far apart good ones lie."""
+    values = [0.986, 0.985, 0.98, 0.97, 0.95, *[0.1] * 30]
+    outcomes = [
+        Outcome(number=n, state=TrialState.COMPLETE if n < 5 else TrialState.PRUNED, reason=None, params={"x": n / 40}, values=(value,), seconds=0, gpu_seconds=0)
+        for n, value in enumerate(values)
+    ]  # fmt: skip
+    best = advise(study(outcomes, external("s"))).best
+    assert best is not None
+    assert best.within == pytest.approx(0.0006)
+    assert best.num_as_good == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ([0.9, 0.9, 0.9, 0.8], "3 trials have the best value, with x 0 to 2."),
+        ([0.9], "No other trial has the best value."),
+        ([0.9, 0.8, 0.7], "No other trial lies within 0.01 of the best value."),
+    ],
+)
+def test_as_many_as_reach_the_best_value(values: list[float], sentence: str) -> None:
+    outcomes = [
+        Outcome(number=n, state=TrialState.COMPLETE, reason=None, params={"x": n}, values=(value,), seconds=0, gpu_seconds=0)
+        for n, value in enumerate(values)
+    ]
+    best = advise(study(outcomes, external("s"))).best
+    assert best is not None
+    assert best.sentence == sentence
+
+
 def test_a_repeated_best_has_an_interval() -> None:
     params = {"x": 0.5}
     outcomes = [

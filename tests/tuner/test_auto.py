@@ -88,6 +88,20 @@ def test_promotion_of_the_trainer_resumes_and_of_other_code_stops_unless_said() 
     assert _decided(pruner={"name": "auto", "max_resource": 20, "resume": True})["pruner"]["resume"] is True
 
 
+@pytest.mark.parametrize("name", ["auto", "promotion", "population"])
+def test_no_trainer_reports_beyond_its_epochs(name: str) -> None:
+    base: dict[str, Any] = {**TRAINER, "limits": {"max_trials": 40}}
+    auto.decide_searchable(StudySpec.parse({**base, "pruner": {"name": name, "max_resource": 40}}))
+    with pytest.raises(InvalidSpec) as caught:
+        auto.decide_searchable(StudySpec.parse({**base, "pruner": {"name": name, "max_resource": 41}}))
+    (error,) = caught.value.errors
+    assert error.loc == "pruner.max_resource"
+    assert "at most 40, the trainer's epochs" in error.msg
+    epochs = {"epochs": {"type": "int", "low": 10, "high": 60}}
+    longer = {**base, "space": {**base["space"], **epochs}, "pruner": {"name": name, "max_resource": 41}}
+    auto.decide_searchable(StudySpec.parse(longer))
+
+
 def test_repeats_are_told_of() -> None:
     assert "on up to 3 seeds" in _decided(repeat={"max": 3})["reasons"][-1]
     assert not any("seeds" in reason for reason in _decided()["reasons"])

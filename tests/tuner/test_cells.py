@@ -51,6 +51,7 @@ def test_attributes(database: Database, study: str, name: str, cell: str) -> Non
 def test_facts(database: Database, study: str) -> None:
     assert cells.cells(database, "default", study, "fact", "worker").columns == {"value": ["node-1"]}
     assert cells.cells(database, "default", study, "fact", "origin").columns == {"value": ["enqueued", "added"]}
+    assert cells.cells(database, "default", study, "fact", "parent").numbers == []
 
 
 @pytest.mark.parametrize(("kind", "name"), [("column", "x"), ("fact", "params"), ("", "")])

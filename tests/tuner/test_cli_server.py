@@ -97,9 +97,24 @@ def test_best_with_its_interval(tuner: Tuner, client: Client, database: Database
     assert "0.625 ± 1.6 over 2 seeds" in best
     (trial,) = json.loads(done(tuner("study", "best", "first", "--json")))
     assert (trial["number"], trial["repeats"]["num_seeds"]) == (1, 2)
+    listed = json.loads(done(tuner("study", "best", "first", "--top", "3", "--json")))
+    assert [(trial["number"], trial["repeats"]["mean"]) for trial in listed] == [(1, 0.625), (3, 1.0), (0, 0.25)]
     assert "repeat of trial 1" in done(tuner("trial", "show", "first/2"))
     (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(spec | {"repeat": {"max": 1}}))
     check_refused(tuner("study", "submit", "wrong.yaml"), 2, "repeat.max", "an integer from 2 to 100")
+
+
+def test_of_several_objectives_the_best_says_of_which(tuner: Tuner, client: Client) -> None:
+    both = [{"name": "score", "direction": "maximize"}, {"name": "cost", "direction": "minimize"}]
+    study = client.create_study(external("both", objectives=both, limits={"max_trials": 2}))
+    values = iter(({"score": 1.0, "cost": 9.0}, {"score": 0.5, "cost": 1.0}))
+    for x in (0.1, 0.2):
+        study.enqueue({"x": x})
+    for trial in client.asks(study, count=2):
+        trial.tell(next(values))
+    assert "best score 1 (trial 0)" in " ".join(done(tuner("study", "show", "both")).split())
+    assert "best score 1 (trial 0)" in tuner("study", "watch", "both").stderr
+    assert [trial["number"] for trial in json.loads(done(tuner("study", "best", "both", "--top", "1", "--json")))] == [0, 1]
 
 
 def test_submit_show_list(tuner: Tuner) -> None:
@@ -252,7 +267,7 @@ def test_feasibility(tuner: Tuner, client: Client) -> None:
     assert "no: latency_ms <= 50 is broken: there is no number for it" in shown
     assert "there is no value of latency_ms; report it, or tell it with the outcome" in shown
     assert "feasible    yes" in done(tuner("trial", "show", "fast/2"))
-    assert "latency_ms <= 50; 2 of 3 trials break one" in done(tuner("study", "show", "fast"))
+    assert "latency_ms <= 50; 2 of 3 complete trials break one" in done(tuner("study", "show", "fast"))
     for top in ("1", "3"):
         found = json.loads(done(tuner("study", "best", "fast", "--top", top, "--json")))
         assert [trial["number"] for trial in found] == [2]

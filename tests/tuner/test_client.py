@@ -263,6 +263,8 @@ def test_checkpoints_survive_the_hand_over(client: Client, tmp_path: Path) -> No
     path.write_bytes(b"later" * 100_000)
     saved = trial.save_checkpoint(path, step=5)
     assert saved.size == 500_000
+    with pytest.raises(InvalidValue, match="must be bytes, a Path or an open binary file, not dict"):
+        trial.save_checkpoint({"weights": 1}, step=6)  # type: ignore[arg-type]
     trial.hand_back()
     again = client.ask(study)
     assert again.load_checkpoint() == (5, b"later" * 100_000)

@@ -371,7 +371,7 @@ def test_a_missing_data_file_is_one_sentence(
         assert finished(client).state == "COMPLETE"
     assert run(["trial", "show", "s/0"]) == 0
     shown = capsys.readouterr().out
-    assert "repeat      tuner trial rerun s/0 --verify" in shown
+    assert "rerun       tuner trial rerun s/0 --verify" in shown
     assert "torch=" in shown
     data.unlink()
     code, out, err = call(capsys, "s/0")

@@ -112,14 +112,22 @@ def show_(study: StudyArgument, as_json: AsJson = False, server: Server = None, 
 @app.command("best")
 def best(
     study: StudyArgument,
-    top: Annotated[int, typer.Option("--top", min=1, max=1000, help="So many trials, the best first (one objective).")] = 1,
+    top: Annotated[
+        int,
+        typer.Option(
+            "--top",
+            min=1,
+            max=1000,
+            help="So many trials, the best first (one objective); of repeated ones each configuration once.",
+        ),
+    ] = 1,
     as_json: AsJson = False,
     server: Server = None,
     key: Key = None,
 ) -> None:
     """Show the best trial; with several objectives those that no other dominates."""
     with connect(server, key) as client:
-        trials = find_best(client, study, top)
+        trials = client.best(study, top=top)
         if as_json:
             print_json(trials)
         elif not trials:
@@ -219,16 +227,6 @@ def _decided(study: Study, part: str) -> str | None:
     return asked if decided in (None, asked) else f"{decided} ({asked})"
 
 
-def find_best(client: Client, study: str | int, top: int) -> list[Trial]:
-    """The `top` best trials; all that no other dominates where there are several objectives."""
-    found = client.get_study(study)
-    objectives = found.spec.get("objectives") or []
-    if top == 1 or len(objectives) > 1:
-        return client.best(found.id)
-    sort = "-value" if objectives[0]["direction"] == "maximize" else "value"
-    return client.list_trials(found.id, state="COMPLETE", sort=sort, limit=top, filter="feasible!=false").items
-
-
 def describe_failure(client: Client, study: Study) -> str:
     """How a study ended that found nothing, with what its last failed trial said."""
     text = f"study {study.name} ended {study.state.value} ({study.reason}) with {study.counts.complete} complete trials"
@@ -316,7 +314,9 @@ def _print_study(found: Study) -> None:
 def _constraints(study: Study) -> str | None:
     """The study's outcome constraints, and how many complete trials break one."""
     texts = study.spec.get("outcome_constraints") or ()
-    return f"{', '.join(texts)}; {study.counts.infeasible} of {study.counts.complete} trials break one" if texts else None
+    return (
+        f"{', '.join(texts)}; {study.counts.infeasible} of {study.counts.complete} complete trials break one" if texts else None
+    )
 
 
 def _tell_state(study: Study) -> None:

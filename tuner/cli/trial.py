@@ -102,7 +102,7 @@ def show_(trial: TrialArgument, as_json: AsJson = False, server: Server = None, 
             "finished": found.finished_at,
             "time": show_duration(found.duration),
             "record": _summarize(record),
-            "repeat": f"tuner trial rerun {shlex.quote(f'{found.study}/{found.number}')} --verify" if "seed" in record else None,
+            "rerun": f"tuner trial rerun {shlex.quote(f'{found.study}/{found.number}')} --verify" if "seed" in record else None,
         }
     )
     if attempts:

@@ -94,6 +94,7 @@ class Rungs:
         self._standings = [Standings(len(self._signs)) for _ in resources]
         self._of_brackets = [[Standings(len(self._signs)) for _ in range(num_brackets)] for _ in resources]
         self._waiting: set[int] = set()  # numbers of trials that have completed their rung and run no more
+        self._trained: set[int] = set()  # of these, who have a result at the last rung
         self.held: set[int] = set()
         """Trials that the database holds back, as far as known."""
 
@@ -106,6 +107,7 @@ class Rungs:
             self._violations[rung][number] = violations
         waits = self.resumes and state == TrialState.WAITING and self.has_completed_rung(number)
         (self._waiting.add if waits else self._waiting.discard)(number)
+        (self._trained.add if waits and self._is_trained(number) else self._trained.discard)(number)
         is_held = state == TrialState.WAITING and self._history.reason_of(number) == Reason.PAUSED_AT_RUNG
         (self.held.add if is_held else self.held.discard)(number)
 
@@ -131,8 +133,13 @@ class Rungs:
         """Not without a result: the trial could never be promoted."""
         return self.has_completed_rung(number) and step >= self.resources[self.goal(number)] - 1
 
+    def _is_trained(self, number: int) -> bool:
+        return number in self._standings[-1].results
+
     def _goes_on(self, number: int) -> bool:
         """Whether a running trial at its rung is promoted on the spot."""
+        if self._is_trained(number):
+            return True
         if self.resumes:
             return next(self.list_promotable(running=number), None) == number
         goal = self.goal(number)
@@ -146,15 +153,18 @@ class Rungs:
     def list_promotable(self, running: int | None = None) -> Iterator[int]:
         """Paused trials in the top 1/eta of their rung, the highest rung first, within it the best first; `running` as if it paused.
 
-        Before them any that is held and has its rung before it: a search that had lost the study without knowing may have paused it.
+        Before them any that is held and has its rung before it: a search that had lost the study without knowing may have paused it. And
+        any that was trained to its end before the pause reached it: it has only to say so.
         """
         yield from sorted(self.held - self._waiting)
+        yield from sorted(self._trained)
         if not self._waiting and running is None:
             return
         for rung in range(len(self.resources) - 2, -1, -1):
             tops = [standings.top(len(standings) // self._eta) for standings in self._of_brackets[rung]]
             for _, number in heapq.merge(*tops):
-                if (number in self._waiting or number == running) and self._standing(number) == rung:
+                is_paused = number in self._waiting and number not in self._trained
+                if (is_paused or number == running) and self._standing(number) == rung:
                     yield number
 
     def best_waiting(self) -> int | None:
@@ -170,6 +180,7 @@ class Rungs:
         goal = self._standing(number) + 1 if self.has_completed_rung(number) else self.goal(number)
         self._history.set_trial_system_attr(self._history.get(number)._trial_id, RUNG_KEY, goal)
         self._waiting.discard(number)
+        self._trained.discard(number)
         self.held.discard(number)
 
     # --- what samplers are fitted to -------------------------------------------------------------------------------------

@@ -69,12 +69,16 @@ def store(
         {"trial": trial, "study": candidate.study.name, "study_id": candidate.study.id, "source_trial": candidate.trial.number}
         for trial, candidate in zip(stored, chosen, strict=False)
     ]
-    decided = {**strategy, "portfolio": lent, "reasons": [*strategy["reasons"], _reason(lent)]}
+    decided = {**strategy, "portfolio": lent, "reasons": [*strategy["reasons"], _reason(lent, strategy["warm_start"])]}
     connection.execute(_SET_STRATEGY, {"study": study_id, "strategy": json.dumps(decided)})
     return decided
 
 
-def _reason(lent: Sequence[Mapping[str, Any]]) -> str:
+def _reason(lent: Sequence[Mapping[str, Any]], asked: bool | Sequence[str]) -> str:
+    if not lent and not isinstance(asked, bool):
+        return (
+            f"{', '.join(asked)}: no finished study of the project with the same parameters and objective, so nothing was lent."
+        )
     if not lent:
         return "No finished study of the project has the same parameters and objective: nothing was lent."
     names = list(dict.fromkeys(str(each["study"]) for each in lent))

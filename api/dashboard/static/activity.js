@@ -16,6 +16,7 @@ const WORDS = {
   stopped: "Study stopped",
   cancelled: "Study cancelled",
   completed: "Study complete",
+  finished: "Study finished",
   failed: "Study failed",
   imported: "Study imported",
   study_deleted: "Study deleted",

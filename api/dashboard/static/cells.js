@@ -7,7 +7,7 @@ import { decodeNumber } from "./format.js";
 
 const INTERVAL = 5_000;
 const PARTS = ["last", "min", "max"];
-const FACTS = { worker: "Worker", attempt: "Attempts", origin: "Origin", gpu_seconds: "GPU seconds" };
+const FACTS = { worker: "Worker", attempt: "Attempts", origin: "Origin", parent: "Parent", gpu_seconds: "GPU seconds" };
 
 export function readKey(key) {
   const kind = key.slice(0, key.indexOf(":"));

@@ -89,6 +89,7 @@ export const axis = (palette, rest) => ({
 // A chart of ECharts that draws itself at once when told; when that is, `turns.js` decides for panels that follow a study.
 class Drawing {
   #series = [];
+  #hasGrid = false;
 
   constructor(library, readBuild) {
     this.library = library;
@@ -101,6 +102,7 @@ class Drawing {
     // Not lazily: between a lazy setOption and its frame, a pointer event meets axes that are half replaced.
     const option = this.readBuild()(palette);
     this.#series = option.series;
+    this.#hasGrid = Boolean(option.grid);
     this.library.setOption({ ...base, ...option }, { replaceMerge: REPLACED });
     this.library.getZr().flush();
   }
@@ -114,7 +116,7 @@ class Drawing {
 
   // Pixels of a place in units of the axes; null where it is not shown.
   locate(at) {
-    const pixel = this.#series.length ? this.library.convertToPixel({ gridIndex: 0 }, at) : null;
+    const pixel = this.#series.length && this.#hasGrid ? this.library.convertToPixel({ gridIndex: 0 }, at) : null;
     return pixel && this.library.containPixel({ gridIndex: 0 }, pixel) ? pixel : null;
   }
 

@@ -1,6 +1,6 @@
 // A cursor on the points of a chart for those who do not point: arrow keys move it, a live region says what it is on, Enter opens its trial.
 // A chart gives rows [{points: [{at: [x, y], text, number, open}]}], `at` in the units of its axes: left and right go along a row, up and down
-// to the place in the next row that lies nearest. Admitted weakness: a point outside the range shown is read, but no ring stands on it.
+// to the place in the next row that lies nearest. Admitted weakness: a point outside the range shown is read, but no ring stands on it; nor on lines across parallel axes, which are lit up instead.
 
 import { html, useLayoutEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { hover } from "./chart_hover.js";

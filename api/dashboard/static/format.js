@@ -8,6 +8,9 @@ export function decodeNumber(value) {
   return value ?? null;
 }
 
+// Whether a trial has a value: an infinite one is one, NaN is none.
+export const isValue = (value) => value !== undefined && !Number.isNaN(value);
+
 // Made once each: toLocaleString makes one for every number, which takes longer than all else in a row of the table.
 const formats = new Map();
 

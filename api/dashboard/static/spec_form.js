@@ -13,7 +13,11 @@ export const INITIAL = {
   trials: "60",
   concurrent: "8",
   sampler: "auto",
+  samplerOptions: {},
   pruner: "auto",
+  prunerOptions: {},
+  outcomeConstraints: "",
+  repeat: "",
   entrypoint: "package.module:objective",
   command: "python, train.py, --lr={lr}",
   objective: "val_loss",
@@ -36,6 +40,14 @@ const words = (text) =>
     .filter(Boolean);
 // What was typed, as a number where it is one; the server says what is wrong with the rest.
 const number = (text) => (text.trim() !== "" && Number.isFinite(Number(text)) ? Number(text) : text.trim() || null);
+
+// Options of a sampler or a pruner that were answered; true and false are words of the form.
+const options = (given) =>
+  Object.fromEntries(
+    Object.entries(given)
+      .filter(([, text]) => text.trim())
+      .map(([name, text]) => [name, { true: true, false: false }[text] ?? number(text)]),
+  );
 
 const entry = (catalog, kind, name) => catalog?.[kind]?.find((found) => found.name === name);
 const has = (found, name) => found?.hyperparameters.some((hyperparameter) => hyperparameter.name === name);
@@ -85,8 +97,10 @@ export function toSpec(answers, catalog) {
     ...(answers.name.trim() ? { name: answers.name.trim() } : {}),
     objectives,
     space,
-    sampler: { name: answers.sampler },
-    pruner: { name: answers.pruner },
+    ...(words(answers.outcomeConstraints).length ? { outcome_constraints: words(answers.outcomeConstraints) } : {}),
+    sampler: { name: answers.sampler, ...options(answers.samplerOptions) },
+    pruner: { name: answers.pruner, ...options(answers.prunerOptions) },
+    ...(answers.repeat.trim() ? { repeat: { max: number(answers.repeat) } } : {}),
     trial,
     limits: {
       max_trials: number(answers.trials),

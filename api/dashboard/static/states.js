@@ -36,7 +36,8 @@ export function Icon({ name }) {
 
 export function State({ of = TRIAL_STATES, state, reason }) {
   const { word, icon, tone } = of[state] ?? { word: state, icon: "ring", tone: "waiting" };
-  return html`<span class="state" data-tone=${tone}><${Icon} name=${icon} />${word}${reason && html`<span class="reason">${formatReason(reason)}</span>`}</span>`;
+  const says = reason && formatReason(reason) !== word.toLowerCase(); // "Pruned" needs no "pruned"
+  return html`<span class="state" data-tone=${tone}><${Icon} name=${icon} />${word}${says && html`<span class="reason">${formatReason(reason)}</span>`}</span>`;
 }
 
 // A bar of finished and running trials against the limit, if there is one.

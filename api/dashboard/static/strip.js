@@ -1,11 +1,11 @@
 // The figures above a study's tabs: what it has reached and since when, how far it is, what it has cost, when it will be done.
 
-import { html, useEffect, useState } from "./vendor/htm-preact.js";
+import { html, useEffect, useMemo, useState } from "./vendor/htm-preact.js";
 import { get } from "./api.js";
-import { front } from "./charts/pareto.js";
+import { paretoFront } from "./charts/pareto.js";
 import { bestSoFar, points } from "./charts/history.js";
 import { useClock } from "./controls.js";
-import { decodeNumber, formatCount, formatDuration, formatNumber, formatRepeated } from "./format.js";
+import { decodeNumber, formatCount, formatDuration, formatNumber, formatRepeated, isValue } from "./format.js";
 import { Link, trialAddress } from "./router.js";
 import { Progress } from "./states.js";
 import { remembered } from "./trials.js";
@@ -13,6 +13,7 @@ import { remembered } from "./trials.js";
 const INTERVAL = 20_000; // of the question what the study has cost
 
 const NUM_ENDS = 30;
+const MANY = 5000; // complete trials
 
 // Finished trials a second over the last thirty; null while fewer than three have finished.
 export const rate = (trials) => remembered(trials, "rate", () => rateOf(trials));
@@ -44,6 +45,7 @@ function lastGainOf(trials, objective) {
   if (numbers.length < 2) return null;
   const [over, best] = numbers.slice(-2);
   const gain = trials.value(objective.name, best) - trials.value(objective.name, over);
+  if (!Number.isFinite(gain)) return null; // of an infinite value, or over one
   return { gain: Math.abs(gain), sign: gain < 0 ? "−" : "+", over };
 }
 
@@ -71,19 +73,26 @@ function Stat({ label, value, title, children, main = false }) {
   return html`<div class=${main ? "stat main" : "stat"}><dt>${label}</dt><dd class="figure" title=${title}>${value}</dd><dd class="sub">${children}</dd></div>`;
 }
 
-function BestStat({ feed }) {
-  const { study, objectives, trials } = feed;
-  if (objectives.length > 1) {
-    const [first, second] = objectives;
+// How many trials are on the front of all objectives.
+function FrontStat({ feed }) {
+  const { objectives, trials } = feed;
+  const complete = trials.counts().COMPLETE;
+  // Of very many trials anew only when a hundredth is new: each of them is held against the whole front.
+  const step = complete < MANY ? complete : Math.round(100 * Math.log(complete));
+  const size = useMemo(() => {
     const found = trials
       .order({ states: ["COMPLETE"] })
       .filter((number) => !trials.isInfeasible(number))
-      .map((number) => [trials.value(first.name, number), trials.value(second.name, number)])
-      .filter((point) => point.every(Number.isFinite));
-    const size = objectives.length === 2 ? front(found, first, second).length : null;
-    const shown = size === null ? `${objectives.length} objectives` : formatCount(size);
-    return html`<${Stat} main=${true} label="Pareto front" value=${shown}>${objectives.map(({ name }) => name).join(", ")}<//>`;
-  }
+      .map((number) => objectives.map(({ name }) => trials.value(name, number)))
+      .filter((point) => point.every(isValue));
+    return paretoFront(found, objectives).length;
+  }, [feed.path, step]);
+  const title = objectives.map(({ name, direction }) => `${direction} ${name}`).join(", ");
+  return html`<${Stat} main=${true} label="Pareto front" value=${html`${formatCount(size)} <span class="muted">${size === 1 ? "trial" : "trials"}</span>`} title=${title}>${objectives.map(({ name, direction }) => `${name} ${direction === "maximize" ? "↑" : "↓"}`).join(", ")}<//>`;
+}
+
+function BestStat({ feed }) {
+  const { study, objectives, trials } = feed;
   const objective = objectives[0];
   const value = decodeNumber(study.best_value);
   const repeated = study.best_repeats; // then what single trials gained says little
@@ -142,7 +151,7 @@ export function Strip({ feed }) {
   const pruner = study.strategy?.pruner.name ?? study.spec.pruner?.name ?? "auto";
   return html`
     <dl class="strip">
-      <${BestStat} feed=${feed} />
+      ${feed.objectives.length > 1 ? html`<${FrontStat} feed=${feed} />` : html`<${BestStat} feed=${feed} />`}
       <${Stat} label="Trials" value=${html`${formatCount(finished)}${limit === null ? "" : html`<span class="muted"> / ${formatCount(limit)}</span>`}`}>
         <${Progress} counts=${counts} limit=${limit} />
         ${

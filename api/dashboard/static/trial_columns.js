@@ -8,7 +8,7 @@ import { formatAgo, formatDuration, formatNumber, formatParam } from "./format.j
 import { Link, trialAddress } from "./router.js";
 import { State } from "./states.js";
 
-const width = (label) => Math.min(220, Math.max(96, label.length * 7.6 + 36));
+const width = (label) => Math.min(220, Math.max(96, label.length * 7 + 34));
 const NONE = html`<span class="muted">–</span>`;
 
 function ownColumns(trials, study, order, selection) {
@@ -29,11 +29,11 @@ function ownColumns(trials, study, order, selection) {
     {
       key: "state",
       label: "State",
-      width: 172,
+      width: 160,
       cell: (index) => {
         const state = trials.states[order[index]];
         if (trials.isInfeasible(order[index])) return html`<${State} state=${state} reason="infeasible" />`;
-        return html`<${State} state=${state} reason=${["COMPLETE", "RUNNING", trials.reasons[order[index]]?.toUpperCase()].includes(state) ? null : trials.reasons[order[index]]} />`;
+        return html`<${State} state=${state} reason=${["COMPLETE", "RUNNING"].includes(state) ? null : trials.reasons[order[index]]} />`;
       },
     },
   ];

@@ -1,7 +1,7 @@
 // A study's trials in memory, column by column: arrays indexed by trial number. Merging is idempotent, so rows may come twice.
 // Times are milliseconds, absent cells undefined. Admitted weakness: one array cell per trial and column, about 20 MB at 100,000 trials.
 
-import { decodeNumber } from "./format.js";
+import { decodeNumber, isValue } from "./format.js";
 
 export const STATES = ["RUNNING", "WAITING", "COMPLETE", "PRUNED", "FAIL"];
 // Columns hold seconds since 1970, trials ISO texts.
@@ -172,12 +172,20 @@ export class Trials {
     return sorted(this, numbers, sorts[0] ?? { key: "number" }, cells);
   }
 
-  // Complete trials with a finite value, best first; without those that break an outcome constraint. The same array for all who ask: not to be changed.
+  // Complete trials with a value, best first; an infinite one counts, as it does for the server. Without those that break an outcome constraint.
+  // The same array for all who ask: not to be changed.
   ranked(objective) {
     return remembered(this, `ranked ${objective.direction} ${objective.name}`, () =>
       this.order({ states: ["COMPLETE"], key: `value:${objective.name}`, descending: objective.direction === "maximize" }).filter(
-        (number) => Number.isFinite(this.value(objective.name, number)) && !this.isInfeasible(number),
+        (number) => isValue(this.value(objective.name, number)) && !this.isInfeasible(number),
       ),
+    );
+  }
+
+  // Of the ranked ones those that a chart has a place for.
+  drawable(objective) {
+    return remembered(this, `drawable ${objective.direction} ${objective.name}`, () =>
+      this.ranked(objective).filter((number) => Number.isFinite(this.value(objective.name, number))),
     );
   }
 

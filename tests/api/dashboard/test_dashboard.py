@@ -261,6 +261,36 @@ def test_several_objectives(visitor: Visitor, bench: Bench) -> None:
     assert has_drawn(page, "Pareto front")
 
 
+def test_front_of_three_objectives_is_counted(visitor: Visitor, bench: Bench) -> None:
+    objectives = [{"name": name, "direction": "minimize"} for name in ("loss", "cost", "size")]
+    study = bench.study("three", objectives=objectives)
+    for number, (loss, cost, size) in enumerate([(1.0, 5.0, 5.0), (5.0, 1.0, 5.0), (5.0, 5.0, 1.0), (5.0, 5.0, 5.0)]):
+        bench.add(study, {"loss": loss, "cost": cost, "size": size}, number=number)
+    visitor.log_in(f"/studies/{study}")
+    front = stat(visitor.page, "Pareto front")
+    expect(front).to_contain_text("3 trials")
+    wait_for_live(visitor.page)
+    bench.add(study, {"loss": 0.0, "cost": 0.0, "size": "-Infinity"})
+    expect(front).to_contain_text("1 trial")
+
+
+def test_an_infinite_value_is_the_best_everywhere(visitor: Visitor, bench: Bench) -> None:
+    study = bench.study("infinite", objectives=[{"name": "loss", "direction": "minimize"}])
+    for number, loss in enumerate([0.5, "-Infinity", 0.25]):
+        bench.add(study, {"loss": loss}, number=number)
+    visitor.log_in(f"/studies/{study}")
+    page = visitor.page
+    expect(stat(page, "Best loss")).to_contain_text("−∞trial 1")
+    history = page.locator("figure", has_text="Optimization history")
+    expect(history.locator("figcaption")).to_have_text(
+        "Best −∞ at trial 1; 3 complete; outside the range shown: 1 infinite value."
+    )
+    assert has_drawn(page, "Optimization history")
+    expect(page.get_by_role("region", name="Leading trials").get_by_role("row").nth(1)).to_contain_text("1−∞")
+    visitor.open(f"/studies/{study}/trials/0")
+    expect(page.get_by_role("columnheader", name="Best, 1")).to_be_visible()
+
+
 # --- the server goes, texts are hostile, screens are small -----------------------------------------------------------------
 
 

@@ -192,6 +192,25 @@ def test_points_of_charts_are_read_with_arrows(visitor: Visitor, bench: Bench) -
     expect(reports.get_by_role("status")).to_have_text("accuracy 0.46875 at step 2.")
 
 
+@pytest.mark.parametrize(
+    ("title", "key", "text"),
+    [
+        ("Distribution of values", "Home", "20 % at least as good as 0.9."),
+        ("Correlation", "ArrowRight", "lr and accuracy: −1.00."),
+        ("Parallel coordinates", "ArrowRight", "Trial 4, rank 1: accuracy 0.9, lr 1e-4, optimizer sgd, momentum 0.5."),
+    ],
+)
+def test_further_charts_are_read(visitor: Visitor, bench: Bench, title: str, key: str, text: str) -> None:
+    study = bench.study()
+    for number in range(5):
+        bench.add(study, {"accuracy": 0.5 + number / 10}, number=number)
+    visitor.log_in(f"/studies/{study}?tab=explore")
+    found = chart(visitor.page, title)
+    found.focus()
+    visitor.page.keyboard.press(key)
+    expect(found.get_by_role("status")).to_have_text(text)
+
+
 def test_the_plane_is_read_from_the_best_on(visitor: Visitor, bench: Bench) -> None:
     study = bench.study()
     for number in range(4):

@@ -92,9 +92,9 @@ def test_trials_merge_and_sort(call: Any) -> None:
     assert by_loss == [0, 1, 2, 4]
     assert by_momentum == [1, 0, 2, 4]
     assert chosen == [4, 2]
-    assert ranked == [0]
+    assert ranked == [0, 1]  # an infinite value counts
     assert duration == 2.5
-    assert ranked_after == [4, 0]
+    assert ranked_after == [4, 0, 1]
     assert duration_after == 2.0
 
 
@@ -104,9 +104,9 @@ def test_infeasible_trials_are_not_ranked(call: Any) -> None:
         trials.mergeColumns({json.dumps(COLUMNS | {"feasible": [False, True, None, None]})});
         const before = trials.ranked({{ name: "loss", direction: "minimize" }});
         trials.mergeTrial({{ number: 0, id: 10, state: "COMPLETE", feasible: true, values: {{ loss: 0.5 }}, params: {{}} }});
-        return [before, trials.ranked({{ name: "loss", direction: "minimize" }})];
+        return [before, trials.ranked({{ name: "loss", direction: "minimize" }}), trials.drawable({{ name: "loss", direction: "minimize" }})];
     }})()"""
-    assert call("trials.js", script) == [[], [0]]
+    assert call("trials.js", script) == [[1], [0, 1], [0]]
 
 
 def test_curves_replace_repeated_steps(call: Any) -> None:
@@ -119,16 +119,64 @@ def test_curves_replace_repeated_steps(call: Any) -> None:
     assert call("trials.js", script) == [["0,3", "1,NaN", "2,1"], ["loss", "lr"], [], [0, 1]]
 
 
-def test_front_and_outliers(call: Any) -> None:
+def test_fronts_and_the_line_of_the_best(call: Any) -> None:
     points = "[[1, 5, 0], [2, 3, 1], [3, 4, 2], [4, 1, 3], [2, 3, 4]]"
     down = '{ direction: "minimize" }'
     up = '{ direction: "maximize" }'
     assert call("charts/pareto.js", f"m.front({points}, {down}, {down}).map((point) => point[2])") == [0, 1, 4, 3]
     assert call("charts/pareto.js", f"m.front({points}, {up}, {up}).map((point) => point[2])") == [3, 2, 0]
-    values = "Array.from({ length: 30 }, (_, i) => i)"
-    assert call("charts/history.js", f"m.outlierBound({values}, false) === undefined") is True
-    assert call("charts/history.js", f"m.outlierBound([...{values}, 1e9], false) < 100") is True
+    points = "[[1, 5, 3, 0], [2, 3, 3, 1], [3, 4, 9, 2], [4, 1, 3, 3], [2, 3, 3, 4], [2, 9, 2, 5], [1, 5, 4, 6]]"
+    assert call("charts/pareto.js", f"m.paretoFront({points}, [{down}, {down}, {down}]).map((p) => p[3])") == [0, 1, 4, 5, 3]
+    assert call("charts/pareto.js", f"m.paretoFront({points}, [{up}, {down}, {up}]).map((p) => p[3])") == [3, 2]
     assert call("charts/history.js", "m.bestSoFar([[0, 1, 0], [1, 3, 1], [2, 2, 2]], true)") == [[0, 1, 0], [1, 3, 1], [2, 3, 1]]
+    assert call("charts/history.js", "m.drawn([[0, -Infinity, 0], [1, 3, 1], [4, 5, 4], [6, Infinity, 6], [9, Infinity, 6]], {})") == [
+        [1, 3, 1], [4, 5, 4], [6, 5, 4],
+    ]  # fmt: skip
+    assert call("charts/history.js", "m.drawn([[0, 9, 0], [1, 3, 1], [5, 3, 1]], { max: 5 })") == [[1, 3, 1], [5, 3, 1]]
+
+
+def test_values_far_from_all_others_are_outside_the_typical_range(call: Any) -> None:
+    values = "Array.from({ length: 30 }, (_, i) => i)"
+    ranges = call(
+        "charts/typical.js",
+        f"""[[{values}, false], [[...{values}, 1e9], false], [[...{values}, -1e300], false], [[...{values}, -1e300, 1e300], true],
+            [[...{values}, ...{values}.map((i) => 1e6 + i)], false], [[...{values}.slice(0, 8), 1e9], false], [{values}.map(() => 1), false],
+            [[...{values}.map(() => 1), 2], true]].map(([values, maximize]) => m.typicalRange(values, maximize))""",
+    )
+    plain, worse, better, both, half_absurd, few, equal, nearly_equal = ranges
+    assert plain == few == equal == nearly_equal == {}
+    assert list(worse) == ["max"]
+    assert 29 < worse["max"] < 60
+    assert list(better) == ["min"]
+    assert -30 < better["min"] < 0
+    assert (both["min"] < 0, both["max"] > 29) == (True, True)
+    assert 29 <= half_absurd["max"] < 100
+    assert call("charts/typical.js", "m.describeOutside([-9, 1, 2, 8, 9], { min: 0, max: 5 }, false)") == (
+        "2 far worse values and 1 far better value"
+    )
+    assert call("charts/typical.js", "m.describeOutside([-9, 1], { min: 0 }, true)") == "1 far worse value"
+    assert call("charts/typical.js", "m.describeOutside([1, 2], {}, true)") == ""
+
+
+def test_lines_of_descent_and_seeds(call: Any) -> None:
+    known = "{ parents: { 4: 1, 7: 4, 8: 4, 9: 7, 5: 2, 6: 2 }, origins: { 5: 'repeat', 6: 'repeat', 4: 'population' } }"
+    assert call("lineage.js", f"[9, 1, 6].map((number) => m.descent({known}, number))") == [[1, 4, 7, 9], [1], [6]]
+    assert call("lineage.js", f"[4, 2, 9].map((number) => m.children({known}, number))") == [[7, 8], [], []]
+    assert call("lineage.js", f"[2, 6, 9].map((number) => m.seeds({known}, number))") == [[2, 5, 6], [2, 5, 6], [9]]
+    changes = "m.changes({ params: { lr: [0.1, 0.2], depth: [3, 3], momentum: [undefined, 0.5] } }, 0, 1)"
+    assert call("lineage.js", changes) == [["lr", 0.1, 0.2], ["momentum", None, 0.5]]
+
+
+def test_answers_of_the_form_become_a_spec(call: Any) -> None:
+    answers = "{ ...m.INITIAL, kind: 'external', pruner: 'promotion', prunerOptions: { eta: '4', resume: 'false', brackets: '' }, repeat: '3', "
+    answers += "outcomeConstraints: 'latency <= 50, size < 2' }"
+    spec = call("spec_form.js", f"m.toSpec({answers}, null)")
+    assert spec["pruner"] == {"name": "promotion", "eta": 4, "resume": False}
+    assert spec["sampler"] == {"name": "auto"}
+    assert spec["repeat"] == {"max": 3}
+    assert spec["outcome_constraints"] == ["latency <= 50", "size < 2"]
+    plain = call("spec_form.js", "m.toSpec({ ...m.INITIAL, kind: 'external' }, null)")
+    assert not {"repeat", "outcome_constraints"} & set(plain)
 
 
 def test_login_leads_only_into_this_site(call: Any) -> None:

@@ -33,6 +33,35 @@ def test_form_makes_a_study(visitor: Visitor) -> None:
     assert study["spec"]["limits"]["max_trials"] == 12
 
 
+def test_form_knows_pruners_repeats_and_constraints(visitor: Visitor) -> None:
+    visitor.log_in("/new")
+    page = visitor.page
+    file = page.get_by_label("Study file")
+    pruner = page.get_by_role("combobox", name="Pruner")
+    pruner.select_option("percentile")
+    expect(page.get_by_role("status", name="Problems")).to_contain_text(
+        "pruner.percentile"
+    )  # its field is open, for it must be filled in
+    page.get_by_label("percentile", exact=True).fill("25")
+    expect(page.get_by_text(re.compile("^Valid: "))).to_be_visible()
+    expect(file).to_have_value(re.compile(r"pruner: {name: percentile, percentile: 25}"))
+    pruner.select_option("population")
+    page.get_by_text("Options of the pruner population").click()
+    page.get_by_label("size", exact=True).fill("8")
+    page.get_by_label("interval", exact=True).fill("2")
+    expect(file).to_have_value(re.compile(r"pruner: {name: population, size: 8, interval: 2}"))
+    pruner.select_option("none")
+    page.get_by_label("Repeat on seeds").fill("3")
+    page.get_by_label("Outcome constraints").fill("samples_per_second >= 100")
+    expect(file).to_have_value(re.compile(r"pruner: {name: none}\nrepeat: {max: 3}"))
+    page.get_by_role("button", name="Create study").click()
+    expect(page.get_by_role("heading", level=1)).not_to_have_text("New study")
+    with visitor.server.http() as http:
+        (study,) = http.get("/v1/studies").json()["items"]
+    assert study["spec"]["repeat"] == {"max": 3}
+    assert study["spec"]["outcome_constraints"] == ["samples_per_second >= 100"]
+
+
 def test_every_kind_of_the_form_is_valid(visitor: Visitor) -> None:
     visitor.log_in("/new")
     page = visitor.page

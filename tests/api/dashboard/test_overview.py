@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from tests.api.conftest import Server
 from tests.api.dashboard.conftest import Bench, Visitor, has_drawn, stat, wait_for_live
+from tests.api.dashboard.test_views import RULES, misplaced, objections
 from tuner.wire import Scope
 
 pytestmark = pytest.mark.browser
@@ -61,8 +62,35 @@ def test_header_says_mean_interval_and_seeds(visitor: Visitor, server: Server, b
     expect(best).to_contain_text("over 3 seeds, trial 1")
     visitor.open(f"/studies/{study}/trials/4")
     expect(stat(visitor.page, "Origin")).to_contain_text("repeatof trial 1")
+    seeds = visitor.page.get_by_role("region", name="Seeds")
+    expect(seeds).to_contain_text("mean 0.9 over 3 seeds")
+    expect(seeds.get_by_role("row").nth(3)).to_contain_text("4")
+    seeds.get_by_role("link", name="3", exact=True).click()
+    expect(visitor.page.get_by_role("heading", name="Trial 3", level=1)).to_be_visible()
     visitor.open("/studies")
     expect(visitor.page.locator("td.best")).to_contain_text("0.9 ± 0.05")
+
+
+def test_line_of_descent_says_what_changed(visitor: Visitor, server: Server, bench: Bench) -> None:
+    study = bench.study()
+    for number in (0, 2, 4, 2):  # all with optimizer sgd and its momentum
+        bench.add(study, {"accuracy": 0.5 + number / 10}, number=number)
+    with server.database.begin() as connection:
+        connection.execute(text("UPDATE trials SET origin = 'population', parent = number - 1 WHERE number > 0"))
+    visitor.log_in(f"/studies/{study}/trials/2")
+    line = visitor.page.get_by_role("region", name="Line of descent")
+    expect(line.get_by_role("row")).to_have_count(4)
+    expect(line.get_by_role("row").nth(1)).to_contain_text("the first of the line")
+    expect(line.get_by_role("row").nth(2)).to_contain_text("lr 1 → 0.01")
+    expect(line.get_by_role("row").nth(3)).to_contain_text("lr 0.01 → 1e-4")
+    children = visitor.page.get_by_role("region", name="Children")
+    expect(children.get_by_role("row").nth(1)).to_contain_text("lr 1e-4 → 0.01")
+    visitor.page.set_viewport_size({"width": 320, "height": 800})
+    assert misplaced(visitor.page) == []
+    assert objections(visitor.page, RULES, exclude=[]) == []
+    children.get_by_role("link", name="3", exact=True).click()
+    expect(line.get_by_role("row")).to_have_count(5)
+    expect(children).to_have_count(0)
 
 
 def test_no_gpu_no_gpu_time(visitor: Visitor, bench: Bench) -> None:

@@ -181,6 +181,7 @@ def test_feasibility(visitor: Visitor, bench: Bench) -> None:
     expect(stat(page, "Best accuracy")).to_contain_text("0.8")
     expect(stat(page, "Best accuracy")).to_contain_text("+0.1 over trial 1")
     expect(stat(page, "Trials")).to_contain_text("4 complete · 2 infeasible")
+    expect(page.get_by_role("tab", name="Trials")).to_have_text(re.compile(r"^Trials\s*4$"))  # infeasible ones are complete ones
     expect(page.get_by_text("Best 0.8 at trial 2; 4 complete, 2 of them infeasible")).to_be_visible()
     leading = page.get_by_role("region", name="Leading trials").get_by_role("row")
     expect(leading).to_have_count(3)

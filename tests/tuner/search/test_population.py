@@ -481,6 +481,23 @@ def test_a_study_that_stops_ends_its_paused_members(database: Database, tmp_path
     engines[-1].step()
     assert {row.state for row in crew.rows()} == {"PRUNED"}
     assert crew.desk.state()[0] == "STOPPED"
+    with pytest.raises(StudyNotRunning, match="has made its population, whose members have ended"):
+        studies.resume(database, "default", crew.desk.study.id)
+    assert crew.desk.state()[0] == "STOPPED"
+
+
+def test_a_population_stopped_before_all_members_were_made_goes_on(
+    database: Database, tmp_path: Path, engines: list[Engine]
+) -> None:
+    crew = Crew(database, tmp_path, engines)
+    (lease,) = crew.ask(1)
+    crew.train(lease)
+    studies.stop(database, "default", crew.desk.study.id)
+    engines[-1].step()
+    studies.resume(database, "default", crew.desk.study.id)
+    crew.run()
+    assert crew.desk.state() == ("COMPLETE", "population_trained")
+    assert [row.state for row in crew.rows()].count("COMPLETE") == 3
 
 
 def test_a_verdict_pauses_those_whose_code_does_not_know_the_boundary(

@@ -139,6 +139,29 @@ def test_who_came_past_a_rung_competes_where_it_stands() -> None:
     assert board.rungs.judge(2, 4) == "continue"
 
 
+def test_who_was_trained_to_the_end_before_the_pause_reached_it_only_has_to_say_so() -> None:
+    board = _Board()
+    board.put(0, *[0.1] * 3)
+    board.put(1, *[0.9] * 9)
+    board.put(2, *[0.2] * 3)
+    board.put(3, *[0.3] * 3)
+    assert list(board.rungs.list_promotable()) == [1, 0]
+    board.rungs.promote(1)
+    assert board.rungs.goal(1) == 2
+    assert list(board.rungs.list_promotable()) == [0]
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+def test_nobody_is_paused_or_stopped_with_the_last_report(resumes: bool) -> None:
+    board = _Board(resumes=resumes)
+    for number in range(3):
+        board.put(number, 0.1)
+    board.put(3, *[0.9] * 8, state="RUNNING", reason=None)
+    assert board.rungs.judge(3, 7) == ("pause" if resumes else "prune")
+    board.put(3, *[0.9] * 9, state="RUNNING", reason=None)
+    assert board.rungs.judge(3, 8) == "continue"
+
+
 def test_another_value_of_the_same_report_replaces_the_first() -> None:
     board = _Board()
     board.put(0, 0.5)
@@ -520,6 +543,22 @@ def test_a_batch_beyond_the_rung_pauses(database: Database, engines: list[Engine
     engines[-1].step()
     answer = reports.get_verdict(database, "default", lease.id, 4)
     assert (str(answer.answer.verdict), answer.judged) == ("pause", True)
+
+
+def test_a_pause_that_comes_after_the_last_report_costs_no_result(database: Database, engines: list[Engine]) -> None:
+    desk = _desk(database, max_trials=4)
+    first, *others = desk.ask(engines[-1], 4)
+    reports.append(database, "default", first.id, [Report(step=0, values={"loss": 0.9})])
+    engines[-1].step()
+    for lease in others:
+        assert _judged(desk, engines[-1], lease, 0, 0.1) == "pause"
+        _hand_back(desk, lease)
+    reports.append(database, "default", first.id, [Report(step=step, values={"loss": 0.9}) for step in range(1, 9)])
+    _hand_back(desk, first)
+    (again,) = desk.ask(engines[-1])
+    assert again.trial.number == first.trial.number
+    desk.tell(again, 0.9)
+    assert desk.states()[first.trial.number] == "COMPLETE"
 
 
 def test_a_pause_by_a_search_that_had_lost_the_study_is_lifted(database: Database, engines: list[Engine]) -> None:

@@ -108,6 +108,17 @@ def test_only_the_studies_named(database: Database, engine: Engine) -> None:
     assert {lent["study"] for lent in _strategy(desk)["portfolio"]} == {"one"}
 
 
+def test_named_studies_that_lend_nothing_are_named(database: Database, engine: Engine) -> None:
+    _finished(database, "past")
+    studies.stop(database, "default", Desk(database, {"y": {"type": "float", "low": 0.0, "high": 1.0}}, name="other").study.id)
+    desk = Desk(database, SPACE, name="new", warm_start={"studies": ["other", "nobody"]})
+    desk.ask(engine)
+    reason = _strategy(desk)["reasons"][-1]
+    assert (
+        reason == "other, nobody: no finished study of the project with the same parameters and objective, so nothing was lent."
+    )
+
+
 def test_a_search_that_takes_over_lends_nothing_again(database: Database, engine: Engine) -> None:
     _finished(database, "past")
     desk = Desk(database, SPACE, name="new")

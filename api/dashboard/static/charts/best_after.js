@@ -4,6 +4,7 @@ import { html } from "../vendor/htm-preact.js";
 import { axis, Chart, tip, tooltip } from "../chart.js";
 import { decodeNumber, formatNumber, formatParam } from "../format.js";
 
+const MAX_BANDS = 3; // of the levels that lead: more of them on top of each other say nothing
 const DASHES = ["solid", [8, 4], [2, 3]];
 
 const finite = (value) => Number.isFinite(value);
@@ -21,7 +22,7 @@ export function BestAfter({ comparison }) {
   const levels = comparison.levels.map((level) => ({ name: formatParam(level.level), points: curve(level) })).filter(({ points }) => points.length);
   const longest = Math.max(0, ...levels.map(({ points }) => points.at(-1)[0]));
   const summary = levels.length
-    ? `Expected best ${comparison.metric} after 1 to ${longest} trials; bands are 95 % intervals, drawn as far as they can be relied on.`
+    ? `Expected best ${comparison.metric} after 1 to ${longest} trials; bands are 95 % intervals${levels.length > MAX_BANDS ? ` of the ${MAX_BANDS} levels that lead` : ""}, drawn as far as they can be relied on.`
     : "";
   const build = (palette) => {
     const colour = (index) => palette.series[index % palette.series.length];
@@ -40,12 +41,13 @@ export function BestAfter({ comparison }) {
       xAxis: axis(palette, { type: longest > 20 ? "log" : "value", min: 1, name: "trials", nameGap: 24, minInterval: 1, splitLine: { show: false } }),
       yAxis: axis(palette, { type: "value", scale: true, axisLabel: { color: palette.muted, fontSize: 11, formatter: (value) => formatNumber(value) } }),
       series: levels.flatMap(({ name, points }, index) => {
-        const band = points.filter(([, , low, high]) => finite(low) && finite(high));
+        const band = index < MAX_BANDS ? points.filter(([, , low, high]) => finite(low) && finite(high)) : [];
         return [
           {
             name: `${name} band`,
             type: "custom",
             silent: true,
+            clip: true,
             z: 1,
             data: band.length > 1 ? [[band[0][0], band[0][1]]] : [],
             renderItem: (_, api) => ({
@@ -70,7 +72,10 @@ export function BestAfter({ comparison }) {
       }),
     };
   };
+  const describePoint = (name, [k, expected, low, high]) =>
+    `${name}, after ${k} ${k === 1 ? "trial" : "trials"}: ${formatNumber(expected)}${finite(low) && finite(high) ? `, 95 % interval ${formatNumber(low)} to ${formatNumber(high)}` : ""}.`;
   return html`<${Chart} title="Expected best after k trials" wide=${true} height=${300} summary=${summary} build=${build}
+    cursor=${() => levels.map(({ name, points }) => ({ points: points.map((point) => ({ at: point.slice(0, 2), text: describePoint(name, point) })) }))}
     empty=${levels.length ? null : "No level has a result yet."}
     table=${() => ({
       columns: [comparison.by, "Trials", `Expected best ${comparison.metric}`, "Low", "High"],

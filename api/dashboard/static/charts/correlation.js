@@ -40,7 +40,7 @@ export function spearman(one, other) {
 // {names, rows, count}: rows[i][j] is the correlation of names i and j.
 function correlations(feed, objective, shares) {
   const { trials, objectives } = feed;
-  const ranked = trials.ranked(objective);
+  const ranked = trials.drawable(objective);
   const stride = Math.max(1, Math.ceil(ranked.length / MAX_TRIALS));
   const numbers = ranked.filter((_, i) => i % stride === 0);
   const isNumeric = (name) => numbers.every((number) => trials.params[name][number] === undefined || typeof trials.params[name][number] === "number");
@@ -54,8 +54,11 @@ function correlations(feed, objective, shares) {
     ...parameters.map((name) => [name, numbers.map((number) => trials.params[name][number])]),
     ["time it took", numbers.map((number) => trials.duration(number))],
   ];
-  const rows = columns.map(([, one], i) => columns.map(([, other], j) => (j > i ? null : i === j ? 1 : spearman(one, other))));
-  return { names: columns.map(([name]) => name), rows: rows.map((row, i) => row.map((value, j) => (j > i ? rows[j][i] : value))), count: numbers.length };
+  const lower = columns.map(([, one], i) => columns.map(([, other], j) => (j > i ? null : i === j ? 1 : spearman(one, other))));
+  const rows = lower.map((row, i) => row.map((value, j) => (j > i ? lower[j][i] : value)));
+  // A parameter that too few trials have is compared with nothing.
+  const known = rows.flatMap((row, i) => (row.some((value, j) => i !== j && value !== null) ? [i] : []));
+  return { names: known.map((i) => columns[i][0]), rows: known.map((i) => known.map((j) => rows[i][j])), count: numbers.length };
 }
 
 const signed = (value) => (value === null ? "–" : value.toFixed(2).replace("-", "−"));
@@ -66,7 +69,7 @@ export function Correlation({ feed, objective, filter, shares }) {
   const step = complete < 50 ? complete : Math.round(20 * Math.log(complete));
   const { names, rows, count } = useMemo(() => correlations(feed, objective, shares), [feed.path, objective.name, step, filter?.numbers, shares]);
   const first = names.indexOf(objective.name);
-  const strongest = names
+  const strongest = (first < 0 ? [] : names)
     .map((name, i) => [name, rows[first][i]])
     .filter(([name, value]) => name !== objective.name && value !== null)
     .sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]))[0];
@@ -101,7 +104,9 @@ export function Correlation({ feed, objective, filter, shares }) {
       ],
     };
   };
-  return html`<${Chart} title="Correlation" summary=${summary} build=${build} height=${320}
+  const describeCell = (i, j) => `${names[i]} and ${names[j]}: ${signed(rows[j][i])}.`;
+  const cursor = () => rows.map((row, j) => ({ points: row.flatMap((value, i) => (value === null || i === j ? [] : [{ at: [i, j], text: describeCell(i, j) }])) }));
+  return html`<${Chart} title="Correlation" summary=${summary} build=${build} height=${320} cursor=${cursor}
     empty=${!strongest ? `Needs ${MIN_PAIRS} complete trials and a numeric parameter that varies.` : null}
     table=${() => ({ columns: ["", ...names], rows: names.map((name, i) => [name, ...rows[i].map(signed)]) })} />`;
 }

@@ -6,7 +6,7 @@ import { axis, Chart, tip, tooltip } from "../chart.js";
 import { Select } from "../controls.js";
 import { formatCount, formatNumber, formatParam } from "../format.js";
 import { useQuery } from "../router.js";
-import { outlierBound } from "./history.js";
+import { describeOutside, hiddenEnds, typicalRange } from "./typical.js";
 
 const MAX_LEVELS = 8;
 const MAX_POINTS = 400;
@@ -22,7 +22,7 @@ export function Distribution({ feed, objective }) {
   const { trials } = feed;
   const [by, setBy] = useQuery("levels");
   const maximize = objective.direction === "maximize";
-  const ranked = trials.ranked(objective);
+  const ranked = trials.drawable(objective);
   const space = feed.study.spec.space ?? {};
   const levelled = trials.paramNames().filter((name) => space[name]?.type === "categorical");
   const value = (number) => trials.value(objective.name, number);
@@ -33,10 +33,11 @@ export function Distribution({ feed, objective }) {
     groups.get(level).push(value(number));
   }
   const shown = [...groups].sort((a, b) => b[1].length - a[1].length).slice(0, MAX_LEVELS);
-  const bound = outlierBound(ranked.map(value), maximize);
+  const typical = typicalRange(ranked.map(value), maximize);
+  const outside = describeOutside(ranked.map(value), typical, maximize);
   const summary = ranked.length
     ? `${formatCount(ranked.length)} complete trials; half are at least as good as ${formatNumber(value(ranked[Math.floor((ranked.length - 1) / 2)]))}` +
-      `${shown.length < groups.size ? `; the ${MAX_LEVELS} levels with most trials of ${groups.size}` : ""}.`
+      `${shown.length < groups.size ? `; the ${MAX_LEVELS} levels with most trials of ${groups.size}` : ""}${outside && `; ${outside} outside the range shown`}.`
     : "";
   const build = (palette) => ({
     color: palette.series,
@@ -55,8 +56,8 @@ export function Distribution({ feed, objective }) {
       inverse: maximize,
       name: objective.name,
       nameGap: 24,
-      ...(bound === undefined ? {} : { [maximize ? "min" : "max"]: bound }),
-      axisLabel: { color: palette.muted, fontSize: 11, formatter: (number) => formatNumber(number, 3) },
+      ...typical,
+      axisLabel: { color: palette.muted, fontSize: 11, formatter: (number) => formatNumber(number, 3), ...hiddenEnds(typical) },
     }),
     yAxis: axis(palette, { type: "value", min: 0, max: 1, axisLabel: { color: palette.muted, fontSize: 11, formatter: (share) => `${Math.round(100 * share)} %` } }),
     series: shown.map(([name, values], index) => ({
@@ -72,7 +73,9 @@ export function Distribution({ feed, objective }) {
     })),
   });
   const controls = html`<${Select} label="One line a level of" value=${by} onChange=${setBy} options=${[["", "All trials"], ...levelled.map((name) => [name, `by ${name}`])]} />`;
+  const describePoint = (name, [number, share]) => `${by ? `${name}: ` : ""}${Math.round(100 * share)} % at least as good as ${formatNumber(number)}.`;
   return html`<${Chart} title="Distribution of values" summary=${summary} build=${build} controls=${levelled.length > 0 && controls}
+    cursor=${() => shown.map(([name, values]) => ({ points: distribution(values, maximize).map((at) => ({ at, text: describePoint(name, at) })) }))}
     empty=${ranked.length > 1 ? null : "Needs at least two complete trials."}
     table=${() => ({
       columns: ["Level", objective.name, "Share at least as good"],

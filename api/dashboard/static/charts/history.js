@@ -1,26 +1,27 @@
 // Optimization history: every finished trial's value in the order of trials or of time, and the best so far as a line.
-// Far outliers are cut off by default (a diverged loss would flatten all else); the caption says how many.
+// Values far from all others are cut off by default (a diverged loss would flatten all else), and an infinite one has no place; the caption counts both.
 
 import { html } from "../vendor/htm-preact.js";
 import { axis, Chart, tip, tooltip } from "../chart.js";
 import { pointRow } from "../chart_cursor.js";
 import { pointed } from "../chart_hover.js";
 import { Choice } from "../controls.js";
-import { formatCount, formatNumber, formatReason } from "../format.js";
+import { formatCount, formatNumber, formatReason, isValue } from "../format.js";
 import { navigate, trialAddress, useQuery } from "../router.js";
 import { TRIAL_STATES } from "../states.js";
+import { describeOutside, hiddenEnds, typicalRange } from "./typical.js";
 
 const LARGE = 4000;
 const MIN_FOR_RANGE = 5; // with so many finished values, a running trial far from them waits outside instead of stretching the axis
 
-// Points [x, value, number] of trials in a state, in the order of x.
+// Points [x, value, number] of trials in a state, in the order of x; infinite values too.
 export function points(trials, objective, state, by) {
   const found = [];
   for (const number of trials.numbers()) {
     if (trials.states[number] !== state) continue;
     const value = trials.value(objective.name, number);
     const x = by === "time" ? trials.finished[number] : number;
-    if (Number.isFinite(value) && x !== undefined) found.push([x, value, number]);
+    if (isValue(value) && x !== undefined) found.push([x, value, number]);
   }
   return by === "time" ? found.sort((a, b) => a[0] - b[0]) : found;
 }
@@ -34,15 +35,15 @@ export function bestSoFar(complete, maximize) {
   return line;
 }
 
-// The worst value worth drawing: the 90th percentile and half of the spread beyond. Undefined when nothing lies far beyond it.
-export function outlierBound(values, maximize) {
-  if (values.length < 10) return undefined;
-  const sorted = [...values].sort((a, b) => (maximize ? b - a : a - b));
-  const at = (share) => sorted[Math.floor(share * (sorted.length - 1))];
-  const bound = at(0.9) + 0.5 * (at(0.9) - at(0));
-  const [spread, whole] = [Math.abs(bound - at(0)), Math.abs(at(1) - at(0))];
-  return spread > 0 && whole > 1.5 * spread ? bound : undefined;
+// The line of the best within a range: it starts with the first value that can be drawn, and ends where a better one, an infinite one say, cannot.
+export function drawn(line, { min = -Number.MAX_VALUE, max = Number.MAX_VALUE }) {
+  const isDrawn = (value) => value >= min && value <= max;
+  const end = line.findIndex(([, value], i) => i > 0 && isDrawn(line[i - 1][1]) && !isDrawn(value));
+  const shown = line.filter(([, value], i) => isDrawn(value) && (end < 0 || i < end));
+  return end > 0 ? [...shown, [line[end][0], shown.at(-1)[1], shown.at(-1)[2]]] : shown;
 }
+
+const hasPlace = ([, value]) => Number.isFinite(value);
 
 function extent(found) {
   return found.reduce(([low, high], [, value]) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
@@ -70,13 +71,14 @@ export function History({ feed, objective, study }) {
   const pruned = points(trials, objective, "PRUNED", by);
   const [feasible, infeasible] = [false, true].map((broken) => complete.filter(([, , number]) => trials.isInfeasible(number) === broken));
   const best = bestSoFar(feasible, maximize);
-  const all = complete.concat(pruned);
-  const bound = outlierBound(
-    all.map(([, value]) => value),
-    maximize,
-  );
-  const clipping = bound !== undefined && range === "typical";
-  const clipped = !clipping ? [] : all.filter(([, value]) => (maximize ? value < bound : value > bound));
+  const ended = complete.concat(pruned);
+  const all = ended.filter(hasPlace);
+  const numInfinite = ended.length - all.length;
+  const values = all.map(([, value]) => value);
+  const typical = typicalRange(values, maximize);
+  const canClip = Object.keys(typical).length > 0;
+  const shown = range === "typical" ? typical : {};
+  const outside = [describeOutside(values, shown, maximize), numInfinite && `${numInfinite} infinite ${numInfinite === 1 ? "value" : "values"}`].filter(Boolean).join(" and ");
   const positive = all.every(([, value]) => value > 0);
   const now = Date.now();
   const [low, high] = extent(all);
@@ -86,9 +88,10 @@ export function History({ feed, objective, study }) {
     .map((number) => [by === "time" ? now : number, curves.last(number, objective.name)?.[1], number])
     .filter(([, value]) => Number.isFinite(value) && isNear(value));
   const winner = best.at(-1);
+  const line = drawn(best, shown);
   const summary = winner
     ? `Best ${formatNumber(winner[1])} at trial ${winner[2]}; ${formatCount(complete.length)} complete${infeasible.length ? `, ${formatCount(infeasible.length)} of them infeasible` : ""}${pruned.length ? `, ${formatCount(pruned.length)} pruned` : ""}` +
-      `${clipped.length ? `; ${clipped.length} far worse ${clipped.length === 1 ? "value lies" : "values lie"} outside the range shown` : ""}.`
+      `${outside && `; outside the range shown: ${outside}`}.`
     : complete.length
       ? "No complete trial is feasible yet."
       : "No trial is complete yet.";
@@ -142,18 +145,18 @@ export function History({ feed, objective, study }) {
       yAxis: axis(palette, {
         type: log ? "log" : "value",
         scale: true,
-        ...(clipping ? { [maximize ? "min" : "max"]: bound } : {}),
+        ...shown,
         axisLabel: {
           color: palette.muted,
           fontSize: 11,
           formatter: (value) => formatNumber(value),
-          ...(clipping ? { [maximize ? "showMinLabel" : "showMaxLabel"]: false } : {}),
+          ...hiddenEnds(shown),
         },
       }),
       series: [
-        scatter("Complete", feasible, palette.complete),
-        ...(infeasible.length ? [scatter("Infeasible", infeasible, palette.failed, { symbol: "triangle" })] : []),
-        ...(pruned.length ? [scatter("Pruned", pruned, palette.pruned, { symbol: "diamond" })] : []),
+        scatter("Complete", feasible.filter(hasPlace), palette.complete),
+        ...(infeasible.length ? [scatter("Infeasible", infeasible.filter(hasPlace), palette.failed, { symbol: "triangle" })] : []),
+        ...(pruned.length ? [scatter("Pruned", pruned.filter(hasPlace), palette.pruned, { symbol: "diamond" })] : []),
         ...(running.length
           ? [
               scatter("Running, latest report", running, "transparent", {
@@ -166,19 +169,19 @@ export function History({ feed, objective, study }) {
           name: "Best so far",
           type: "line",
           step: "end",
-          data: best,
+          data: line,
           showSymbol: false,
           color: palette.accent,
           lineStyle: { width: 2 },
           z: 3,
           silent: true,
         },
-        ...(winner
+        ...(line.some((point) => point[2] === winner?.[2])
           ? [
               {
                 name: "Best",
                 type: "scatter",
-                data: [best.find((point) => point[2] === winner[2])],
+                data: [line.find((point) => point[2] === winner[2])],
                 symbolSize: 12,
                 z: 4,
                 itemStyle: { color: palette.accent, borderColor: palette.background, borderWidth: 2 },
@@ -192,7 +195,7 @@ export function History({ feed, objective, study }) {
 
   const controls = html`
     ${
-      bound !== undefined &&
+      canClip &&
       html`<${Choice} label="Range of values" value=${range} onChange=${setRange} options=${[
         ["typical", "Typical"],
         ["all", "All values"],
@@ -213,5 +216,5 @@ export function History({ feed, objective, study }) {
     empty=${all.length + running.length ? null : reasonForNothing(trials)}
     onPoint=${({ data }) => open(data[2])}
     cursor=${() => [pointRow([...all, ...running].sort((a, b) => a[0] - b[0]), describePoint, open)]}
-    table=${() => ({ columns: ["Trial", "State", objective.name], rows: all.map(([, value, number]) => [number, trials.states[number], formatNumber(value, 6)]) })} />`;
+    table=${() => ({ columns: ["Trial", "State", objective.name], rows: ended.map(([, value, number]) => [number, trials.states[number], formatNumber(value, 6)]) })} />`;
 }

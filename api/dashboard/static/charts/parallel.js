@@ -4,15 +4,17 @@
 
 import { html } from "../vendor/htm-preact.js";
 import { Chart, tip, tooltip } from "../chart.js";
+import { pointRow } from "../chart_cursor.js";
 import { Settings } from "../chart_settings.js";
 import { withRange, withValues } from "../filter.js";
 import { formatCount, formatDuration, formatNumber, formatParam } from "../format.js";
 import { navigate, trialAddress } from "../router.js";
-import { outlierBound } from "./history.js";
 import { AxesPanel, parameterAxis, useAxes } from "./parallel_axes.js";
+import { describeOutside, isTypical, typicalRange } from "./typical.js";
 import { standout } from "./viridis.js";
 
 const MAX_LINES = 3000;
+const MAX_LABEL = 14; // letters
 const MANY = 400; // above this the lines are thin and straight
 
 // The best half of `most`, and an even sample of the rest.
@@ -46,36 +48,38 @@ function qualities(feed, shown, colour) {
   return new Map(given.map((number) => [number, place.get(column(number))]));
 }
 
+const shortened = (text) => (text.length > MAX_LABEL ? `${text.slice(0, MAX_LABEL)}…` : text);
+
+// Its background is as wide as the text, so that it hides no more of the lines than it must.
 const axisLabel = (palette) => ({
   color: palette.text,
   fontSize: 11,
   backgroundColor: palette.raised,
   padding: [1, 3],
   borderRadius: 3,
-  formatter: (value) => formatParam(typeof value === "string" ? value : Number(value)),
+  formatter: (value) => shortened(formatParam(typeof value === "string" ? value : Number(value))),
   showMinLabel: true,
   showMaxLabel: true,
   hideOverlap: true,
-  width: 84,
-  overflow: "truncate",
 });
 
 const LEFT = 50;
 
 export function ParallelCoordinates({ feed, objective, study, filter, maxLines = MAX_LINES }) {
   const { trials } = feed;
-  const ranked = trials.ranked(objective);
+  const ranked = trials.drawable(objective);
   const maximize = objective.direction === "maximize";
   const value = (number) => trials.value(objective.name, number);
-  const bound = outlierBound(ranked.map(value), maximize);
-  const typical = bound === undefined ? ranked : ranked.filter((number) => (maximize ? value(number) >= bound : value(number) <= bound));
+  const range = typicalRange(ranked.map(value), maximize);
+  const outside = describeOutside(ranked.map(value), range, maximize);
+  const typical = outside ? ranked.filter((number) => isTypical(range, value(number))) : ranked;
   const shown = sample(typical, maxLines);
   const axes = useAxes(trials, shown);
   const { names } = axes;
   const total = trials.paramNames().length;
   const summary =
     `${formatCount(shown.length)}${shown.length < ranked.length ? ` of ${formatCount(ranked.length)}` : ""} complete trials` +
-    `${typical.length < ranked.length ? ` (${formatCount(ranked.length - typical.length)} with far worse values left out)` : ""}` +
+    `${outside && ` (left out: ${outside})`}` +
     `${names.length < total ? `, ${names.length} of ${total} parameters` : ""}; ` +
     `${axes.colour ? `coloured by ${axes.colour}` : "the better a trial, the stronger its line stands out"}.${filter ? " Drag along an axis to filter." : ""}`;
   const parameterAxes = () => names.map((name) => parameterAxis(feed, name, axes));
@@ -141,6 +145,10 @@ export function ParallelCoordinates({ feed, objective, study, filter, maxLines =
     };
   };
 
+  const open = (number) => navigate(trialAddress(study.id, number));
+  const describeLine = ([rank, found, number]) =>
+    `Trial ${number}, rank ${rank + 1}: ${objective.name} ${formatNumber(found)}${names.filter((name) => trials.params[name][number] !== undefined).map((name) => `, ${name} ${formatParam(trials.params[name][number])}`).join("")}`;
+
   const onSelect = ({ parallelAxisId, intervals }, library) => {
     if (!intervals?.length || !parallelAxisId) return;
     library.dispatchAction({ type: "axisAreaSelect", parallelAxisId, intervals: [] });
@@ -153,7 +161,8 @@ export function ParallelCoordinates({ feed, objective, study, filter, maxLines =
   return html`<${Chart} title="Parallel coordinates" wide=${true} height=${300} summary=${summary} build=${build} controls=${controls}
     empty=${shown.length < 2 ? "Needs at least two complete trials." : names.length ? null : "No complete trial has a parameter."}
     on=${filter ? { axisareaselected: onSelect } : {}}
-    onPoint=${({ data }) => navigate(trialAddress(study.id, data.number))}
+    onPoint=${({ data }) => open(data.number)}
+    cursor=${() => [pointRow(shown.map((number, rank) => [rank, value(number), number]), describeLine, open)]}
     table=${() => ({
       columns: ["Trial", ...names, objective.name],
       rows: shown.map((number) => [number, ...names.map((name) => formatParam(trials.params[name][number])), formatNumber(value(number), 6)]),

@@ -5,8 +5,10 @@ import { axis, Chart, tip, tooltip } from "../chart.js";
 import { pointRow } from "../chart_cursor.js";
 import { pointed } from "../chart_hover.js";
 import { Select } from "../controls.js";
-import { formatCount, formatNumber } from "../format.js";
+import { formatCount, formatNumber, isValue } from "../format.js";
 import { navigate, trialAddress, useQuery } from "../router.js";
+
+const hasPlace = ([a, b]) => Number.isFinite(a) && Number.isFinite(b);
 
 // Of points [a, b, number], those that none beats in both; ordered by the first objective.
 export function front(points, first, second) {
@@ -21,6 +23,21 @@ export function front(points, first, second) {
   return kept;
 }
 
+// Of points [value of each objective, ...], those that none dominates, as `tuner.front` finds them: points times front comparisons at worst.
+export function paretoFront(points, objectives) {
+  if (objectives.length === 2) return front(points, ...objectives);
+  const signs = objectives.map(({ direction }) => (direction === "maximize" ? -1 : 1));
+  const losses = points.map((point) => signs.map((sign, i) => sign * point[i]));
+  const order = [...losses.keys()].sort((a, b) => {
+    const differs = signs.findIndex((_, i) => losses[a][i] !== losses[b][i]);
+    return differs < 0 ? 0 : losses[a][differs] < losses[b][differs] ? -1 : 1;
+  });
+  const dominates = (one, other) => one.every((loss, i) => loss <= other[i]) && one.some((loss, i) => loss < other[i]);
+  const kept = [];
+  for (const place of order) if (!kept.some((other) => dominates(losses[other], losses[place]))) kept.push(place);
+  return kept.map((place) => points[place]);
+}
+
 export function Pareto({ feed, study, wide }) {
   const { trials, objectives } = feed;
   const [across, setAcross] = useQuery("pareto-x", objectives[0].name);
@@ -29,12 +46,13 @@ export function Pareto({ feed, study, wide }) {
   const points = trials
     .order({ states: ["COMPLETE"] })
     .map((number) => [trials.value(first.name, number), trials.value(second.name, number), number])
-    .filter(([a, b]) => Number.isFinite(a) && Number.isFinite(b));
+    .filter(([a, b]) => isValue(a) && isValue(b));
   const infeasible = points.filter(([, , number]) => trials.isInfeasible(number));
   const feasible = points.filter(([, , number]) => !trials.isInfeasible(number));
   const best = front(feasible, first, second);
+  const numInfinite = points.length - points.filter(hasPlace).length;
   const leading = new Set(best.map(([, , number]) => number));
-  const summary = `${best.length} of ${formatCount(points.length)} complete trials are on the front of ${first.name} (${first.direction}) and ${second.name} (${second.direction})${infeasible.length ? `; ${formatCount(infeasible.length)} infeasible` : ""}.`;
+  const summary = `${best.length} of ${formatCount(points.length)} complete trials are on the front of ${first.name} (${first.direction}) and ${second.name} (${second.direction})${infeasible.length ? `; ${formatCount(infeasible.length)} infeasible` : ""}${numInfinite ? `; ${formatCount(numInfinite)} with an infinite value, which has no place here` : ""}.`;
 
   const open = (number) => navigate(trialAddress(study.id, number));
   const describePoint = ([a, b, number]) => `Trial ${number}${leading.has(number) ? ", on the front" : ""}: ${first.name} ${formatNumber(a)}, ${second.name} ${formatNumber(b)}`;
@@ -58,17 +76,17 @@ export function Pareto({ feed, study, wide }) {
       series: [
         scatter(
           "Dominated",
-          feasible.filter(([, , number]) => !leading.has(number)),
+          feasible.filter((point) => !leading.has(point[2]) && hasPlace(point)),
           palette.waiting,
           { symbolSize: 6, large: points.length > 4000, itemStyle: { color: palette.waiting, opacity: 0.55 } },
         ),
         ...(infeasible.length
-          ? [scatter("Infeasible", infeasible, palette.failed, { symbol: "triangle", symbolSize: 6, itemStyle: { color: palette.failed, opacity: 0.55 } })]
+          ? [scatter("Infeasible", infeasible.filter(hasPlace), palette.failed, { symbol: "triangle", symbolSize: 6, itemStyle: { color: palette.failed, opacity: 0.55 } })]
           : []),
         {
           name: "Front",
           type: "line",
-          data: best,
+          data: best.filter(hasPlace),
           color: palette.accent,
           symbol: "circle",
           symbolSize: 9,

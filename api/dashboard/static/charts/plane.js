@@ -101,7 +101,7 @@ export function Plane({ feed, study, objective, shares }) {
   const points = !dims
     ? []
     : trials
-        .ranked(objective)
+        .drawable(objective)
         .map((number) => [dims[0].at(number), dims[1].at(number), number])
         .filter(([x, y]) => x !== undefined && y !== undefined)
         .map((point, rank) => [...point, rank]);

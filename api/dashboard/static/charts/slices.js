@@ -9,7 +9,7 @@ import { withRange, withValue } from "../filter.js";
 import { formatCount, formatNumber, formatParam } from "../format.js";
 import { navigate, trialAddress } from "../router.js";
 import { InTurn } from "../turns.js";
-import { outlierBound } from "./history.js";
+import { describeOutside, hiddenEnds, typicalRange } from "./typical.js";
 
 const LARGE = 4000;
 const HEIGHT = 190;
@@ -26,12 +26,11 @@ function Lazily({ children, height }) {
   return html`<div ref=${box} class="lazy" style=${seen ? {} : { minHeight: `${height}px` }}>${seen && children()}</div>`;
 }
 
-function Slice({ feed, study, objective, name, share, filter, bound }) {
+function Slice({ feed, study, objective, name, share, filter, typical }) {
   const { trials } = feed;
-  const maximize = objective.direction === "maximize";
   const dim = dimension(feed, name);
   const points = trials
-    .ranked(objective)
+    .drawable(objective)
     .map((number) => [dim.at(number), trials.value(objective.name, number), number])
     .filter(([x]) => x !== undefined);
   const best = points[0];
@@ -55,8 +54,8 @@ function Slice({ feed, study, objective, name, share, filter, bound }) {
       type: "value",
       scale: true,
       splitNumber: 3,
-      ...(bound === undefined ? {} : { [maximize ? "min" : "max"]: bound }),
-      axisLabel: { color: palette.muted, fontSize: 11, formatter: (value) => formatNumber(value, 3), ...(bound === undefined ? {} : { [maximize ? "showMinLabel" : "showMaxLabel"]: false }) },
+      ...typical,
+      axisLabel: { color: palette.muted, fontSize: 11, formatter: (value) => formatNumber(value, 3), ...hiddenEnds(typical) },
     }),
     brush: {
       xAxisIndex: 0,
@@ -101,18 +100,17 @@ function Slice({ feed, study, objective, name, share, filter, bound }) {
 export function Slices({ feed, study, objective, filter, shares }) {
   const { trials } = feed;
   const names = trials.paramNames().sort((a, b) => (shares?.[b] ?? 0) - (shares?.[a] ?? 0));
-  const bound = outlierBound(
-    trials.ranked(objective).map((number) => trials.value(objective.name, number)),
-    objective.direction === "maximize",
-  );
-  const range = bound === undefined ? "" : ` Values far worse than ${formatNumber(bound)} are outside the range shown.`;
+  const maximize = objective.direction === "maximize";
+  const values = trials.drawable(objective).map((number) => trials.value(objective.name, number));
+  const typical = typicalRange(values, maximize);
+  const outside = describeOutside(values, typical, maximize);
   return html`
     <section aria-label="Slices">
       <h2>Slices</h2>
-      <p class="muted about">The objective by each parameter, the most important first. Drag over a range to filter by it.${range}</p>
+      <p class="muted about">The objective by each parameter, the most important first. Drag over a range to filter by it.${outside && ` Outside the range shown: ${outside}.`}</p>
       <div class="slices">${names.map(
         (name) => html`<${Lazily} key=${name} height=${HEIGHT + 90}>${() => html`<${InTurn}>${() =>
-          html`<${Slice} feed=${feed} study=${study} objective=${objective} name=${name} share=${shares?.[name]} filter=${filter} bound=${bound} />`}<//>`}<//>`,
+          html`<${Slice} feed=${feed} study=${study} objective=${objective} name=${name} share=${shares?.[name]} filter=${filter} typical=${typical} />`}<//>`}<//>`,
       )}</div>
     </section>`;
 }

@@ -23,6 +23,7 @@ export function TrialCurves({ curves, number, resumes, first }) {
   return Object.entries(groups(metrics)).map(([name, members]) => {
     const lines = members.map((member) => [member, curves.points(number, member)]);
     const values = lines.flatMap(([, points]) => points.map(([, value]) => value));
+    const start = Math.min(...resumes, ...lines.map(([, points]) => points[0][0])); // a copy goes on from where its parent was
     const odd = values.filter((value) => !Number.isFinite(value)).length;
     const build = (palette) => ({
       grid: { left: 60, right: 20, top: members.length > 1 ? 30 : 14, bottom: 40 },
@@ -42,7 +43,7 @@ export function TrialCurves({ curves, number, resumes, first }) {
             found.map(({ seriesName, data, color }) => [seriesName, formatNumber(data[1], 6), color]),
           ),
       }),
-      xAxis: axis(palette, { type: "value", name: "step", nameGap: 24, splitLine: { show: false }, minInterval: 1, max: "dataMax" }),
+      xAxis: axis(palette, { type: "value", name: "step", nameGap: 24, splitLine: { show: false }, minInterval: 1, min: start, max: "dataMax" }),
       yAxis: axis(palette, {
         type: "value",
         scale: true,
@@ -61,8 +62,8 @@ export function TrialCurves({ curves, number, resumes, first }) {
                   markLine: {
                     symbol: "none",
                     silent: true,
-                    label: { formatter: "resumed", color: palette.muted, fontSize: 11 },
-                    lineStyle: { color: palette.waiting, type: "dashed" },
+                    label: { show: false },
+                    lineStyle: { color: palette.waiting, type: "dashed", opacity: 0.7 },
                     data: resumes.map((step) => ({ xAxis: step })),
                   },
                 }
@@ -72,7 +73,7 @@ export function TrialCurves({ curves, number, resumes, first }) {
       ),
     });
     const summary = lines.map(([member, points]) => `${member} ${formatNumber(points.at(-1)[1])} at step ${points.at(-1)[0]}`).join(", ");
-    return html`<${Chart} key=${name} title=${name} summary=${`${summary}${odd ? `; ${odd} of ${values.length} values are not finite and left out` : ""}.`} build=${build} height=${230}
+    return html`<${Chart} key=${name} title=${name} summary=${`${summary}${odd ? `; ${odd} of ${values.length} values are not finite and left out` : ""}${resumes.length ? "; dashed: resumed" : ""}.`} build=${build} height=${230}
       empty=${odd === values.length ? `No report is a finite number: ${summary}.` : null}
       cursor=${() =>
         lines.map(([member, points]) => ({

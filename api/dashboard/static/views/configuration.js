@@ -82,6 +82,7 @@ function Edit({ feed, study, onDone }) {
 function About({ feed, study }) {
   const caller = useCaller();
   const [editing, edit] = useState(false);
+  const constraints = [...(study.spec.constraints ?? []), ...(study.spec.outcome_constraints ?? [])];
   return html`
     <section class="card pad" aria-label="About"><div class="chart-head"><h2>About</h2>
         ${!editing && mayWrite(caller) && html`<button class="small" onClick=${() => edit(true)}>Edit</button>`}</div>
@@ -92,6 +93,8 @@ function About({ feed, study }) {
         <dt>Created</dt><dd><${Ago} at=${study.created_at} />${study.created_by && ` by ${study.created_by}`}</dd>
         <dt>Id</dt><dd class="mono">${study.id}</dd>
         <dt>Objectives</dt><dd>${(study.spec.objectives ?? []).map(({ name, direction }) => `${direction} ${name}`).join(", ")}</dd>
+        ${constraints.length > 0 && html`<dt>Constraints</dt><dd>${constraints.map((text) => html`<div class="mono wrap">${text}</div>`)}</dd>`}
+        ${study.spec.repeat && html`<dt>Repeats</dt><dd>promising trials, on up to ${study.spec.repeat.max} seeds</dd>`}
         <dt>Executor</dt><dd>${study.spec.trial?.executor ?? "–"}</dd>
         <dt>Tags</dt><dd>${study.tags.length ? study.tags.map((tag) => html`<span class="tag" title=${tag}>${tag}</span>`) : html`<span class="muted">none</span>`}</dd>
         <dt>Notes</dt><dd class="notes">${study.notes || html`<span class="muted">none</span>`}</dd>

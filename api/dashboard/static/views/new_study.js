@@ -23,8 +23,6 @@ const ABOUT = {
   command: "A program in any language, started by your workers. The worker's operator must allow it.",
   external: "Workers stay out of it: your code asks for trials and tells their values.",
 };
-const SAMPLERS = ["auto", "random", "grid", "tpe", "gp", "cmaes", "qmc"];
-const PRUNERS = ["auto", "none", "median", "successive_halving", "hyperband", "promotion"];
 
 function Field({ label, hint, children }) {
   return html`<label class="field"><span>${label}</span>${children}${hint && html`<small class="muted">${hint}</small>`}</label>`;
@@ -86,7 +84,26 @@ function OwnFields({ answers, set }) {
     <p class="muted">The search space is an example: write your parameters in the file.</p>`;
 }
 
-function Form({ answers, set, catalog }) {
+// Options of the sampler or the pruner chosen, called as in the file; what is left empty is as the placeholder says.
+function StrategyOptions({ kind, name, options, given, set }) {
+  if (!options.length) return null;
+  const field = (option) => {
+    const value = given[option.name] ?? "";
+    const put = (text) => set({ ...given, [option.name]: text });
+    const words = option.type === "bool" ? ["true", "false"] : option.type === "choice" ? option.choices : null;
+    const usual = option.required ? "required" : String(option.default ?? "automatic");
+    return html`<label class="field" key=${option.name}><span class="mono">${option.name}</span>
+      ${
+        words
+          ? html`<select value=${value} onChange=${(event) => put(event.currentTarget.value)}>
+            ${["", ...words].map((word) => html`<option value=${word} selected=${word === value}>${word || usual}</option>`)}</select>`
+          : html`<input value=${value} placeholder=${usual} onInput=${(event) => put(event.currentTarget.value)} />`
+      }</label>`;
+  };
+  return html`<details class="more" key=${name} open=${options.some(({ required }) => required)}><summary>Options of the ${kind} ${name}</summary><div class="fields">${options.map(field)}</div></details>`;
+}
+
+function Form({ answers, set, catalog, strategies }) {
   return html`
     <section class="card pad" aria-label="Form">
       <${Choice} label="How a trial is run" options=${KINDS} value=${answers.kind} onChange=${(kind) => set({ kind })} />
@@ -97,8 +114,14 @@ function Form({ answers, set, catalog }) {
       <div class="fields">
         <${Field} label="Trials"><input inputmode="numeric" value=${answers.trials} onInput=${(event) => set({ trials: event.currentTarget.value })} /><//>
         <${Field} label="At once, at most"><input inputmode="numeric" value=${answers.concurrent} onInput=${(event) => set({ concurrent: event.currentTarget.value })} /><//>
-        <${Field} label="Sampler"><${Options} names=${SAMPLERS} value=${answers.sampler} onChange=${(sampler) => set({ sampler })} /><//>
-        <${Field} label="Pruner"><${Options} names=${PRUNERS} value=${answers.pruner} onChange=${(pruner) => set({ pruner })} /><//>
+        <${Field} label="Sampler"><${Options} names=${Object.keys(strategies.samplers)} value=${answers.sampler} onChange=${(sampler) => set({ sampler, samplerOptions: {} })} /><//>
+        <${Field} label="Pruner"><${Options} names=${Object.keys(strategies.pruners)} value=${answers.pruner} onChange=${(pruner) => set({ pruner, prunerOptions: {} })} /><//>
+      </div>
+      <${StrategyOptions} kind="sampler" name=${answers.sampler} options=${strategies.samplers[answers.sampler]} given=${answers.samplerOptions} set=${(samplerOptions) => set({ samplerOptions })} />
+      <${StrategyOptions} kind="pruner" name=${answers.pruner} options=${strategies.pruners[answers.pruner]} given=${answers.prunerOptions} set=${(prunerOptions) => set({ prunerOptions })} />
+      <div class="fields">
+        <${Field} label="Repeat on seeds" hint="promising configurations, on up to so many seeds"><input inputmode="numeric" placeholder="no repeats" value=${answers.repeat} onInput=${(event) => set({ repeat: event.currentTarget.value })} /><//>
+        <${Field} label="Outcome constraints" hint="on metrics, with commas between"><input class="mono" placeholder="latency_ms <= 50" value=${answers.outcomeConstraints} onInput=${(event) => set({ outcomeConstraints: event.currentTarget.value })} /><//>
       </div>
     </section>`;
 }
@@ -132,10 +155,10 @@ function Verdict({ answer, error, onLine }) {
     const count = Object.keys(answer.spec.space).length;
     return html`<p class="good" role="status">Valid: ${count} ${count === 1 ? "parameter" : "parameters"}, ${answer.spec.limits.max_trials ?? "unlimited"} trials.</p>`;
   }
-  return html`<ul class="problems" role="status" aria-label="Problems">${answer.problems.map(
+  return html`<div role="status" aria-label="Problems"><ul class="problems">${answer.problems.map(
     ({ loc, msg, line }) => html`
     <li>${line !== null && html`<button class="quiet small" onClick=${() => onLine(line)}>line ${line}</button>`}<b class="mono">${loc}</b> ${msg}</li>`,
-  )}</ul>`;
+  )}</ul></div>`;
 }
 
 function selectLine(area, line) {
@@ -148,6 +171,7 @@ function selectLine(area, line) {
 export function NewStudy() {
   const caller = useCaller();
   const [catalog, setCatalog] = useState(null);
+  const [strategies, setStrategies] = useState(null);
   const [error, setError] = useState(null);
   const [answers, setAnswers] = useState(INITIAL);
   const [written, write] = useState(null); // the text once it is edited by hand; null while the form makes it
@@ -157,11 +181,12 @@ export function NewStudy() {
   useEffect(() => {
     document.title = "New study · Tuner";
     get("/v1/catalog").then(setCatalog, setError);
+    get("/v1/strategies").then(setStrategies, setError);
   }, []);
   const text = written ?? toYaml(toSpec(answers, catalog));
   const check = useCheck(text);
   if (error) return html`<${Failure} error=${error} what="catalogue" />`;
-  if (!catalog || !caller) return html`<${Loading} />`;
+  if (!catalog || !strategies || !caller) return html`<${Loading} />`;
   if (!mayWrite(caller)) return html`<${Failure} error=${{ status: 403, message: `The key ${caller.name} may look and not change anything.` }} what="form" />`;
 
   const create = async () => {
@@ -183,7 +208,7 @@ export function NewStudy() {
     <div class="columns even">
       ${
         written === null
-          ? html`<${Form} answers=${answers} set=${(changes) => setAnswers((old) => ({ ...old, ...changes }))} catalog=${catalog} />`
+          ? html`<${Form} answers=${answers} set=${(changes) => setAnswers((old) => ({ ...old, ...changes }))} catalog=${catalog} strategies=${strategies} />`
           : html`<section class="card pad"><h2>The file is yours now</h2>
             <p class="muted about">It was edited by hand, so the form does not touch it any more.</p>
             <button onClick=${() => write(null)}>Back to the form, dropping the edits</button></section>`

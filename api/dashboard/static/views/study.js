@@ -88,6 +88,7 @@ const TABS = [
   ["configuration", "Configuration"],
 ];
 
+const TRIAL_COUNTS = STATES.map((state) => state.toLowerCase()); // what the api counts besides is part of these
 const FILTERED = ["overview", "trials", "explore"];
 
 // As tabs go: one stop for the Tab key, arrows lead from one to the next. On a narrow screen the open one is scrolled into sight.
@@ -136,7 +137,7 @@ export function Study({ params }) {
   const { study } = feed;
   const open = TABS.some(([key]) => key === tab) ? tab : "overview";
   const Panel = { trials: TrialsTable, explore: Explore, compare: Levels, configuration: Configuration }[open] ?? Overview;
-  const total = Object.values(study.counts).reduce((sum, count) => sum + count, 0);
+  const total = TRIAL_COUNTS.reduce((sum, state) => sum + study.counts[state], 0);
   return html`
     <nav class="crumbs" aria-label="Breadcrumb"><${Link} href="/studies">Studies<//></nav>
     <div class="page-head">

@@ -8,6 +8,7 @@ import { Ago, Command, Confirm, CopyButton, useClock } from "../controls.js";
 import { useStudyFeed } from "../feed.js";
 import { decodeNumber, formatBytes, formatCount, formatDuration, formatNumber, formatParam, formatReason, shellWord } from "../format.js";
 import { useKeys } from "../keyboard.js";
+import { Lineage } from "../lineage.js";
 import { Logs } from "../logs.js";
 import { Banner, Failure, Loading } from "../notices.js";
 import { Link, navigate, studyAddress, trialAddress } from "../router.js";
@@ -89,7 +90,7 @@ function Actions({ trial, study, feed }) {
 
 function Parameters({ feed, number }) {
   const { trials, objectives, study } = feed;
-  const best = study.best_repeats ? study.best_trial : objectives.length === 1 ? trials.ranked(objectives[0])[0] : undefined;
+  const best = objectives.length === 1 ? (study.best_trial ?? undefined) : undefined;
   const compared = best !== undefined && best !== number;
   const names = trials
     .paramNames()
@@ -241,7 +242,7 @@ export function Trial({ params }) {
     ${trial.error && html`<section class="card pad failure"><h2>${state === "COMPLETE" ? "What it lacks" : "Why it failed"}</h2><pre class="code" tabindex="0">${trial.error}</pre></section>`}
     <div class="charts"><${InTurn}>${() => html`<${TrialCurves} curves=${feed.curves} number=${number} resumes=${resumes} first=${feed.objectives[0]?.name} />`}<//></div>
     <div class="columns even">
-      <div><${Parameters} feed=${feed} number=${number} /><${OutcomeConstraints} trial=${trial} />
+      <div><${Parameters} feed=${feed} number=${number} /><${Lineage} key=${number} feed=${feed} trial=${trial} /><${OutcomeConstraints} trial=${trial} />
         <${TrialNotes} key=${trial.id} trial=${trial} editable=${mayWrite(caller)} onSaved=${replace} /></div>
       <div><${Attempts} attempts=${attempts} /><${Checkpoints} trial=${trial} checkpoints=${checkpoints} />
         <${Repeat} trial=${trial} study=${study} attempts=${attempts} /></div>
