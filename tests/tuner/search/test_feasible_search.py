@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from optuna.distributions import FloatDistribution
 from sqlalchemy import text
 
 from tests.tuner.search.desk import Desk
+from tests.tuner.search.rows import trial_row
 from tuner import leases, outcome_constraints, reports, views
 from tuner.db.postgres import Database
 from tuner.search.engine import Engine
@@ -120,23 +120,14 @@ def board(*, resumes: bool = True) -> tuple[History, Rungs]:
 
 
 def put(history: History, rungs: Rungs, number: int, *reported: dict[str, float], state: str = "WAITING") -> None:
-    row: Any = SimpleNamespace(
-        id=number,
-        number=number,
+    row = trial_row(
+        number,
         state=state,
         reason="paused_at_rung" if state == "WAITING" else None,
-        params="{}",
-        distributions="{}",
-        objective_values=None,
-        constraint_values=None,
-        system_attrs="{}",
-        judged_step=None,
-        repeats=None,
-        verdict="continue",
     )
     history.merge_trial(row)
     for step, values in enumerate(reported):
-        history.merge_report(number, step, values)
+        history.merge_report(100 + number, step, values)
     rungs.take_in(number)
 
 

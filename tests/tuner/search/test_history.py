@@ -12,6 +12,7 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study
 from optuna.trial import TrialState as OptunaState
 
+from tests.tuner.search.rows import trial_row
 from tuner.search import distributions
 from tuner.search.columns import Columns
 from tuner.search.history import History
@@ -26,19 +27,14 @@ def _new(**attrs: Any) -> History:
 
 def _row(number: int, state: str = "RUNNING", value: float | None = None, **params: float) -> Any:
     params = params or {"x": number / 100, "y": 0.5}
-    return SimpleNamespace(
-        id=100 + number,
-        number=number,
+    return trial_row(
+        number,
         state=state,
         reason="exception" if state == "FAIL" else None,
         params=json.dumps(params),
         distributions=json.dumps({name: distributions.to_json(SPACE[name]) for name in params}),
         objective_values=None if value is None else json.dumps([value]),
-        constraint_values=None,
         system_attrs='{"constraints": [NaN]}' if number == 99 else "{}",
-        judged_step=None,
-        verdict="continue",
-        repeats=None,
     )
 
 

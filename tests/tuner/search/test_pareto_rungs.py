@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -12,6 +11,7 @@ from optuna.distributions import FloatDistribution
 from sqlalchemy import text
 
 from tests.tuner.search.desk import Desk
+from tests.tuner.search.rows import trial_row
 from tuner import leases, reports, views
 from tuner.db.postgres import Database
 from tuner.errors import InvalidSpec
@@ -37,23 +37,15 @@ class Board:
         self.rungs = Rungs(self.history, [1, 3, 9], eta=3, **options)
 
     def put(self, number: int, *reported: dict[str, Any], state: str = "WAITING", values: list[float] | None = None) -> None:
-        row: Any = SimpleNamespace(
-            id=number,
-            number=number,
+        row = trial_row(
+            number,
             state=state,
             reason="paused_at_rung" if state == "WAITING" else None,
-            params="{}",
-            distributions="{}",
             objective_values=None if values is None else json.dumps(values),
-            constraint_values=None,
-            system_attrs="{}",
-            judged_step=None,
-            repeats=None,
-            verdict="continue",
         )
         self.history.merge_trial(row)
         for step, metrics in enumerate(reported):
-            self.history.merge_report(number, step, metrics)
+            self.history.merge_report(100 + number, step, metrics)
         self.rungs.take_in(number)
 
 

@@ -8,13 +8,13 @@ import random
 import statistics
 from collections import Counter
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlalchemy import insert, select
 
 from tests.tuner.search.desk import FINITE, MIXED, Desk, loss
+from tests.tuner.search.rows import trial_row
 from tests.tuner.specs import external
 from tuner import leases, reports, studies, trials, views
 from tuner import repeats as repeats_of
@@ -218,18 +218,13 @@ def _history() -> History:
 
 
 def _row(number: int, value: float, repeats: int | None, violation: float | None = None) -> Any:
-    return SimpleNamespace(
-        id=100 + number,
-        number=number,
+    return trial_row(
+        number,
         state="COMPLETE",
-        reason=None,
         params=json.dumps({"x": number / 10}),
         distributions=json.dumps(trials.distributions(SPACE, {"x": 0.0})),
         objective_values=json.dumps([value]),
-        system_attrs="{}",
-        judged_step=None,
         constraint_values=None if violation is None else json.dumps({"ms <= 50": violation}),
-        verdict="continue",
         repeats=repeats,
     )
 

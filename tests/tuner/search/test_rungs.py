@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from optuna.distributions import FloatDistribution
 from sqlalchemy import text
 
 from tests.tuner.search.desk import CONDITIONAL, FINITE, MIXED, Desk, loss
+from tests.tuner.search.rows import trial_row
 from tuner import leases, reports, studies, trials
 from tuner.db.postgres import Database
 from tuner.errors import StudyNotRunning
@@ -55,23 +55,15 @@ class _Board:
         self.rungs = Rungs(self.history, [1, 3, 9], eta=3, num_brackets=num_brackets, resumes=resumes)
 
     def put(self, number: int, *values: float, state: str = "WAITING", reason: str | None = "paused_at_rung") -> None:
-        row: Any = SimpleNamespace(
-            id=number,
-            number=number,
+        row = trial_row(
+            number,
             state=state,
             reason=reason,
-            params="{}",
-            distributions="{}",
             objective_values=json.dumps([values[-1]]) if state == "COMPLETE" else None,
-            constraint_values=None,
-            system_attrs="{}",
-            judged_step=None,
-            verdict="continue",
-            repeats=None,
         )
         self.history.merge_trial(row)
         for step, value in enumerate(values):
-            self.history.merge_report(number, step, {"loss": value})
+            self.history.merge_report(100 + number, step, {"loss": value})
         self.rungs.take_in(number)
 
 
@@ -126,7 +118,7 @@ def test_nan_is_worst_and_equals_go_by_number() -> None:
 def test_a_result_is_the_first_report_at_or_after_the_rung() -> None:
     board = _Board()
     board.put(0, reason=None, state="RUNNING")
-    board.history.merge_report(0, 4, {"loss": 0.7})
+    board.history.merge_report(100, 4, {"loss": 0.7})
     board.rungs.take_in(0)
     assert board.rungs.results(0) == {0: Result.of([0.7])}
     assert board.rungs.results(1) == {0: Result.of([0.7])}

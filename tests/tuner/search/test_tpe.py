@@ -17,6 +17,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from scipy import stats
 
+from tests.tuner.search.rows import trial_row
 from tuner.search import distributions
 from tuner.search.columns import Columns
 from tuner.search.history import History
@@ -39,19 +40,12 @@ MIXED: dict[str, BaseDistribution] = {
 def _row(
     number: int, state: str, params: dict[str, Any], space: dict[str, BaseDistribution], value: float | None
 ) -> SimpleNamespace:
-    return SimpleNamespace(
-        id=number + 1,
-        number=number,
+    return trial_row(
+        number,
         state=state,
-        reason=None,
         params=json.dumps(params),
         distributions=json.dumps({name: distributions.to_json(space[name]) for name in params}),
         objective_values=None if value is None else json.dumps([value]),
-        constraint_values=None,
-        system_attrs="{}",
-        judged_step=None,
-        verdict="continue",
-        repeats=None,
     )
 
 
