@@ -2,9 +2,9 @@
 
 Optuna ranks every COMPLETE trial above every PRUNED one, so its TPE copies the first survivors of a halving, which survived because a rung
 with few entries stops nobody. Here all trials that reached a rung are compared at that rung, and the highest rung with enough results
-(dimension + 1, below which a density has nothing to say) leads. Trials under way of which nothing is known yet count as bad (constant
+(dimension + 1, below which a density has nothing to say, and ten) leads. Trials under way of which nothing is known yet count as bad (constant
 liar), so that the next proposal is another one; those that have come to a rung, paused or promoted, do not count beyond it: a promoted one
-is among the best there, and calling it bad at the next would turn proposals away from where they should go. Until some rung holds max(2W, dimension + 1) results, with W the trials under way,
+is among the best there, and calling it bad at the next would turn proposals away from where they should go. Until some rung holds that many results, and two for each trial under way,
 proposals are random: with fewer the model would know less than it is asked by the workers at one time. After that every third is,
 on average: what low rungs say may mislead, and so the search stays within a factor of random search with promotion (BOHB, Falkner et al. 2018).
 

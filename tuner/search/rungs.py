@@ -38,6 +38,9 @@ RUNG_KEY = "tuner:rung"
 """System attribute of a trial: the rung it has been promoted to."""
 RANDOM_SHARE = 1.0 / 3.0
 """Of the proposals of a sampler fitted to rungs; BOHB's rho, at its published default (Falkner et al. 2018)."""
+MIN_RESULTS = 10
+"""At a rung, before a model is fitted to it: TPE takes a tenth of the results for good ones, and of fewer than ten it knows none but the best.
+In small spaces dimension + 1 would let two whole trainings lead, and forget all that ended lower down. Optuna's TPE begins at ten trials too."""
 _MAX_RUNGS = 20
 """Where the length of a training is not known: enough for 3^18 reports."""
 
@@ -186,17 +189,18 @@ class Rungs:
     # --- what samplers are fitted to -------------------------------------------------------------------------------------
 
     def speaking(self, startup: int | None = None) -> int | None:
-        """The rung that a model of the results should be fitted to, the highest with dimension + 1; None while it had better not speak.
+        """The rung that a model of the results should be fitted to, the highest with enough of them; None while it had better not speak.
 
-        It speaks from the moment some rung holds max(2W, dimension + 1) results, with W the trials under way, or `startup` where given. With
-        several objectives the good ones lie along a front and take more to show: there a rung leads once a tenth of its results, TPE's
-        share of good ones, is dimension + 1, and until then the first does.
+        Enough is dimension + 1, and MIN_RESULTS at least. It speaks from the moment some rung holds that many, and two for each trial under
+        way, or `startup` where given. With several objectives the good ones lie along a front and take more to show: there a rung leads
+        once a tenth of its results, TPE's share of good ones, is dimension + 1, and until then the first does.
         """
         dimension = sum(not distribution.single() for distribution in self._history.space.values())
+        enough = max(dimension + 1, MIN_RESULTS)
         if startup is None:
             unfinished = self._history.counts[TrialState.WAITING] + self._history.counts[TrialState.RUNNING]
-            startup = max(2 * (unfinished - len(self._waiting)), dimension + 1)
-        rung = self._leading(max(1, min(startup, dimension + 1)))
+            startup = max(2 * (unfinished - len(self._waiting)), enough)
+        rung = self._leading(max(1, min(startup, enough)))
         if max(len(standings) for standings in self._standings) < startup:
             return None
         return rung if len(self._signs) == 1 else self._leading(10 * (dimension + 1)) or 0
