@@ -133,10 +133,7 @@ class History(BaseStorage):
             index = self._place(trial, state, row.reason)
         else:
             trial = self.trials[index]
-            if trial._trial_id != row.id:
-                self._by_id.pop(trial._trial_id, None)
-                trial._trial_id = row.id
-                self._by_id[row.id] = trial
+            self._identify(trial, row.id)
             self.verdicts[row.number] = row.verdict
             self.reasons[index] = row.reason
             if row.judged_step is not None:
@@ -158,16 +155,26 @@ class History(BaseStorage):
         return True
 
     def place(self, row: TrialRow) -> None:
-        """Give a finished trial that is not known yet its place, as a running one, until its reports have come and it can be merged.
+        """Make a finished trial known, so that its reports can be merged before it: one that is new gets its place, as a running one.
 
         Placing trials in the order of their numbers moves none; each one placed before others makes observers begin anew.
         """
-        if row.number not in self._index:
-            trial = self._build(row)
-            index = self._place(trial, TrialState.RUNNING)
-            self.counts[TrialState.RUNNING] += 1
-            for observer in self._observers:
-                observer.changed(index, trial)
+        known = self._index.get(row.number)
+        if known is not None:
+            self._identify(self.trials[known], row.id)
+            return
+        trial = self._build(row)
+        index = self._place(trial, TrialState.RUNNING)
+        self.counts[TrialState.RUNNING] += 1
+        for observer in self._observers:
+            observer.changed(index, trial)
+
+    def _identify(self, trial: FrozenTrial, trial_id: int) -> None:
+        """Note the id a trial has in the database, which one that was suggested here gets when it is stored."""
+        if trial._trial_id != trial_id:
+            self._by_id.pop(trial._trial_id, None)
+            trial._trial_id = trial_id
+            self._by_id[trial_id] = trial
 
     def merge_report(self, trial_id: int, step: int, metrics: Mapping[str, Any]) -> bool:
         """Take in a report; False when its trial is not known yet, so that it must be offered again."""

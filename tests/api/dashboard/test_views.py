@@ -236,13 +236,17 @@ def test_viewers_are_offered_nothing_that_changes(
     assert offered == set()
 
 
-def every_context() -> list[Any]:
-    return [pytest.param(theme, width, id=f"{theme}-{width}") for theme in THEMES for width in WIDTHS]
+def contexts() -> list[Any]:
+    """Every theme and width with the longest names; with each other state one of them in turn, since each takes a quarter of a minute."""
+    every = [(theme, width) for theme in THEMES for width in WIDTHS]
+    chosen = [(state, *every[place % len(every)]) for place, state in enumerate(STATES)] + [
+        ("long_names", *each) for each in every
+    ]
+    return [pytest.param(*each, id="-".join(map(str, each))) for each in dict.fromkeys(chosen)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("theme", "width"), every_context())
-@pytest.mark.parametrize("project", STATES, indirect=True)
+@pytest.mark.parametrize(("project", "theme", "width"), contexts(), indirect=["project"])
 def test_views_opened_anew(browser: Browser, server: Server, project: Seeded, theme: Any, width: int) -> None:
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
     window = Window(context, server)
