@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -29,11 +29,10 @@ SAMPLERS = [
 
 
 @pytest.fixture
-def engines(database: Database) -> Iterator[list[Engine]]:
-    made = [Engine(database)]
-    yield made
-    for engine in made:
-        engine.close()
+def engines(engines: list[Engine], database: Database) -> list[Engine]:
+    """With one to begin with."""
+    engines.append(Engine(database))
+    return engines
 
 
 def _desk(database: Database, **spec: Any) -> Desk:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import sha256
@@ -121,11 +120,10 @@ def test_nothing_is_found_where_the_space_has_moved_away_from_the_parent() -> No
 
 
 @pytest.fixture
-def engines(database: Database) -> Iterator[list[Engine]]:
-    made = [Engine(database)]
-    yield made
-    for engine in made:
-        engine.close()
+def engines(engines: list[Engine], database: Database) -> list[Engine]:
+    """With one to begin with."""
+    engines.append(Engine(database))
+    return engines
 
 
 class Crew:

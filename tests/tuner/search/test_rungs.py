@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -30,11 +30,10 @@ PROMOTION = {"name": "promotion", "max_resource": 9, "min_resource": 1}
 
 
 @pytest.fixture
-def engines(database: Database) -> Iterator[list[Engine]]:
-    made = [Engine(database)]
-    yield made
-    for engine in made:
-        engine.close()
+def engines(engines: list[Engine], database: Database) -> list[Engine]:
+    """With one to begin with."""
+    engines.append(Engine(database))
+    return engines
 
 
 def _kill(desk: Desk, engines: list[Engine]) -> None:
