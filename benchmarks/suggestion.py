@@ -24,7 +24,7 @@ from benchmarks.suggest import HIGH, LOW, NAMES, history, objective
 from tuner.search import distributions, samplers
 from tuner.search.history import History
 from tuner.space import SearchSpace
-from tuner.spec import SamplerSpec
+from tuner.strategy_spec import SamplerSpec
 
 Suggest = Callable[[], tuple[float, list[float]]]
 

@@ -29,7 +29,9 @@ LEAVES = (
     "tuner.spec",
     "tuner.spec_errors",
     "tuner.spec_file",
+    "tuner.spec_model",
     "tuner.strategies",
+    "tuner.strategy_spec",
     "tuner.wire",
 )
 FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "misc"}

@@ -39,7 +39,9 @@ def advise(study: StudyOutcomes, importance: Mapping[str, float] | None = None) 
     ranked = Ranked.of(study)
     best = describe(ranked)
     items = list(advise_on_failures(study, {} if best is None else best.params))
-    if len(ranked.outcomes) >= MIN_TRIALS:
+    # A child of a population was trained with other values before: what its last ones are worth, and more such trials, is not known.
+    is_population = study.spec is not None and study.spec.is_population
+    if len(ranked.outcomes) >= MIN_TRIALS and not is_population:
         if study.spec is not None:
             items += _widen(study.spec, ranked)
             failing = [(item.parameter, choice) for item in items if item.kind == "drop" for choice in item.evidence["choices"]]

@@ -16,8 +16,9 @@ from typing import Any
 from tuner import feasibility, populations
 from tuner.errors import FieldError, InvalidSpace, InvalidSpec
 from tuner.parameters import CategoricalParameter
-from tuner.spec import Executor, Limits, PrunerSpec, SamplerSpec, StudySpec
+from tuner.spec import Executor, Limits, StudySpec
 from tuner.strategies import rung_resources
+from tuner.strategy_spec import PrunerSpec, SamplerSpec
 
 ETA = 3
 """How many trials a rung has for each it promotes: Li et al. 2020's and Hyperband's default. On AlgoPerf's curves a rule that keeps a third
@@ -209,7 +210,7 @@ def resumes(spec: StudySpec) -> bool:
 def _with_resource(spec: StudySpec) -> PrunerSpec:
     """The pruner as named, with what the study's executor says of a training's length."""
     options, most = spec.pruner.options, spec.max_resource
-    if spec.pruner.name == "population" and most is not None:
+    if spec.is_population and most is not None:
         options = options | {"interval": populations.interval(options, most)}
     elif spec.pruner.name != "promotion":
         return spec.pruner
@@ -224,7 +225,7 @@ def _warm_start(spec: StudySpec, cells: int | None) -> tuple[bool | tuple[str, .
         return False, f"No warm start: it would favour some choices of {spec.compare.by}, which are compared."
     if len(spec.objectives) > 1:
         return False, "No warm start: there are several objectives."
-    if spec.pruner.name == "population":
+    if spec.is_population:
         return False, "No warm start: a population begins with configurations that differ; warm_start: true asks for one."
     if spec.sampler.name != "auto":
         return False, "No warm start: the study names its sampler; warm_start: true asks for one."
@@ -243,7 +244,7 @@ def _cells_within_reach(spec: StudySpec) -> int | None:
 
     Where no number of trials is given, the default limit stands for what is meant by few.
     """
-    if spec.sampler.name != "auto" or spec.compare is not None or spec.pruner.name == "population":
+    if spec.sampler.name != "auto" or spec.compare is not None or spec.is_population:
         return None
     most = spec.limits.max_trials or Limits().max_trials
     assert most is not None

@@ -29,7 +29,8 @@ MIN_COMPLETE = 5
 class Ranked:
     """Counted trials with a finite value that are feasible, the best first, and their losses.
 
-    Where trials are repeated, the best is the one the race has found (`tuner.racing`), though one with fewer seeds may have the better mean.
+    The best is a complete trial as soon as there is one, whatever value one that was stopped had on its way; where trials are repeated it is the
+    one the race has found (`tuner.racing`), though one with fewer seeds may have the better mean.
     """
 
     outcomes: Sequence[Outcome]
@@ -42,7 +43,11 @@ class Ranked:
     def of(cls, study: StudyOutcomes, objective: int = 0) -> Ranked:
         sign = -1.0 if study.directions[objective] == "maximize" else 1.0
         valued = [(sign * value, outcome) for outcome in study.outcomes if (value := _value(outcome, objective)) is not None]
-        valued.sort(key=lambda item: (study.best not in (None, item[1].number), item[0], item[1].number))
+        valued.sort(key=lambda item: (item[0], item[1].number))
+        best = study.best
+        if best is None:
+            best = next((outcome.number for _, outcome in valued if outcome.state == TrialState.COMPLETE), None)
+        valued.sort(key=lambda item: item[1].number != best)
         return cls(
             outcomes=[outcome for _, outcome in valued],
             losses=[loss for loss, _ in valued],
@@ -65,8 +70,8 @@ class Ranked:
 
 
 def describe(ranked: Ranked) -> BestConfiguration | None:
-    """None while no trial has a value."""
-    if not ranked.outcomes:
+    """None while no trial is complete with a value."""
+    if not ranked.outcomes or ranked.outcomes[0].state != TrialState.COMPLETE:
         return None
     best, as_good = ranked.outcomes[0], ranked.as_good
     same = ranked.same

@@ -75,6 +75,11 @@ def describe_search(study: StudyOutcomes, by: str, *, dealt: bool) -> list[str]:
             " are too small. Between equal levels tpe showed a false difference in 2 to 12 % of cases, cmaes in 15 to 18 %, instead of 5 %;"
             " with `sampler: {name: random}` p-values hold."
         )
+    if study.spec.is_population:
+        notes.append(
+            f"Members of the population go on from one another's trainings: a child's {by} is that of its last part alone, and trials depend on"
+            " each other, so that p-values are too small."
+        )
     num_pruned = sum(outcome.state == TrialState.PRUNED or outcome.is_paused for outcome in study.outcomes)
     if num_pruned:
         notes.append(
@@ -139,9 +144,14 @@ def _describe_power(comparison: Comparison, held: Sequence[LevelResult]) -> list
     while statistics.smallest_p(needed, matched=comparison.paired) * num_pairs >= statistics.SIGNIFICANT:
         needed += 1
     return [
-        f"With {comparison.budget} trials a level and {num_pairs} pairs of levels the test cannot show any difference, however large:"
+        f"With {_numbered(comparison.budget, 'trial')} a level and {_numbered(num_pairs, 'pair')} of levels the test cannot show any difference,"
+        " however large:"
         f" it needs at least {needed} trials a level."
     ]
+
+
+def _numbered(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _best_of_all(comparison: Comparison) -> str:

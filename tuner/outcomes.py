@@ -14,9 +14,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
+from tuner import racing
 from tuner.db.postgres import Database
 from tuner.errors import FieldError, InvalidValue
-from tuner.racing import Race
 from tuner.spec import StudySpec
 from tuner.studies import find
 from tuner.wire import NON_FINITE, Reason, TrialState
@@ -76,11 +76,11 @@ class StudyOutcomes:
         """
         if self.spec is None or self.spec.repeat is None:
             return self
-        sign = -1.0 if self.directions[0] == "maximize" else 1.0
-        race = Race(self.spec.repeat.max)
+        is_maximized = self.directions[0] == "maximize"
+        sign = -1.0 if is_maximized else 1.0
+        race = racing.Race(self.spec.repeat.max)
         for outcome in self.outcomes:
-            value = outcome.values[0]
-            loss = math.inf if not outcome.feasible else None if value is None else sign * value
+            loss = racing.loss(outcome.values[0], is_maximized=is_maximized, is_feasible=outcome.feasible)
             race.take_in(outcome.number, outcome.state, outcome.reason, loss, outcome.repeats)
         best, merged = race.incumbent, []
         for outcome in self.outcomes:

@@ -69,6 +69,13 @@ def reserve(most: int, max_trials: int) -> int:
     return min(most - 1, max_trials // 2)
 
 
+def loss(value: float | None, *, is_maximized: bool, is_feasible: bool) -> float | None:
+    """A trial's value as the race takes it: the smaller the better, infinite where an outcome constraint is broken; None without a value."""
+    if not is_feasible:
+        return math.inf
+    return -value if value is not None and is_maximized else value
+
+
 def mean_loss(losses: Sequence[float]) -> float:
     """Infinite where that is no number, and of no losses."""
     mean = sum(losses) / len(losses) if losses else math.inf

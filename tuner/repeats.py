@@ -7,14 +7,13 @@ repeats.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from tuner.racing import Race
+from tuner import racing
 from tuner.wire import Repeated, TrialState
 
 # What the race has to know: the repeats, also those that diverged, the trials that they repeat, and of all others the best few.
@@ -57,9 +56,9 @@ def ranked(connection: Connection, study: Row[Any], count: int) -> list[RacedBes
         return None
     maximizes = study.objectives[0]["direction"] == "maximize"
     sign = -1.0 if maximizes else 1.0
-    race = Race(repeat["max"])
+    race = racing.Race(repeat["max"])
     for row in connection.execute(_HIGHEST if maximizes else _LOWEST, {"study": study.id, "count": count}):
-        loss = math.inf if row.violation else None if row.value is None else sign * row.value
+        loss = racing.loss(row.value, is_maximized=maximizes, is_feasible=not row.violation)
         race.take_in(row.number, TrialState(row.state), row.reason, loss, row.repeats)
     return [
         RacedBest(trial=found.number, repeated=estimate([sign * loss for loss in found.losses.values()]))

@@ -1,7 +1,7 @@
 """The study spec: what a user submits, as frozen data with all defaults; one sentence for each thing wrong with it.
 
 Fields and what they allow stand in the models below, and the descriptions are what error messages say. Parameters are read by
-`tuner.space`, options of samplers and pruners by `tuner.strategies`, trainer configurations by `tuner.catalog`, files by
+`tuner.space`, sampler and pruner by `tuner.strategy_spec`, trainer configurations by `tuner.catalog`, files by
 `tuner.spec_file`. Weakness: what goes together is only looked at once every field by itself is right.
 """
 
@@ -18,15 +18,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     PlainValidator,
     SerializerFunctionWrapHandler,
     ValidationError,
-    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_serializer,
@@ -37,28 +33,17 @@ from tuner import levels, outcome_constraints, populations, racing
 from tuner.constraints import MAX_CONSTRAINTS, read_constraints
 from tuner.errors import FieldError, InvalidSpace, InvalidSpec
 from tuner.outcome_constraints import MAX_OUTCOME_CONSTRAINTS
-from tuner.parameters import is_finite, near, show
+from tuner.parameters import near, show
 from tuner.space import FloatParameter, IntParameter, SearchSpace
 from tuner.spec_errors import Problems, explain, json_problems, shortened
-from tuner.strategies import PRUNERS, SAMPLERS, read_pruner, read_sampler, rung_resources
+from tuner.spec_model import Model, Number, Whole
+from tuner.strategies import PRUNERS, SAMPLERS, rung_resources
+from tuner.strategy_spec import PrunerSpec, SamplerSpec
 
 COMMAND_FIELDS = ("number", "seed")
 """What a command's `{placeholder}` can name besides parameters."""
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 _ENTRYPOINT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*", re.ASCII)
-
-
-def _whole(value: object) -> object:
-    """Integers only, where pydantic would take "7", true and 7.5 as well; 7.0 passes, for clients whose JSON has no integers."""
-    if not is_finite(value) or value != int(value):
-        raise ValueError
-    return int(value)
-
-
-def _number(value: object) -> object:
-    if not is_finite(value):
-        raise ValueError
-    return float(value)
 
 
 def _read_space(raw: Any) -> SearchSpace:
@@ -86,8 +71,6 @@ def _read_warm_start(raw: Any) -> bool | tuple[str, ...] | None:
     return tuple(named)
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
-Number = Annotated[float, BeforeValidator(_number)]
 Space = Annotated[
     SearchSpace,
     PlainValidator(_read_space),
@@ -101,14 +84,6 @@ WarmStart = Annotated[
     PlainSerializer(lambda read: {"studies": list(read)} if isinstance(read, tuple) else read),
     WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "object", "properties": {"studies": {"type": "array"}}}]}),
 ]
-
-
-class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-    def to_json(self) -> dict[str, Any]:
-        """The canonical form, defaults included."""
-        return self.model_dump(mode="json")
 
 
 class Direction(StrEnum):
@@ -135,73 +110,6 @@ class Objective(Model):
         description="a metric's name of 1 to 128 printable characters",
     )
     direction: Direction = Field(description="maximize or minimize")
-
-
-class SamplerSpec(Model):
-    """In files and JSON the options stand beside the name: {name: tpe, seed: 7, n_startup_trials: 20}."""
-
-    name: str = Field(default="auto", description="one of " + ", ".join(SAMPLERS))
-    seed: Whole | None = Field(default=None, ge=0, lt=2**32, description=f"an integer from 0 to {2**32 - 1}, or null")
-    options: dict[str, Any] = Field(default={}, description="a mapping of options", validate_default=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _gather(cls, data: Any) -> Any:
-        return _gather_options(data, ("name", "seed"))
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in SAMPLERS:
-            raise ValueError(f"no such sampler: {show(name)}; {near(name, SAMPLERS)}")
-        return name
-
-    @field_validator("options")
-    @classmethod
-    def _read_options(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        if "name" not in info.data:
-            return options
-        read, problems = read_sampler(info.data["name"], options)
-        if problems:
-            raise Problems(problems)
-        return read
-
-    @model_serializer
-    def _flat(self) -> dict[str, Any]:
-        return {"name": self.name, "seed": self.seed, **self.options}
-
-
-class PrunerSpec(Model):
-    """In files and JSON the options stand beside the name: {name: percentile, percentile: 25}."""
-
-    name: str = Field(default="auto", description="one of " + ", ".join(PRUNERS))
-    options: dict[str, Any] = Field(default={}, description="a mapping of options", validate_default=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _gather(cls, data: Any) -> Any:
-        return _gather_options(data, ("name",))
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in PRUNERS:
-            raise ValueError(f"no such pruner: {show(name)}; {near(name, PRUNERS)}")
-        return name
-
-    @field_validator("options")
-    @classmethod
-    def _read_options(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        if "name" not in info.data:
-            return options
-        read, problems = read_pruner(info.data["name"], options)
-        if problems:
-            raise Problems(problems)
-        return read
-
-    @model_serializer
-    def _flat(self) -> dict[str, Any]:
-        return {"name": self.name, **self.options}
 
 
 class Resources(Model):
@@ -431,7 +339,7 @@ class StudySpec(Model):
                 self.repeat.max,
                 num_objectives=len(self.objectives),
                 compares=self.compare is not None,
-                is_population=self.pruner.name == "population",
+                is_population=self.is_population,
                 max_trials=self.limits.max_trials,
                 trainer=self.trial.trainer,
                 space=self.space.parameters,
@@ -499,6 +407,11 @@ class StudySpec(Model):
             )
 
     @property
+    def is_population(self) -> bool:
+        """Whether trials go on from one another's checkpoints."""
+        return self.pruner.name == "population"
+
+    @property
     def max_resource(self) -> int | None:
         """Reports of a whole training, by which promotion and auto go: as given, else the trainer's epochs; None where neither says."""
         given: int | None = self.pruner.options.get("max_resource")
@@ -533,7 +446,7 @@ class StudySpec(Model):
             yield FieldError("pruner.brackets", f"must be at most {num_rungs}, the number of rungs, not {options['brackets']}")
 
     def _population_problems(self) -> Iterator[FieldError]:
-        if self.pruner.name == "population":
+        if self.is_population:
             yield from populations.check(
                 self.pruner.options,
                 self.space,
@@ -562,13 +475,3 @@ class StudySpec(Model):
                     yield FieldError(
                         loc, f"{{{name}}} is absent from some trials, by its condition: read it from TUNER_PARAMS instead"
                     )
-
-
-def _gather_options(data: Any, own: tuple[str, ...]) -> Any:
-    """Move the options that stand beside the name under `options`, where the model has them."""
-    if not isinstance(data, Mapping):
-        return data
-    nested = data.get("options", {})
-    options = dict(nested) if isinstance(nested, Mapping) else {"options": nested}
-    options |= {key: value for key, value in data.items() if key not in (*own, "options")}
-    return {key: data[key] for key in own if key in data} | {"options": options}

@@ -361,8 +361,9 @@ def _finished(body: TrialCreate, facts: studies.StudyFacts) -> dict[str, Any]:
     columns: dict[str, Any] = {
         "state": body.state,
         "origin": "added",
-        "started_at": func.clock_timestamp(),
-        "finished_at": func.clock_timestamp(),
+        # One instant: how long it took elsewhere is not known.
+        "started_at": func.statement_timestamp(),
+        "finished_at": func.statement_timestamp(),
     }
     if body.values is None:
         if body.state == TrialState.COMPLETE:

@@ -179,6 +179,16 @@ def test_whether_to_go_on() -> None:
     assert pieces(run(lambda params: float(next(lucky)), count=40), "stop") == []
 
 
+def test_a_population_gets_no_advice_on_parameters() -> None:
+    """Its children were trained with other values before."""
+    found = run(lambda params: 5.0 * (params["opt"] == "sgd") + params["drop"], count=200)
+    assert {item.kind for item in advise(found).items} == {"drop", "repeat", "stop"}
+    population = external(
+        "s", space=SPACE, objectives=MINIMIZE, limits={"max_trials": 200}, pruner={"name": "population", "max_resource": 20}
+    )
+    assert advise(replace(found, spec=population)).items == []
+
+
 def test_best_configuration() -> None:
     found = advise(run(bowl, count=200))
     best = found.best
@@ -195,6 +205,20 @@ def test_best_configuration() -> None:
     (item,) = [item for item in found.items if item.kind == "repeat"]
     assert item.sentence.startswith(f"{best.num_as_good} trials are as good as the best")
     assert best.sentence.startswith(f"{best.num_as_good} trials lie within")
+
+
+def test_the_best_is_a_whole_training() -> None:
+    def made(*states: TrialState) -> StudyOutcomes:
+        outcomes = [
+            Outcome(number=n, state=state, reason=None, params={"x": n}, values=(1.0 - n / 10,), seconds=0, gpu_seconds=0)
+            for n, state in enumerate(states)
+        ]
+        return study(outcomes, external("s"))
+
+    assert advise(made(TrialState.PRUNED, TrialState.PRUNED)).best is None
+    best = advise(made(TrialState.PRUNED, TrialState.COMPLETE, TrialState.COMPLETE)).best
+    assert best is not None
+    assert (best.trial, best.value) == (1, 0.9)
 
 
 def test_what_is_as_good_is_said_by_whole_trainings() -> None:

@@ -17,9 +17,10 @@ from optuna import pruners, samplers
 
 from tests.tuner.specs import external
 from tuner.errors import InvalidSpec
-from tuner.spec import Direction, Executor, Limits, PrunerSpec, SamplerSpec, StudySpec
+from tuner.spec import Direction, Executor, Limits, StudySpec
 from tuner.spec_errors import MAX_ERRORS
 from tuner.strategies import PRUNERS, SAMPLERS, Option, Strategy
+from tuner.strategy_spec import PrunerSpec, SamplerSpec
 
 X = {"type": "float", "low": 0, "high": 1}
 SPEC: dict[str, Any] = {"objectives": [{"name": "loss", "direction": "minimize"}], "space": {"x": X}}

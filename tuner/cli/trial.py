@@ -55,7 +55,7 @@ def list_(
         say("no such trials")
         return
     print_table(
-        ("id", "trial", "state", "values", "step", "time", "worker", "params"),
+        ("id", "trial", "state", "values", "step", "time", "origin", "worker", "params"),
         [
             (
                 trial.id,
@@ -64,6 +64,7 @@ def list_(
                 trial.values,
                 trial.last_step,
                 show_duration(trial.duration),
+                _origin(trial),
                 trial.worker,
                 trial.params,
             )
@@ -95,7 +96,7 @@ def show_(trial: TrialArgument, as_json: AsJson = False, server: Server = None, 
             "values": found.values,
             "feasible": _feasibility(found),
             "params": found.params,
-            "origin": found.origin if found.parent is None else f"{found.origin} of trial {found.parent}",
+            "origin": _origin(found),
             "attributes": found.user_attrs,
             "created": found.created_at,
             "started": found.started_at,
@@ -228,6 +229,10 @@ def _print_one(trial: Trial, what: str, as_json: bool) -> None:
         print_json(trial)
     else:
         say(f"trial {trial.number} of study {trial.study} (id {trial.id}) {what}: {_state(trial)}")
+
+
+def _origin(trial: Trial) -> str:
+    return trial.origin if trial.parent is None else f"{trial.origin} of trial {trial.parent}"
 
 
 def _feasibility(trial: Trial) -> str | None:

@@ -13,20 +13,19 @@ import copy
 import json
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from optuna.distributions import BaseDistribution
 from optuna.search_space import intersection_search_space
 from optuna.search_space.group_decomposed import _SearchSpaceGroup
-from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from tuner import outcome_constraints
 from tuner.outcome_constraints import OutcomeConstraint
 from tuner.search import distributions
+from tuner.search.read_storage import ReadStorage
 from tuner.wire import NON_FINITE, TrialState
 
 _OPTUNA_STATES = {
@@ -64,7 +63,7 @@ class Observer(Protocol):
     def reset(self) -> None: ...
 
 
-class History(BaseStorage):
+class History(ReadStorage):
     """The trials of one study, in the order of their numbers; an Optuna storage that holds this study alone."""
 
     def __init__(
@@ -458,35 +457,6 @@ class History(BaseStorage):
         self._undo.append((container, key, container.get(key, _MISSING)))
         container[key] = value
 
-    def get_all_studies(self) -> list[FrozenStudy]:
-        _refuse()
-
-    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
-        _refuse()
-
-    def delete_study(self, study_id: int) -> None:
-        _refuse()
-
-    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        _refuse()
-
-    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        _refuse()
-
-    def set_trial_param(
-        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
-    ) -> None:
-        _refuse()
-
-    def set_trial_state_values(self, trial_id: int, state: OptunaState, values: Sequence[float] | None = None) -> bool:
-        _refuse()
-
-    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
-        _refuse()
-
-    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        _refuse()
-
 
 class CommonSpace:
     """Stands in for Optuna's IntersectionSearchSpace, which walks over all trials after the oldest unfinished one."""
@@ -511,7 +481,3 @@ class GroupedSpace:
 
 def _number(reported: float | str) -> float:
     return NON_FINITE[reported] if isinstance(reported, str) else float(reported)
-
-
-def _refuse() -> NoReturn:
-    raise NotImplementedError("the search writes trials through tuner.trials, never through Optuna")

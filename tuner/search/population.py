@@ -60,7 +60,7 @@ class Renewal(StrEnum):
 
 def build(spec: StudySpec, history: History, seed: int) -> Population | None:
     """None where the study, its pruner decided, is no population."""
-    return Population(spec, history, seed) if spec.pruner.name == "population" else None
+    return Population(spec, history, seed) if spec.is_population else None
 
 
 class Population:

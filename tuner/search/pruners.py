@@ -21,7 +21,7 @@ from optuna.pruners import (
 )
 
 from tuner.search.history import History
-from tuner.spec import PrunerSpec
+from tuner.strategy_spec import PrunerSpec
 
 STATE_KEY = "tuner:pruner"
 """System attribute of a study: what its pruner has estimated."""

@@ -10,13 +10,12 @@ itself is another configuration.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Set
 
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from tuner import outcome_constraints
+from tuner import outcome_constraints, racing
 from tuner.racing import Configuration, Race, reserve
 from tuner.search import distributions
 from tuner.search.history import History
@@ -38,15 +37,15 @@ class ConfigurationHistory(PartHistory):
     def __init__(self, whole: History, most: int) -> None:
         super().__init__(whole, whole.ranges)
         self._most = most
-        self._sign = -1.0 if whole.directions[0] == StudyDirection.MAXIMIZE else 1.0
+        self._is_maximized = whole.directions[0] == StudyDirection.MAXIMIZE
         self.race = Race(most)
         whole.add_observer(self)
 
     def changed(self, index: int, trial: FrozenTrial) -> None:
         state, repeats = self._whole.states[index], self._whole.repeats.get(trial.number)
-        loss = self._sign * trial.values[0] if state == TrialState.COMPLETE else None
-        if loss is not None and outcome_constraints.total(trial.constraints) > 0:
-            loss = math.inf
+        value = trial.values[0] if state == TrialState.COMPLETE else None
+        is_feasible = outcome_constraints.total(trial.constraints) <= 0
+        loss = racing.loss(value, is_maximized=self._is_maximized, is_feasible=is_feasible)
         found = self.race.take_in(trial.number, state, self._whole.reasons[index], loss, repeats)
         if repeats is None:
             self.adopt(trial, state)
@@ -72,7 +71,7 @@ class ConfigurationHistory(PartHistory):
         if index is None or not configuration.is_complete or configuration.num_seeds < 2:
             return
         shown = copy.copy(self._whole.get(configuration.number))
-        shown._values = [self._sign * configuration.mean]
+        shown._values = [-configuration.mean if self._is_maximized else configuration.mean]
         self.trials[index] = shown
         for observer in self._observers:
             observer.changed(index, shown)

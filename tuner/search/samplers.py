@@ -35,7 +35,7 @@ from tuner.search.rung_tpe import RungTPESampler
 from tuner.search.rungs import Rungs
 from tuner.search.tpe import ColumnTPESampler
 from tuner.space import SearchSpace
-from tuner.spec import SamplerSpec
+from tuner.strategy_spec import SamplerSpec
 from tuner.trials import Suggestion
 from tuner.wire import TrialState
 

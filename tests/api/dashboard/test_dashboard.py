@@ -388,7 +388,7 @@ def test_violations_are_noticed(visitor: Visitor) -> None:
     visitor.page.evaluate(
         "document.body.insertAdjacentHTML('beforeend', `<p style='color: red'>${'x'}</p><img src='/x' onerror='pwned.push(1)'>`)"
     )
-    visitor.page.wait_for_function("document.images[0].complete")
+    visitor.page.wait_for_function("() => document.images[0].complete")
     directives = {complaint.split()[1] for complaint in visitor.complaints if complaint.startswith("csp: ")}
     assert {"style-src-attr", "script-src-attr"} <= directives
     assert visitor.page.evaluate("window.pwned") == []

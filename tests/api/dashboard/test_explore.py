@@ -181,7 +181,7 @@ def test_planes_and_correlations(visitor: Visitor, study: int) -> None:
     correlation = page.locator("figure", has_text="Correlation")
     expect(correlation.locator("figcaption")).to_contain_text("over 40 complete trials; strongest with accuracy")
     correlation.get_by_role("button", name="Table").click()
-    expect(correlation.get_by_role("row")).to_have_count(4)  # head, accuracy, lr, time; momentum is always the same
+    expect(correlation.get_by_role("row")).to_have_count(3)  # head, accuracy, lr; momentum and the time are always the same
 
 
 def test_explore_draws_and_a_dragged_range_filters(visitor: Visitor, study: int) -> None:

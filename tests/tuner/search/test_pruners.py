@@ -15,7 +15,7 @@ from tuner import leases, reports
 from tuner.db.postgres import Database
 from tuner.search import pruners
 from tuner.search.engine import Engine
-from tuner.spec import PrunerSpec
+from tuner.strategy_spec import PrunerSpec
 from tuner.wire import Lease, Report, Tell
 
 SPACE = {"x": {"type": "float", "low": 0.0, "high": 1.0}}

@@ -27,13 +27,14 @@ const ORDERS = {
   speed: ["Fastest", (a, b, progress) => (progress[b.id]?.trials_per_hour ?? 0) - (progress[a.id]?.trials_per_hour ?? 0)],
 };
 
+const label = ({ name, direction }) => `${name} ${direction === "maximize" ? "↑" : "↓"}`;
+
 function Best({ study }) {
   const { objectives } = study.spec;
-  if (objectives.length > 1) return html`<span class="muted">${objectives.length} objectives</span>`;
+  if (objectives.length > 1) return html`<span class="muted">${objectives.map(label).join(", ")}</span>`;
   const value = decodeNumber(study.best_value);
   if (value === null) return html`<span class="muted">–</span>`;
-  const objective = `${objectives[0].name} ${objectives[0].direction === "maximize" ? "↑" : "↓"}`;
-  return html`<b class="figure" title=${String(value)}>${study.best_repeats ? formatRepeated(study.best_repeats) : formatNumber(value)}</b> <span class="muted" title=${objectives[0].name}>${objective}</span>`;
+  return html`<b class="figure" title=${String(value)}>${study.best_repeats ? formatRepeated(study.best_repeats) : formatNumber(value)}</b> <span class="muted" title=${objectives[0].name}>${label(objectives[0])}</span>`;
 }
 
 function Speed({ study, speed }) {
