@@ -1,7 +1,7 @@
 """What the columns of a study leave out, one column at a time and only when somebody wants to see it: summaries of a metric's reports,
 attributes, and facts of how a trial was run; and what the study has used of its GPUs.
 
-The columns themselves are `tuner.views`'. Weakness: names are those that the newest NUM_NAMED trials have, so one that only older trials
+The columns themselves are `tuner.columns`'. Weakness: names are those that the newest NUM_NAMED trials have, so one that only older trials
 have is not offered (it can still be asked for).
 """
 

@@ -179,7 +179,8 @@ class AskedTrial:
         pause_at = self.lease.trial.pause_at
         if pause_at is not None and step >= pause_at:
             self._is_at_boundary = True
-            self.hear(Verdict.PAUSE)
+            if self._verdict is Verdict.CONTINUE:  # else it ends, or is another's by now
+                self.hear(Verdict.PAUSE)
         self._answered = self._verdict
         return self._verdict.value
 

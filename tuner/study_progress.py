@@ -29,14 +29,13 @@ _BEST = text(
     WHERE s.project = :project AND s.id = ANY(:ids) ORDER BY s.id, t.place
     """
 )
-# The trials that changed last are the ones that ended last, but for those that run: revisions rise, and have an index.
 _SPEED = text(
     """
     SELECT s.id, t.ended, extract(epoch FROM t.last - t.first)::float AS seconds
     FROM studies s CROSS JOIN LATERAL (
         SELECT count(*) AS ended, min(finished_at) AS first, max(finished_at) AS last FROM (
-            SELECT finished_at FROM trials WHERE study_id = s.id ORDER BY revision DESC LIMIT :recent
-        ) latest WHERE finished_at IS NOT NULL
+            SELECT finished_at FROM trials WHERE study_id = s.id AND finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT :recent
+        ) latest
     ) t
     WHERE s.project = :project AND s.id = ANY(:ids) ORDER BY s.id
     """

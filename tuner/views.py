@@ -1,4 +1,4 @@
-"""Read-only queries: pages, curves, columns, changes. They decide nothing and lock nothing.
+"""Read-only queries: pages, curves, changes. They decide nothing and lock nothing.
 
 Pages are by key, not by offset, so the thousandth costs what the first does. A cursor is the sort key of the last item, base64 of JSON.
 """

@@ -160,6 +160,14 @@ def test_a_member_of_a_population_pauses_at_the_boundary_its_lease_names(client:
     assert client.ask_leases("s", AskRequest(wait=0)) == []  # until the search lets it go on
 
 
+def test_a_member_that_is_cancelled_at_its_boundary_stops(client: Client) -> None:
+    study = client.create_study(external(pruner={"name": "population", "size": 4, "interval": 2, "max_resource": 6}))
+    study.enqueue({"x": 0.5})
+    trial = client.ask(study)
+    client.cancel_trial(trial.id)
+    assert trial.report(1, 0.1) == "stop"
+
+
 def test_telling_after_a_verdict_follows_it_unless_one_insists(client: Client, database: Database) -> None:
     """The contract's example tells a value also when its loop was left because of a verdict."""
     study = make_study(client, 2)

@@ -203,6 +203,7 @@ Index("ix_trials_running", trials.c.study_id, postgresql_where=trials.c.state ==
 Index("ix_trials_state", trials.c.study_id, trials.c.state)
 Index("ix_trials_value", trials.c.study_id, trials.c.value, postgresql_where=trials.c.state == "COMPLETE")
 Index("ix_trials_revision", trials.c.study_id, trials.c.revision)
+Index("ix_trials_finished_at", trials.c.study_id, trials.c.finished_at, postgresql_where=trials.c.finished_at.is_not(None))
 Index("ix_trials_repeats", trials.c.study_id, postgresql_where=trials.c.origin == "repeat")
 Index("ix_trials_source", trials.c.source, postgresql_where=trials.c.source.is_not(None))
 

@@ -26,6 +26,20 @@ def test_progress_is_the_best_so_far_of_each(bench: Bench, http: httpx.Client) -
     assert by_id[up]["trials_per_hour"] > 0
 
 
+def test_speed_is_that_of_the_trials_that_ended_last(bench: Bench, http: httpx.Client) -> None:
+    """Trials that wait, and one that ended before and is annotated now, change after those that ended last."""
+    study = bench.study()
+    first = bench.add(study, {"accuracy": 0.5})
+    for number in range(1, 40):
+        bench.add(study, {"accuracy": 0.5}, number=number)
+    (before,) = http.get(f"/v1/progress?ids={study}").json()["items"]
+    http.patch(f"/v1/trials/{first['id']}", json={"notes": "seen"}).raise_for_status()
+    for number in range(40):
+        http.post(f"/v1/studies/{study}/trials", json={"params": bench.params(number)}).raise_for_status()
+    (after,) = http.get(f"/v1/progress?ids={study}").json()["items"]
+    assert after["trials_per_hour"] == before["trials_per_hour"] > 0
+
+
 def test_progress_stays_small(bench: Bench, http: httpx.Client) -> None:
     study = bench.study()
     for number in range(120):
