@@ -13,7 +13,7 @@ import itertools
 
 import numpy as np
 
-from tuner.racing import Race, reserve
+from tuner.racing import Race, before_reserve, reserve
 from tuner.wire import TrialState
 
 NUM_STUDIES = 400
@@ -34,7 +34,12 @@ def report(seed: int, *, max_trials: int, num_workers: int, noise: float, most: 
     while True:
         while following < max_trials and len(running) < num_workers:
             ending = following >= first_kept
-            repeated = race.next_repeat(max_failures=MAX_ATTEMPTS, ending=ending, left=max_trials - following if ending else None)
+            repeated = race.next_repeat(
+                max_failures=MAX_ATTEMPTS,
+                most_repeats=before_reserve(most, max_trials),
+                ending=ending,
+                left=max_trials - following if ending else None,
+            )
             if repeated is None and ending and (race.is_pending or any(number < first_kept for number in race.under_way)):
                 break
             race.take_in(following, TrialState.RUNNING, None, None, repeated)

@@ -13,7 +13,7 @@ its memory, so that any search decides the same from the trials alone, whoever d
   what is reported is truly better by 0.02 (5 seeds, one worker) to 0.3 (10 seeds, eight workers) of the configurations' spread, and elsewhere the same within the simulations' error.
 * Repeats that wait or run count as made. SMAC holds both against each other on the seeds they share; here no two trials share a seed, so
   all that is known of the incumbent is used.
-* At most as many repeats are made as configurations: SMAC3, too, gives half to intensification by default, though of the time, the other half of which
+* At most as many repeats are made as configurations, the reserve of the last trials included: SMAC3, too, gives half to intensification by default, though of the time, the other half of which
   goes to choosing configurations. What half of the trainings costs a random search is known: the expected best of n / 2 draws for that of n.
 * The last trials of a study are kept for repeats: `reserve`. There is no time for doubling then: of the challengers that can still come
   to as many seeds as the incumbent, the one with the lowest mean gets all it lacks; without one the incumbent gets all it may have.
@@ -67,6 +67,11 @@ def check(
 def reserve(most: int, max_trials: int) -> int:
     """How many of the last trials are kept for repeats: what one configuration may need, and half of a small budget at most."""
     return min(most - 1, max_trials // 2)
+
+
+def before_reserve(most: int, max_trials: int) -> int:
+    """How many repeats are made before the reserve at most, so that with it at most half of all trials are repeats."""
+    return max_trials // 2 - reserve(most, max_trials)
 
 
 def loss(value: float | None, *, is_maximized: bool, is_feasible: bool) -> float | None:
@@ -179,13 +184,18 @@ class Race:
         """Whether a repeat waits or runs."""
         return bool(self._pending)
 
-    def next_repeat(self, *, max_failures: int, ending: bool = False, left: int | None = None) -> int | None:
+    def next_repeat(
+        self, *, max_failures: int, most_repeats: int | None = None, ending: bool = False, left: int | None = None
+    ) -> int | None:
         """Number of the trial to repeat next; None: a new configuration is worth more, or no repeat is worth anything.
 
-        `max_failures`: how many repeats of a configuration may fail before it gets no more. `ending`: no new configuration is to be made, so
+        `max_failures`: how many repeats of a configuration may fail before it gets no more. `most_repeats`: how many there may be before the
+        study is `ending`, never more than configurations; None: as many. `ending`: no new configuration is to be made, so
         that nothing holds repeats back; `left`: how many trials may still be made then, None where the study does not limit them.
         """
-        if not ending and len(self._repeats) >= len(self.configurations):
+        num_configurations = len(self.configurations)
+        most_repeats = num_configurations if most_repeats is None else min(most_repeats, num_configurations)
+        if not ending and len(self._repeats) >= most_repeats:
             return None
         incumbent = self.incumbent
         if incumbent is None:

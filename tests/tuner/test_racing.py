@@ -11,7 +11,7 @@ import pytest
 
 from tests.tuner.specs import external
 from tuner.errors import InvalidSpec
-from tuner.racing import Configuration, Race, reserve
+from tuner.racing import Configuration, Race, before_reserve, reserve
 from tuner.spec import StudySpec
 from tuner.wire import Reason, TrialState
 
@@ -238,7 +238,7 @@ def test_the_order_that_is_kept_says_what_the_rule_says() -> None:
             loss = round(rng.gauss(0.0, 2.0), 1) if rng.random() < 0.95 else float("inf")  # with ties, and infeasible ones
             race.take_in(number, state, None, loss if state == COMPLETE else None, of)
             ended += 1
-        for options in ({}, {"ending": True}, {"ending": True, "left": 2}):
+        for options in ({}, {"most_repeats": 20}, {"ending": True}, {"ending": True, "left": 2}):
             found = race.next_repeat(max_failures=2, **options)
             assert found == _rule(race, 2, **options)
             decided.add((found is None, *options))
@@ -246,13 +246,16 @@ def test_the_order_that_is_kept_says_what_the_rule_says() -> None:
     assert len(decided) >= 4
 
 
-def _rule(race: Race, max_failures: int, *, ending: bool = False, left: int | None = None) -> int | None:
+def _rule(
+    race: Race, max_failures: int, *, most_repeats: int | None = None, ending: bool = False, left: int | None = None
+) -> int | None:
     """Whom to repeat, from all configurations anew."""
     racing = [each for each in race.configurations.values() if each.races]
     incumbent = min(racing, key=lambda each: (-each.num_seeds, each.mean, each.number), default=None)
     assert race.incumbent is incumbent
     assert race.is_pending == any(each.pending for each in race.configurations.values())
-    if incumbent is None or (not ending and len(race._repeats) >= len(race.configurations)):
+    most_repeats = len(race.configurations) if most_repeats is None else most_repeats
+    if incumbent is None or (not ending and len(race._repeats) >= min(most_repeats, len(race.configurations))):
         return None
 
     def lacks(each: Configuration, goal: int) -> bool:
@@ -289,7 +292,9 @@ def _race(rng: np.random.Generator, true: Any, num_workers: int) -> int:
     race, running, roots = Race(5), list[int](), dict[int, int]()
     for number in range(len(true)):
         ending = number >= len(true) - reserve(5, len(true))
-        of = race.next_repeat(max_failures=3, ending=ending, left=len(true) - number if ending else None)
+        most_repeats = before_reserve(5, len(true))
+        left = len(true) - number if ending else None
+        of = race.next_repeat(max_failures=3, most_repeats=most_repeats, ending=ending, left=left)
         race.take_in(number, RUNNING, None, None, of)
         roots[number] = number if of is None else of
         running.append(number)

@@ -44,6 +44,7 @@ class CellProposer:
     def reset(self) -> None:
         """Forget everything: the history tells it all again."""
         self._states: dict[int, OptunaState] = {}
+        self._keys: dict[int, Key] = {}
         self._taken: Counter[Key] = Counter()  # trials of the cell that wait, run or gave a result, or were cancelled
         self._failed: Counter[Key] = Counter()
         self._failed_cells: dict[Key, dict[str, Any]] = {}
@@ -55,15 +56,17 @@ class CellProposer:
         if not trial._distributions and self._space.order:
             return  # opened, and not filled in yet
         key = self._key(trial._params)
-        known = self._states.get(trial.number)
-        if known is None:
+        known, before = self._states.get(trial.number), self._keys.get(trial.number)
+        if key != before:  # it is new, or another program has given it its parameters since
             self._taken[key] += 1
-        self._states[trial.number] = trial.state
+            if before is not None:
+                self._taken[before] -= 1
+        self._states[trial.number], self._keys[trial.number] = trial.state, key
         if trial.state != OptunaState.FAIL or known == OptunaState.FAIL:
             return
         if DROPPED_KEY in trial.system_attrs:  # as if it had never been proposed
             self._taken[key] -= 1
-        elif self._history.reasons[index] != Reason.CANCELLED:
+        elif self._history.reason_of(trial.number) != Reason.CANCELLED:
             self._taken[key] -= 1
             self._failed[key] += 1
             self._failed_cells.setdefault(key, trial._params)

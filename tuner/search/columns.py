@@ -47,14 +47,19 @@ class Columns:
         self._pruned: list[_Entry] = []
         self._infeasible: list[_Entry] = []
         self._entries: dict[int, tuple[list[_Entry], _Entry]] = {}  # by row: where it stands
+        self._num_params: dict[int, int] = {}  # by row, of trials under way: another program gives them theirs one by one
 
     def changed(self, index: int, trial: FrozenTrial) -> None:
         if index >= self.num_rows:
             self._grow(index + 1)
+        if not self._finished[index] and self._num_params.get(index, 0) < len(trial._params):
             for name, value in trial._params.items():
                 place = self._places.get(name)
                 if place is not None:
                     self._values[index, place] = trial._distributions[name].to_internal_repr(value)
+            self._num_params[index] = len(trial._params)
+        if trial.state.is_finished():
+            self._num_params.pop(index, None)
         self._running[index] = trial.state == OptunaState.RUNNING
         if trial.state not in (OptunaState.COMPLETE, OptunaState.PRUNED):
             return

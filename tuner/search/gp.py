@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Container, Iterator
+from collections.abc import Container, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,8 +20,9 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from tuner import outcome_constraints
-from tuner.search.history import CommonSpace, History
+from tuner.search.history import History
 from tuner.search.rungs import RANDOM_SHARE, Rungs
+from tuner.search.search_spaces import CommonSpace
 
 
 class StatelessGPSampler(GPSampler):
@@ -29,17 +30,19 @@ class StatelessGPSampler(GPSampler):
 
     def __init__(self, history: History, **options: Any) -> None:
         super().__init__(**{"warn_independent_sampling": False} | options)
+        self._history = history
         self._kernels = f"gp:{history.version_prefix}kernels"
         self._intersection_search_space: Any = CommonSpace(history, include_pruned=False)
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
-        constraint_kernels = f"{self._kernels}:{'; '.join(self._constraints(study))}"
+        results = self._results()
+        constraint_kernels = f"{self._kernels}:{'; '.join(results[0].constraints if results else ())}"
         self._gprs_cache_list = _restored(study, self._kernels)
         self._constraints_gprs_cache_list = _restored(study, constraint_kernels)
         with warnings.catch_warnings():
             # A violation without limit, of a metric that has no number, is as bad as the worst that has one.
             warnings.filterwarnings("ignore", "Clip non-finite values")
-            params = super().sample_relative(study, trial, search_space)
+            params = super().sample_relative(self._view(study, results), trial, search_space)
         fitted = {self._kernels: self._gprs_cache_list, constraint_kernels: self._constraints_gprs_cache_list}
         for key, regressors in fitted.items():
             if params and regressors is not None:
@@ -50,10 +53,37 @@ class StatelessGPSampler(GPSampler):
                 study._storage.set_trial_system_attr(trial._trial_id, key, kernels)
         return params
 
-    def _constraints(self, study: Study) -> list[str]:
-        """Outcome constraints that the trials it learns from have violations of."""
-        complete = study._get_trials(deepcopy=False, states=(OptunaState.COMPLETE,), use_cache=True)
-        return list(complete[0].constraints) if complete else []
+    def _results(self) -> list[FrozenTrial]:
+        """The trials it learns from, as COMPLETE ones. All with the same constraints, in one order, which is what Optuna's sampler goes by."""
+        complete = [trial for trial in self._history.trials if trial.state == OptunaState.COMPLETE]
+        measured = [(trial, trial.constraints) for trial in complete]
+        return _alike(measured) if any(found for _, found in measured) else complete
+
+    def _pending(self) -> list[FrozenTrial]:
+        return [trial for trial in self._history.trials if trial.state == OptunaState.RUNNING]
+
+    def _view(self, study: Study, results: list[FrozenTrial]) -> Any:
+        """What Optuna's sampler asks of a study. Of given states are those that it learns from, and the pending ones."""
+
+        def get_trials(
+            deepcopy: bool = False, states: Container[OptunaState] | None = None, use_cache: bool = True
+        ) -> list[FrozenTrial]:
+            if states is None:
+                return self._history.trials
+            return [trial for trial in (*results, *self._pending()) if trial.state in states]
+
+        return SimpleNamespace(directions=study.directions, _storage=study._storage, _get_trials=get_trials)
+
+
+def _alike(measured: Sequence[tuple[FrozenTrial, Mapping[str, float]]]) -> list[FrozenTrial]:
+    """Copies of trials with those of their violations alone that all of them have, in the order of the alphabet."""
+    shared = sorted(set.intersection(*(set(found) for _, found in measured))) if measured else []
+    copies = []
+    for trial, found in measured:
+        shown = copy.copy(trial)
+        shown._system_attrs = outcome_constraints.attributes({text: found[text] for text in shared}, {})
+        copies.append(shown)
+    return copies
 
 
 def _restored(study: Study, key: str) -> Any:
@@ -83,7 +113,6 @@ class RungGPSampler(StatelessGPSampler):
     def __init__(self, history: History, rungs: Rungs, **options: Any) -> None:
         self._startup = options.pop("n_startup_trials", None)
         super().__init__(history, n_startup_trials=1, **options)  # it is decided here
-        self._history = history
         self._rungs = rungs
         self._rung: int | None = None
 
@@ -97,39 +126,22 @@ class RungGPSampler(StatelessGPSampler):
         space = self._history.space
         return {} if self._rung is None else {name: space[name] for name in sorted(common) if not space[name].single()}
 
-    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
-        # What Optuna's sampler asks of a study.
-        view: Any = SimpleNamespace(directions=study.directions, _storage=study._storage, _get_trials=self._get_trials)
-        return super().sample_relative(view, trial, search_space)
+    def _pending(self) -> list[FrozenTrial]:
+        return [trial for trial in super()._pending() if trial.number not in self._rungs.results(0)]
 
-    def _get_trials(
-        self, deepcopy: bool = False, states: Container[OptunaState] | None = None, use_cache: bool = True
-    ) -> list[FrozenTrial]:
-        """All trials as they are; of given states: those with a result at the rung as COMPLETE, those without any as RUNNING."""
-        if states is None:
-            return self._history.trials
-        pending = [
-            trial
-            for trial in self._history.trials
-            if trial.state == OptunaState.RUNNING and trial.number not in self._rungs.results(0)
-        ]
-        return [*self._results(), *pending]
-
-    def _results(self) -> Iterator[FrozenTrial]:
+    def _results(self) -> list[FrozenTrial]:
         """Copies, with the result at the rung as their values, in the order of their numbers.
 
         An outcome constraint is modelled where all of them had its metric measured when they came to the rung.
         """
         if self._rung is None:
-            return
+            return []
         usable = {
             number: result for number, result in self._rungs.results(self._rung).items() if all(map(math.isfinite, result.losses))
         }
         violations = self._rungs.violations(self._rung)
-        modelled = [each.text for each in self._history.constraints if all(each.text in violations[number] for number in usable)]
-        for number, result in sorted(usable.items()):
-            trial = copy.copy(self._history.get(number))
+        results = _alike([(self._history.get(number), violations[number]) for number in sorted(usable)])
+        for trial in results:
             trial.state = OptunaState.COMPLETE
-            trial.values = self._rungs.values_of(result)
-            trial._system_attrs = outcome_constraints.attributes({text: violations[number][text] for text in modelled}, {})
-            yield trial
+            trial.values = self._rungs.values_of(usable[trial.number])
+        return results

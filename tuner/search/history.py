@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from optuna.distributions import BaseDistribution
 from optuna.search_space import intersection_search_space
 from optuna.search_space.group_decomposed import _SearchSpaceGroup
-from optuna.study import Study, StudyDirection
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
@@ -38,8 +38,12 @@ _OPTUNA_STATES = {
 _MISSING = object()
 
 
+COLUMNS = """id, number, state, reason, params, distributions, objective_values, constraint_values, system_attrs, judged_step, verdict, origin,
+    CASE WHEN origin = 'repeat' THEN parent END AS repeats"""
+
+
 class TrialRow(Protocol):
-    """The columns of `trials` that the history reads."""
+    """The columns of `trials` that the history reads: COLUMNS."""
 
     id: int
     number: int
@@ -52,6 +56,7 @@ class TrialRow(Protocol):
     system_attrs: str
     judged_step: int | None
     verdict: str
+    origin: str
     repeats: int | None
 
 
@@ -106,7 +111,9 @@ class History(ReadStorage):
         self.system_attrs: dict[str, Any] = dict(system_attrs or {})
         self.repeats: dict[int, int] = {}
         """By number of a trial that repeats another one: the number of that one."""
-        self.foreign = False  # a trial has distributions other than the study's: made by another program
+        self.lent: set[int] = set()
+        """Numbers of the trials that a finished study lent."""
+        self._foreign = False
         self._index: dict[int, int] = {}
         self._numbers: list[int] = []
         self._by_id: dict[int, FrozenTrial] = {}
@@ -137,8 +144,14 @@ class History(ReadStorage):
             self.reasons[index] = row.reason
             if row.judged_step is not None:
                 self.judged[row.number] = max(row.judged_step, self.judged.get(row.number, row.judged_step))
-            if self.states[index] == state or self.states[index].is_finished:
+            if self.states[index].is_finished:
                 return False
+            completed = self._complete_params(trial, row)
+            if self.states[index] == state:
+                if completed:
+                    for observer in self._observers:
+                        observer.changed(index, trial)
+                return completed
             self.counts[self.states[index]] -= 1
             self.states[index] = state
         self.counts[state] += 1
@@ -226,10 +239,8 @@ class History(ReadStorage):
     def _build(self, row: TrialRow) -> FrozenTrial:
         if row.repeats is not None:
             self.repeats[row.number] = row.repeats
-        params = json.loads(row.params)
-        known = self._parsed.get(row.distributions)
-        if known is None:
-            known = self._parse(row.distributions)
+        if row.origin == "portfolio":
+            self.lent.add(row.number)
         trial = self._by_id[row.id] = FrozenTrial(
             number=row.number,
             state=OptunaState.RUNNING,
@@ -237,14 +248,27 @@ class History(ReadStorage):
             values=None,
             datetime_start=None,
             datetime_complete=None,
-            params=params,
-            distributions={name: known[name] for name in params},
+            params=json.loads(row.params),
+            distributions=self._distributions(row),
             user_attrs={},
             system_attrs=json.loads(row.system_attrs),
             intermediate_values={},
             trial_id=row.id,
         )
         return trial
+
+    def _complete_params(self, trial: FrozenTrial, row: TrialRow) -> bool:
+        """Take in what another program has given to a trial since it was first seen: parameters, one by one, and attributes; whether it has."""
+        params, attrs = json.loads(row.params), json.loads(row.system_attrs)
+        if params == trial._params and attrs.items() <= trial._system_attrs.items():
+            return False
+        trial._params, trial._distributions = params, self._distributions(row)
+        trial._system_attrs = {**trial._system_attrs, **attrs}
+        return True
+
+    def _distributions(self, row: TrialRow) -> dict[str, BaseDistribution]:
+        known = self._parsed.get(row.distributions)
+        return dict(self._parse(row.distributions) if known is None else known)
 
     def _set_outcome(self, trial: FrozenTrial, row: TrialRow, state: TrialState) -> None:
         if row.objective_values is not None:
@@ -262,7 +286,7 @@ class History(ReadStorage):
             if own is not None and (own == distribution or (self.space_version > 1 and distributions.covers(own, distribution))):
                 distribution = own
             else:
-                self.foreign = True
+                self._foreign = True
             parsed[name] = distribution
         if len(self._parsed) > 10_000:
             self._parsed.clear()
@@ -373,6 +397,11 @@ class History(ReadStorage):
         """What the names of attributes have in front that hold a model of one version of the space; nothing at the first."""
         return "" if self.space_version == 1 else f"{self.space_version}:"
 
+    @property
+    def foreign(self) -> bool:
+        """Whether a trial has distributions other than the study's: made by another program."""
+        return self._foreign
+
     def get(self, number: int) -> FrozenTrial:
         return self.trials[self._index[number]]
 
@@ -400,7 +429,13 @@ class History(ReadStorage):
         if total == 0:
             return {}
         if self.foreign:
-            return intersection_search_space(self.trials, include_pruned)
+            found = intersection_search_space(self.trials, include_pruned)
+            # What has one value here, be it frozen or the level of a comparison, keeps it.
+            return {
+                name: own if (own := self.space[name]).single() else distribution
+                for name, distribution in found.items()
+                if name in self.space
+            }
         complete, pruned = self._having[OptunaState.COMPLETE], self._having[OptunaState.PRUNED]
         having = {name: complete[name] + (pruned[name] if include_pruned else 0) for name in self.space}
         return {name: self.space[name] for name in sorted(self.space) if having[name] == total}
@@ -456,27 +491,6 @@ class History(ReadStorage):
     def _write(self, container: dict[str, Any], key: str, value: Any) -> None:
         self._undo.append((container, key, container.get(key, _MISSING)))
         container[key] = value
-
-
-class CommonSpace:
-    """Stands in for Optuna's IntersectionSearchSpace, which walks over all trials after the oldest unfinished one."""
-
-    def __init__(self, history: History, *, include_pruned: bool) -> None:
-        self._history = history
-        self._include_pruned = include_pruned
-
-    def calculate(self, study: Study, use_cache: bool = False) -> dict[str, BaseDistribution]:
-        return self._history.common_space(include_pruned=self._include_pruned)
-
-
-class GroupedSpace:
-    """Stands in for Optuna's _GroupDecomposedSearchSpace, whose groups depend on the order in which trials were first seen."""
-
-    def __init__(self, history: History) -> None:
-        self._history = history
-
-    def calculate(self, study: Study, use_cache: bool = False) -> _SearchSpaceGroup:
-        return self._history.grouped_spaces()
 
 
 def _number(reported: float | str) -> float:

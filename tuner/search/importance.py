@@ -25,18 +25,17 @@ from sqlalchemy import Connection, Row, text
 from tuner import studies
 from tuner.db.postgres import Database
 from tuner.errors import Conflict, InvalidValue
-from tuner.search.history import History
+from tuner.search.history import COLUMNS, History
 from tuner.wire import TrialState
 
 MIN_TRIALS = 10
 Method = Literal["ped_anova", "fanova"]
 
+# Repeats that diverged put their configuration out of the race, and so out of this.
 _TRIALS = text(
-    """
-    SELECT id, number, state, reason, params, distributions, objective_values, constraint_values, system_attrs, judged_step,
-        verdict,
-        CASE WHEN origin = 'repeat' THEN parent END AS repeats
-    FROM trials WHERE study_id = :study AND state = 'COMPLETE' ORDER BY number
+    f"""
+    SELECT {COLUMNS} FROM trials
+    WHERE study_id = :study AND (state = 'COMPLETE' OR (state = 'FAIL' AND reason = 'nan' AND origin = 'repeat')) ORDER BY number
     """
 )
 

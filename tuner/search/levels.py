@@ -53,12 +53,17 @@ class Levels:
         history.add_observer(self)
 
     def changed(self, index: int, trial: FrozenTrial) -> None:
-        self.of(trial).adopt(trial, self._history.states[index])
+        if self.has(trial):
+            self.of(trial).adopt(trial, self._history.states[index])
 
     def reset(self) -> None:
         """Forget everything: the history tells it all again."""
         for history in self.histories:
             history.forget()
+
+    def has(self, trial: FrozenTrial) -> bool:
+        """Whether the trial has a level: one that another program makes gets its parameters one by one."""
+        return self.by in trial.params
 
     def of(self, trial: FrozenTrial) -> LevelHistory:
         value = trial.params[self.by]
@@ -142,10 +147,11 @@ class LevelRungs:
         self.parts = parts
 
     def take_in(self, number: int) -> None:
-        self._of(number).take_in(number)
+        if self._levels.has(self._history.get(number)):
+            self._of(number).take_in(number)
 
     def judge(self, number: int, step: int) -> Verdict:
-        return self._of(number).judge(number, step)
+        return self._of(number).judge(number, step) if self._levels.has(self._history.get(number)) else Verdict.CONTINUE
 
     def best_waiting(self) -> int | None:
         return next((number for part in self.parts if (number := part.best_waiting()) is not None), None)

@@ -18,7 +18,7 @@ from tuner.wire import TrialState
 
 
 class PartHistory(History):
-    """Some of the trials of `whole`, with the very same objects."""
+    """Some of the trials of `whole`, with the very same objects unless who makes the part says otherwise."""
 
     def __init__(self, whole: History, space: Mapping[str, BaseDistribution]) -> None:
         super().__init__(
@@ -33,6 +33,10 @@ class PartHistory(History):
         )
         self.measured = whole.measured
         self._whole = whole
+
+    @property
+    def foreign(self) -> bool:
+        return self._whole.foreign
 
     def adopt(self, trial: FrozenTrial, state: TrialState) -> None:
         """Take in a trial of the study's history that is new or in a new state."""

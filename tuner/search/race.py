@@ -16,7 +16,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from tuner import outcome_constraints, racing
-from tuner.racing import Configuration, Race, reserve
+from tuner.racing import Configuration, Race, before_reserve, reserve
 from tuner.search import distributions
 from tuner.search.history import History
 from tuner.search.part_history import PartHistory
@@ -111,20 +111,23 @@ class RacingProposer:
 
     def propose(self, number: int) -> Suggestion | None:
         max_trials = self._max_trials()
-        first_kept = None if max_trials is None else max_trials - reserve(self._seen.race.most, max_trials)
-        if max_trials is not None and first_kept is not None and number >= first_kept:
+        most = self._seen.race.most
+        if max_trials is not None and number >= (first_kept := max_trials - reserve(most, max_trials)):
             repeated = self._next_repeat(ending=True, left=max_trials - number)
             if repeated is None:
                 return None if self._is_open(first_kept) else self._proposer.propose(number)
-        elif (repeated := self._next_repeat()) is None:
+        elif (
+            repeated := self._next_repeat(most_repeats=None if max_trials is None else before_reserve(most, max_trials))
+        ) is None:
             suggestion = self._proposer.propose(number)
             if suggestion is not None:
                 return suggestion
             repeated = self._next_repeat(ending=True)
         return None if repeated is None else self._repeat(number, repeated)
 
-    def _next_repeat(self, *, ending: bool = False, left: int | None = None) -> int | None:
-        return self._seen.race.next_repeat(max_failures=self._max_attempts(), ending=ending, left=left)
+    def _next_repeat(self, *, most_repeats: int | None = None, ending: bool = False, left: int | None = None) -> int | None:
+        race = self._seen.race
+        return race.next_repeat(max_failures=self._max_attempts(), most_repeats=most_repeats, ending=ending, left=left)
 
     def _is_open(self, first_kept: int) -> bool:
         """Whether a result may still come that changes the race: of a repeat, or of a configuration made before the reserve."""

@@ -104,10 +104,9 @@ class RungTPESampler(ColumnTPESampler):
     def __init__(self, history: History, rungs: Rungs, **options: Any) -> None:
         self._startup = options.get("n_startup_trials")
         self._is_random = False
-        super().__init__(history, **options)
         self._rungs = rungs
         self._rung_columns = RungColumns(history, rungs)
-        self._columns = self._rung_columns
+        super().__init__(history, self._rung_columns, **options)
         self._search_space = _Common(self._rung_columns, self)
         if self._group:
             self._group_decomposed_search_space = _Groups(self._rung_columns, self)

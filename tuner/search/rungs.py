@@ -201,7 +201,7 @@ class Rungs:
             unfinished = self._history.counts[TrialState.WAITING] + self._history.counts[TrialState.RUNNING]
             startup = max(2 * (unfinished - len(self._waiting)), enough)
         rung = self._leading(max(1, min(startup, enough)))
-        if max(len(standings) for standings in self._standings) < startup:
+        if rung is None or max(len(standings) for standings in self._standings) < startup:
             return None
         return rung if len(self._signs) == 1 else self._leading(10 * (dimension + 1)) or 0
 

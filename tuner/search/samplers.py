@@ -30,9 +30,10 @@ from tuner import feasibility
 from tuner.search import distributions
 from tuner.search.cells import CellProposer
 from tuner.search.gp import RungGPSampler, StatelessGPSampler
-from tuner.search.history import CommonSpace, History
+from tuner.search.history import History
 from tuner.search.rung_tpe import RungTPESampler
 from tuner.search.rungs import Rungs
+from tuner.search.search_spaces import CommonSpace
 from tuner.search.tpe import ColumnTPESampler
 from tuner.space import SearchSpace
 from tuner.strategy_spec import SamplerSpec

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Row, text
 from tuner import auto, outcome_constraints, studies, trials
 from tuner.db.postgres import Database
 from tuner.search import distributions, levels, population, pruners, race, rungs, samplers, warm_start
-from tuner.search.history import History
+from tuner.search.history import COLUMNS, History
 from tuner.search.levels import LevelRungs
 from tuner.search.population import Population, Renewal
 from tuner.search.race import RacingProposer
@@ -51,14 +51,7 @@ _FEED = text(
     FROM studies s WHERE s.id = :study
     """
 )
-_TRIALS = text(
-    """
-    SELECT id, number, state, reason, params, distributions, objective_values, constraint_values, system_attrs, judged_step,
-        verdict,
-        CASE WHEN origin = 'repeat' THEN parent END AS repeats
-    FROM trials WHERE study_id = :study AND revision >= :since ORDER BY number
-    """
-)
+_TRIALS = text(f"SELECT {COLUMNS} FROM trials WHERE study_id = :study AND revision >= :since ORDER BY number")
 _REPORTS = text(
     "SELECT trial_id, step, metrics FROM reports WHERE study_id = :study AND revision >= :since ORDER BY trial_id, step"
 )
@@ -236,7 +229,11 @@ class StudySearch:
             for step in () if number in self.history.repeats else steps:
                 if self._rungs is not None:
                     verdict = self._rungs.judge(number, step)
-                elif self.history.verdicts.get(number) == Verdict.CONTINUE and self._prunes(number, step):
+                elif (
+                    number not in self.history.lent
+                    and self.history.verdicts.get(number) == Verdict.CONTINUE
+                    and self._prunes(number, step)
+                ):
                     verdict = Verdict.PRUNE
                 if verdict != Verdict.CONTINUE:
                     break
@@ -259,6 +256,8 @@ class StudySearch:
         reported = trial.intermediate_values
         if step not in reported:
             return False  # the report had other metrics only
+        if self._levels is not None and not self._levels.has(trial):
+            return False
         judged = self._judged_study if self._levels is None else self._levels.view(trial, self._pruner)
         trial.intermediate_values = {each: value for each, value in sorted(reported.items()) if each <= step}
         try:
@@ -388,8 +387,8 @@ class StudySearch:
                 last_rung,
                 self.history.space_version,
             )
-            served = _first(demands, ready + len(chosen))
-            if decided is not None and chosen and served:
+            served = [] if decided is None else _first(demands, ready + len(decided["portfolio"]))
+            if decided is not None and decided["portfolio"] and served:
                 connection.execute(_SERVED, {"demands": served})
         if decided is not None:
             self._strategy = decided

@@ -19,20 +19,21 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from tuner.search.columns import Columns, Floats
-from tuner.search.history import CommonSpace, GroupedSpace, History
+from tuner.search.history import History
 from tuner.search.mixture import MIN_KERNELS, Mixture
+from tuner.search.search_spaces import CommonSpace, GroupedSpace
 
 
 class ColumnTPESampler(TPESampler):
-    """TPESampler for the study of one history; takes TPESampler's options."""
+    """TPESampler for the study of one history; takes TPESampler's options. `columns`: what it is fitted to, by default the outcomes."""
 
-    def __init__(self, history: History, **options: Any) -> None:
+    def __init__(self, history: History, columns: Columns | None = None, **options: Any) -> None:
         super().__init__(**options)
         self._history = history
         self._search_space: Any = CommonSpace(history, include_pruned=True)
         if self._group:
             self._group_decomposed_search_space: Any = GroupedSpace(history)
-        self._columns = Columns(history) if len(history.directions) == 1 else None
+        self._columns = Columns(history) if columns is None and len(history.directions) == 1 else columns
         self._mixtures: dict[tuple[str, ...], Mixture] = {}
         parameters = self._parzen_estimator_parameters
         self._keeps_kernels = (

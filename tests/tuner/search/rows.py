@@ -15,6 +15,7 @@ _NEW = {
     "system_attrs": "{}",
     "judged_step": None,
     "verdict": "continue",
+    "origin": "suggested",
     "repeats": None,
 }
 

@@ -75,6 +75,31 @@ def test_rows_may_come_twice_and_out_of_order() -> None:
     assert straight.counts[TrialState.COMPLETE] == 22
 
 
+def test_what_another_program_gives_to_a_trial_one_by_one_is_taken_in() -> None:
+    history = _new()
+    columns = Columns(history)
+    whole = _row(0)
+    bare = trial_row(0, state="RUNNING")
+    assert history.merge_trial(bare)
+    assert history.merge_trial(bare) is False
+    (name, *_) = json.loads(whole.params)
+    partly = trial_row(0, state="RUNNING", system_attrs='{"seen": 1}')
+    partly.params = json.dumps({name: json.loads(whole.params)[name]})
+    partly.distributions = json.dumps({name: json.loads(whole.distributions)[name]})
+    full = _row(0, "RUNNING")
+    full.system_attrs = partly.system_attrs
+    for row in (partly, full):
+        assert history.merge_trial(row)
+        assert history.get(0).params == json.loads(row.params)
+        assert history.get(0).distributions == {each: SPACE[each] for each in history.get(0).params}
+        assert columns.having(tuple(history.get(0).params), running=True).tolist() == [True]
+    assert history.get(0).system_attrs == {"seen": 1}
+    history.merge_trial(_row(0, "COMPLETE", 1.0))
+    assert history.common_space(include_pruned=False) == SPACE
+    assert history.merge_trial(bare) is False  # nothing undoes a final state
+    assert history.get(0).params == json.loads(whole.params)
+
+
 def test_reports_of_unknown_trials_are_refused_and_of_known_ones_kept_for_judging() -> None:
     history = _new()
     assert not history.merge_report(100, 0, {"gain": 1.0})

@@ -92,6 +92,14 @@ def test_where_none_can_come_back_the_rung_stops() -> None:
     assert verdicts == ["continue", "prune", "prune", "continue", "prune"]
 
 
+def test_no_rung_speaks_before_there_is_a_result() -> None:
+    board = Board()
+    board.put(0)
+    assert board.rungs.speaking(0) is None
+    board.put(1, both(1.0, 1.0))
+    assert board.rungs.speaking(0) == 0
+
+
 def test_whole_trainings_count_by_their_final_values() -> None:
     board = Board()
     board.put(0, *[both(0.5, 0.5)] * 9, state="COMPLETE", values=[0.4, 0.7])

@@ -270,6 +270,27 @@ def test_the_last_trials_go_to_new_configurations_where_the_race_needs_none(data
     assert desk.states() == ["COMPLETE"] * 12
 
 
+@pytest.mark.parametrize(("max_trials", "most"), [(10, 5), (20, 10), (9, 3)])
+def test_at_most_half_of_the_trials_are_repeats(database: Database, engines: list[Engine], max_trials: int, most: int) -> None:
+    """Of pure noise, where every challenge is a coin."""
+    desk = Desk(database, LINE, max_trials=max_trials, repeat={"max": most}, sampler={"name": "random", "seed": 1})
+    engines.append(desk.engine())
+    run(desk, lambda: engines[-1], lambda lease: random.Random(lease.trial.seed).random())
+    origins = [origin for origin, _, _ in lineage(desk)]
+    assert len(origins) == max_trials
+    assert 1 <= origins.count("repeat") <= max_trials // 2
+
+
+def test_a_cell_that_a_person_cancelled_is_not_proposed_again(database: Database, engines: list[Engine]) -> None:
+    desk = Desk(database, FINITE, max_trials=None, repeat={"max": 2}, sampler={"name": "grid", "seed": 1})
+    engines.append(desk.engine())
+    (lease,) = desk.ask(engines[-1])
+    trials.cancel(database, "default", lease.trial.id)
+    desk.fail(lease, "cancelled")
+    run(desk, lambda: engines[-1], lambda lease: loss(lease.trial.params))
+    assert [params for _, _, params in lineage(desk)].count(lease.trial.params) == 1
+
+
 def test_a_raised_limit_raises_the_reserve_with_it(database: Database, engines: list[Engine]) -> None:
     desk = Desk(database, LINE, max_trials=6, repeat={"max": 3}, sampler={"name": "random", "seed": 1})
     engines.append(desk.engine())

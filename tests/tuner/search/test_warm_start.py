@@ -162,6 +162,19 @@ def test_lent_trials_are_not_judged_by_halving(database: Database, engine: Engin
     assert reports.get_verdict(database, "default", late.id, 0).answer.verdict == "pause"
 
 
+def test_lent_trials_are_not_judged_by_the_pruner_named(database: Database, engine: Engine) -> None:
+    _finished(database, "past")
+    desk = Desk(database, SPACE, name="new", pruner={"name": "median", "n_startup_trials": 1, "n_warmup_steps": 0})
+    verdicts = []
+    for place, lease in enumerate(desk.ask(engine, 10)):
+        desk.report(lease, 0, 1.0 + place)
+        desk.report(lease, 1, 1.0 + place)
+        engine.step()
+        verdicts.append(str(reports.get_verdict(database, "default", lease.id, 0).answer.verdict))
+        desk.tell(lease, 1.0 + place)
+    assert verdicts == ["continue"] * 8 + ["prune"] * 2
+
+
 # --- alike ---------------------------------------------------------------------------------------------------------------
 
 
