@@ -69,12 +69,12 @@ def store(
         {"trial": trial, "study": candidate.study.name, "study_id": candidate.study.id, "source_trial": candidate.trial.number}
         for trial, candidate in zip(stored, chosen, strict=False)
     ]
-    decided = {**strategy, "portfolio": lent, "reasons": [*strategy["reasons"], _reason(lent, strategy["warm_start"])]}
+    decided = {**strategy, "portfolio": lent, "reasons": [*strategy["reasons"], _reason(lent, strategy["warm_start"], spec)]}
     connection.execute(_SET_STRATEGY, {"study": study_id, "strategy": json.dumps(decided)})
     return decided
 
 
-def _reason(lent: Sequence[Mapping[str, Any]], asked: bool | Sequence[str]) -> str:
+def _reason(lent: Sequence[Mapping[str, Any]], asked: bool | Sequence[str], spec: StudySpec) -> str:
     if not lent and not isinstance(asked, bool):
         return (
             f"{', '.join(asked)}: no finished study of the project with the same parameters and objective, so nothing was lent."
@@ -84,4 +84,5 @@ def _reason(lent: Sequence[Mapping[str, Any]], asked: bool | Sequence[str]) -> s
     names = list(dict.fromkeys(str(each["study"]) for each in lent))
     more = "" if len(names) <= 3 else f" and {len(names) - 3} more"
     ones = "1 configuration comes" if len(lent) == 1 else f"{len(lent)} configurations come"
-    return f"{ones} from {', '.join(names[:3])}{more}; they go first and are trained in full."
+    kept = "are members like others" if spec.is_population else "are trained in full"
+    return f"{ones} from {', '.join(names[:3])}{more}; they go first and {kept}."
