@@ -1,10 +1,10 @@
-# make demo | test | bench | lint: each works from a fresh clone. Everything is installed into .venv.
+# make demo | test | slow | bench | lint: each works from a fresh clone. Everything is installed into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench techniques lint clean
+.PHONY: help demo test slow bench techniques lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -23,8 +23,11 @@ help: ## list the targets
 demo: .venv/.demo ## start everything, run a study, print the leaderboard and the dashboard's address
 	$(BIN)/tuner demo
 
-test: .venv/.dev ## run the test suite, a process a core (FAST=1 leaves out the slow tests)
-	$(BIN)/python -m pytest -n auto --dist worksteal $(if $(FAST),-m 'not slow') $(ARGS)
+test: .venv/.dev ## run the test suite, a process a core, without what takes long
+	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not slow' $(ARGS)
+
+slow: .venv/.dev ## run the tests that take long: kills, large studies, every sampler restarted, every optimizer trained
+	$(BIN)/python -m pytest -n auto --dist worksteal -m slow $(ARGS)
 
 bench: .venv/.dev ## measure what the README claims, side by side with the alternative
 	$(BIN)/python -m benchmarks $(ARGS)

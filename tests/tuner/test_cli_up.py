@@ -138,6 +138,7 @@ def test_signals_stop_all_of_it(number: signal.Signals, start: Callable[..., Up]
     assert not postgres_of(folder)
 
 
+@pytest.mark.slow
 def test_started_again_it_goes_on(start: Callable[..., Up], folder: Path) -> None:
     credentials = folder / "tuner-data" / "credentials.json"
     first = start("--workers", "0")

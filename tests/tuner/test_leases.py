@@ -53,9 +53,10 @@ def take_over(database: Database) -> Lease:
     return take(database)
 
 
-def test_race_for_one_trial_has_one_winner(database: Database) -> None:
-    """64 lessees, 500 rounds; the threads stay, so that each round is a race and not a start of threads."""
-    rounds, lessees = 500, 64
+@pytest.mark.parametrize("rounds", [100, pytest.param(500, marks=pytest.mark.slow)])
+def test_race_for_one_trial_has_one_winner(database: Database, rounds: int) -> None:
+    """64 lessees; the threads stay, so that each round is a race and not a start of threads."""
+    lessees = 64
     name = start(database, 0, external(limits={"max_trials": rounds}))
     barrier = threading.Barrier(lessees + 1)
     winners: list[list[str]] = [[] for _ in range(rounds)]

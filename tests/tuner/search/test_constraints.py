@@ -48,7 +48,9 @@ def _run(desk: Desk, engines: list[Engine], count: int, *, restart: bool) -> lis
     return found
 
 
-@pytest.mark.parametrize("constraints", [CONSTRAINTS, TIGHT], ids=["loose", "tight"])
+@pytest.mark.parametrize(
+    "constraints", [pytest.param(CONSTRAINTS, id="loose"), pytest.param(TIGHT, id="tight", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(
     "sampler, space, count", SAMPLERS, ids=lambda item: item.get("name", "") if isinstance(item, dict) else ""
 )

@@ -35,7 +35,7 @@ SAMPLERS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"name": "tpe", "n_startup_trials": 5}, {}),
     ({"name": "tpe", "group": True, "n_startup_trials": 5}, {}),
     ({"name": "tpe", "multivariate": False, "n_startup_trials": 5}, {}),
-    ({"name": "gp", "n_startup_trials": 5}, {}),
+    pytest.param({"name": "gp", "n_startup_trials": 5}, {}, marks=pytest.mark.slow),
     ({"name": "cmaes", "n_startup_trials": 2, "popsize": 4}, {}),
     ({"name": "cmaes", "with_margin": True, "n_startup_trials": 2, "popsize": 4}, {}),
     ({"name": "nsga2", "population_size": 5}, {}),
