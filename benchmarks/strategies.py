@@ -138,6 +138,7 @@ class Service:
                 reason=None,
                 verdict="continue",
                 judged_step=None,
+                origin=suggestion.origin,
                 repeats=None,
                 params=json.dumps(suggestion.params),
                 distributions=json.dumps(suggestion.distributions),

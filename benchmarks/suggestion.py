@@ -51,6 +51,7 @@ def tuner_side(finished: int) -> Suggest:
                 constraint_values=None,
                 system_attrs="{}",
                 judged_step=None,
+                origin="suggested",
                 repeats=None,
                 verdict="continue",
             )
