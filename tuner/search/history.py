@@ -3,7 +3,7 @@
 Fed by rows that changed (`merge_trial`, `merge_report`: merging a row twice changes nothing) and never rebuilt; reads copy nothing. What
 samplers and pruners write (attributes of trials and of the study) is collected for the transaction that stores their decision, and can be
 rolled back when that transaction does not come about. Trials that wait appear as RUNNING: their configuration is taken, so the samplers
-must know it. Its weakness: trials are Python objects, about 2 kB each, all of a study's.
+must know it. Its weakness: trials are Python objects, about 6 kB each with what is derived from them, all of a study's.
 """
 
 from __future__ import annotations
