@@ -43,6 +43,10 @@ CHILD_KEY = "tuner:population"
 """System attribute of a child: the `boundary` of the checkpoint it began from, and the number of the trial it `replaces`."""
 RESUMED_KEY = "tuner:without_checkpoint"
 """System attribute of a trial: the boundary it reached without leaving a checkpoint, so that it was sent to repeat the interval."""
+_NO_CHECKPOINT = (
+    "paused after {count} reports without a checkpoint, twice: a population needs one at each boundary; save it before you return at "
+    "the verdict pause"
+)
 _MAX_DRAWS = 32
 _STREAM = 1711
 
@@ -206,51 +210,36 @@ class Population:
 
         `has_room`: the study may make another trial. The history has to be rolled back where nothing was stored.
         """
-        study, trial_id, first = (
-            self._history.study_id,
-            self._history.get(number)._trial_id,
-            self.standing(number) * self.interval - 1,
-        )
+        study, boundary = self._history.study_id, self.standing(number)
+        trial, first = self._history.get(number), boundary * self.interval - 1
         has_failed = number in self._failed
         better = self._better(number) if has_room else []
         sources = lineage.list_sources(connection, study, better, first, first + self.interval) if better else []
         child = self._child(child_number, number, sources) if sources else None
         if child is not None:
-            replaced = None if has_failed else trial_id
+            replaced = None if has_failed else trial._trial_id
             if not lineage.copy(connection, study, child, replaced, self._history.space_version):
                 return Renewal.OUTDATED
+            outcome = Renewal.CHILD
+            self._replaced.add(number)
         elif has_failed:
             return Renewal.NOTHING
         else:
-            has_checkpoint = bool(lineage.list_sources(connection, study, [number], first, 2**62))
-            why_not = self._go_on(number, has_checkpoint)
-            if why_not is not None:
-                lineage.fail_held(connection, study, trial_id, why_not)
-            elif not trials.promote(connection, study, [trial_id]):
+            # One that came here without leaving a checkpoint, as a worker that dies may make it, repeats the interval, once.
+            repeats = boundary > self._base(number) and not lineage.list_sources(connection, study, [number], first, 2**62)
+            if repeats and trial.system_attrs.get(RESUMED_KEY) == boundary:
+                lineage.fail_held(connection, study, trial._trial_id, _NO_CHECKPOINT.format(count=boundary * self.interval))
+                outcome = Renewal.FAILED
+            elif trials.promote(connection, study, [trial._trial_id]):
+                # Now that it is decided: whatever is written here the caller stores.
+                key, value = (RESUMED_KEY, boundary) if repeats else (GOAL_KEY, boundary + 1)
+                self._history.set_trial_system_attr(trial._trial_id, key, value)
+                outcome = Renewal.GOES_ON
+            else:
                 return Renewal.OUTDATED
         self._waiting.discard(number)
         self.held.discard(number)
-        if child is not None:
-            self._replaced.add(number)
-            return Renewal.CHILD
-        return Renewal.GOES_ON if why_not is None else Renewal.FAILED
-
-    def _go_on(self, number: int, has_checkpoint: bool) -> str | None:
-        """Note that a paused trial runs to the next boundary; why it cannot, else None.
-
-        One that came here without leaving a checkpoint, as a worker that dies may make it, repeats the interval, once.
-        """
-        trial, boundary = self._history.get(number), self.standing(number)
-        if not has_checkpoint and boundary > self._base(number):
-            if trial.system_attrs.get(RESUMED_KEY) == boundary:
-                return (
-                    f"paused after {boundary * self.interval} reports without a checkpoint, twice: a population needs one at each "
-                    "boundary; save it before you return at the verdict pause"
-                )
-            self._history.set_trial_system_attr(trial._trial_id, RESUMED_KEY, boundary)
-        else:
-            self._history.set_trial_system_attr(trial._trial_id, GOAL_KEY, boundary + 1)
-        return None
+        return outcome
 
     def _child(self, number: int, replaced: int, sources: list[Source]) -> Suggestion | None:
         """The trial `number`, entered in the history, which copies one of these; None where none of their configurations is allowed."""

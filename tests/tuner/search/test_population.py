@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -216,3 +217,32 @@ def test_a_verdict_pauses_those_whose_code_does_not_know_the_boundary(
         assert str(leases.renew(database, "default", lease.id).verdict) == verdict
     leases.tell(database, "default", lease.id, Tell(state="WAITING", reason="paused"))
     assert crew.desk.take() == []  # until the search lets it go on
+
+
+@pytest.mark.parametrize("saves", [True, False])
+def test_what_was_not_decided_is_not_stored(
+    database: Database, tmp_path: Path, engines: list[Engine], monkeypatch: pytest.MonkeyPatch, saves: bool
+) -> None:
+    """The study is paused while a member is about to go on, and another search takes over."""
+    crew = Crew(database, tmp_path, engines)
+    first = crew.ask(4)
+    for lease, loss in zip(first[:3], (0.9, 0.1, 0.2), strict=True):
+        crew.train(lease, loss, saves=saves)
+    promote = trials.promote
+
+    def late(*args: Any) -> list[int]:
+        studies.pause(database, "default", crew.desk.study.id)
+        return promote(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trials, "promote", late)
+        assert crew.ask(1) == []
+    crew.engines.pop().close()
+    crew.engines.append(crew.desk.engine())
+    crew.train(first[3], 0.3, saves=saves)
+    studies.resume(database, "default", crew.desk.study.id)
+    if saves:
+        assert 4 in [lease.trial.number for lease in crew.ask(4)]  # in the place of the worst
+        assert crew.rows()[0].state == "PRUNED"
+    else:
+        assert [(lease.trial.number, lease.trial.pause_at) for lease in crew.ask(4)] == [(number, 1) for number in range(4)]
