@@ -90,6 +90,7 @@ class Population:
         self._first: set[int] = set()  # numbers of the trials that are nobody's children
         self._failed: set[int] = set()
         self._replaced: set[int] = set()
+        self._in_vain: set[int] = set()  # of the failed, those for whose place there was nobody to copy
         self._waiting: set[int] = set()  # numbers of trials that have come to their boundary and run no more
         self.held: set[int] = set()
         """Trials that the database holds back, as far as known."""
@@ -100,13 +101,17 @@ class Population:
         """Look at a trial of the history again: its reports, its state, whether it is held."""
         trial, state, reason = self._history.get(number), self._history.state_of(number), self._history.reason_of(number)
         steps = sorted(trial.intermediate_values)
+        is_news = state != TrialState.RUNNING  # by then its checkpoint is there
         for boundary in range(self._base(number) + 1, self._num_boundaries + 1):
             place = bisect.bisect_left(steps, boundary * self.interval - 1)
             if place == len(steps):
                 break
             step = steps[place]
+            is_news |= number not in self._ranks[boundary]
             is_feasible = outcome_constraints.total(self._history.violations_at(number, step)) <= 0
             self._place(boundary, number, trial.intermediate_values[step] if is_feasible else math.nan)
+        if is_news:
+            self._in_vain = {each for each in self._in_vain if number not in self._ranks[self.standing(each)]}
         child = trial.system_attrs.get(CHILD_KEY)
         if child is None:
             self._first.add(number)
@@ -167,8 +172,8 @@ class Population:
         yield from sorted(self.held | self._waiting, key=lambda number: (self.standing(number), number))
 
     def list_vacancies(self) -> list[int]:
-        """Trials that have failed after a boundary and have not been replaced, whoever was furthest behind first."""
-        vacant = [number for number in self._failed - self._replaced if self.standing(number) > 0]
+        """Trials that have failed after a boundary and may be replaced, whoever was furthest behind first."""
+        vacant = [number for number in self._failed - self._replaced - self._in_vain if self.standing(number) > 0]
         return sorted(vacant, key=lambda number: (self.standing(number), number))
 
     def best_waiting(self) -> int | None:
@@ -181,7 +186,7 @@ class Population:
 
     @property
     def is_over(self) -> bool:
-        """All members that there shall be have come to their end."""
+        """All members have come to their end, but for who may still be put in the place of one that failed."""
         counts = self._history.counts
         return self.num_missing <= 0 and not counts[TrialState.WAITING] and not counts[TrialState.RUNNING]
 
@@ -197,13 +202,13 @@ class Population:
         boundary = self.standing(number)
         ordered, rank = self._ordered[boundary], self._ranks[boundary].get(number, math.inf)
         count = math.floor(self._quantile * len(ordered))
-        has_failed = number in self._failed
-        if not has_failed and not self._is_at_boundary(number):
+        if number in self._failed:
+            return [other for _, other in ordered if other not in self._failed][: max(count, 1)]
+        if not self._is_at_boundary(number):
             return []  # it has reported nothing there to compare
-        if not has_failed and (count == 0 or (rank, number) < ordered[-count]):
+        if count == 0 or (rank, number) < ordered[-count]:
             return []
-        best = ordered[: max(count, 1 if has_failed else 0)]
-        return [other for its, other in best if other not in self._failed and (has_failed or its < rank)]
+        return [other for its, other in ordered[:count] if other not in self._failed and its < rank]
 
     def renew(self, connection: Connection, number: int, child_number: int, *, has_room: bool) -> Renewal:
         """Decide on a paused trial, or on the place of one that has failed, and store that but for the attributes.
@@ -223,6 +228,8 @@ class Population:
             outcome = Renewal.CHILD
             self._replaced.add(number)
         elif has_failed:
+            if has_room:
+                self._in_vain.add(number)
             return Renewal.NOTHING
         else:
             # One that came here without leaving a checkpoint, as a worker that dies may make it, repeats the interval, once.

@@ -14,6 +14,7 @@ from tuner import leases, studies, trials, views
 from tuner.db.postgres import Database
 from tuner.errors import StudyNotRunning
 from tuner.search.engine import Engine
+from tuner.search.population import Population
 from tuner.wire import StudyPatch, Tell, TrialCreate
 
 
@@ -246,3 +247,59 @@ def test_what_was_not_decided_is_not_stored(
         assert crew.rows()[0].state == "PRUNED"
     else:
         assert [(lease.trial.number, lease.trial.pause_at) for lease in crew.ask(4)] == [(number, 1) for number in range(4)]
+
+
+def test_the_last_to_fail_is_replaced_before_the_study_ends(database: Database, tmp_path: Path, engines: list[Engine]) -> None:
+    """Although nobody asks for a trial at that moment; and although it was the best at the boundary itself."""
+    crew = Crew(database, tmp_path, engines)
+    for _ in range(3):
+        for lease in crew.ask(4):
+            crew.train(lease, 0.5)
+    best, *others = crew.ask(4)
+    assert (best.trial.number, best.trial.pause_at) == (0, None)
+    for lease in others:
+        crew.train(lease, 0.5)
+    crew.desk.fail(best)
+    crew.engines[-1].step()
+    assert crew.desk.state() == ("RUNNING", None)
+    (child,) = crew.ask(1)
+    assert (child.trial.number, crew.rows()[4].parent) == (4, 1)
+    assert child.trial.resume is not None
+    assert child.trial.resume.step == 5
+    crew.train(child)
+    crew.engines[-1].step()
+    assert crew.desk.state() == ("COMPLETE", "population_trained")
+    assert [row.state for row in crew.rows()] == ["FAIL"] + ["COMPLETE"] * 4
+
+
+def test_who_cannot_be_replaced_is_looked_at_again_when_somebody_comes_to_the_boundary(
+    database: Database, tmp_path: Path, engines: list[Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew = Crew(database, tmp_path, engines)
+    first = crew.ask(4)
+    crew.train(first[0], 0.5)
+    (again,) = crew.ask(1)
+    crew.desk.fail(again)
+    asked = []
+    renew = Population.renew
+    monkeypatch.setattr(Population, "renew", lambda *args, **room: asked.append(args[2]) or renew(*args, **room))
+    for _ in range(3):
+        assert crew.ask(1) == []
+    assert asked == [0]
+    crew.train(first[1], 0.5)
+    assert [lease.trial.number for lease in crew.ask(2)] == [1, 4]
+    assert crew.rows()[4].parent == 1
+
+
+def test_a_population_ends_where_who_failed_last_cannot_be_replaced(
+    database: Database, tmp_path: Path, engines: list[Engine]
+) -> None:
+    crew = Crew(database, tmp_path, engines)
+    first = crew.ask(4)
+    crew.train(first[0], 0.5)
+    for lease in first[1:]:
+        trials.cancel(database, "default", lease.trial.id)
+        leases.tell(database, "default", lease.id, Tell(state="FAIL", reason="cancelled"))
+    crew.desk.fail(crew.ask(1)[0])
+    crew.engines[-1].step()
+    assert crew.desk.state() == ("COMPLETE", "population_trained")
