@@ -4,18 +4,17 @@ Members train side by side and pause at each boundary, every `interval` reports,
 so a population larger than the number of workers is trained in turns. At that moment it is held against all who have come to this
 boundary so far: one of the worst quantile ends, and a child takes its place, which goes on from the checkpoint that one of the best
 quantile, drawn at random, left at the same boundary (exploit), with hyperparameters that are the parent's times 1.2 or 0.8, or drawn
-anew (explore). A member that fails is replaced alike, or by a new one where it had not come to a boundary.
+anew (explore). A member that fails is replaced alike, or by a new one where it had not come to a boundary. Who is better is `standings`:
+who breaks an outcome constraint by then comes after those who do not, NaN ranks last, equals go by number.
 
 What a member has done stands in its reports and in attributes that the deciding transaction writes, and chance hangs on the study's seed
-and the child's number alone: a search that takes over decides the same. NaN ranks last, and so does who breaks
-an outcome constraint by then; equals by number.
+and the child's number alone: a search that takes over decides the same.
 
 Weakness: members that come to a boundary before 1 / quantile others have are not replaced there.
 """
 
 from __future__ import annotations
 
-import bisect
 import math
 from collections.abc import Iterator, Mapping, Set
 from enum import StrEnum
@@ -30,8 +29,9 @@ from tuner import lineage, outcome_constraints, populations, trials
 from tuner.errors import InvalidValue
 from tuner.lineage import Source
 from tuner.parameters import CategoricalParameter, FloatParameter, IntParameter, Parameter, is_number
-from tuner.search import distributions
+from tuner.search import distributions, steps
 from tuner.search.history import History
+from tuner.search.standings import Result, Standings
 from tuner.space import SearchSpace
 from tuner.spec import Executor, StudySpec
 from tuner.trials import Suggestion
@@ -75,6 +75,7 @@ class Population:
         assert most is not None  # the spec has been validated
         self.interval = populations.interval(options, most)
         self._num_boundaries = (most - 1) // self.interval
+        self._goals = range(self.interval - 1, self._num_boundaries * self.interval, self.interval)  # the steps of the boundaries
         self._size = int(options.get("size", populations.SIZE))
         self._quantile = float(options.get("quantile", populations.QUANTILE))
         self._resample = float(options.get("resample", 0.25))
@@ -85,8 +86,8 @@ class Population:
         self._seed = seed
         self._sign = -1.0 if history.directions[0] == StudyDirection.MAXIMIZE else 1.0
         self._json = {name: distributions.to_json(distribution) for name, distribution in history.ranges.items()}
-        self._ranks: list[dict[int, float]] = [{} for _ in range(self._num_boundaries + 1)]
-        self._ordered: list[list[tuple[float, int]]] = [[] for _ in range(self._num_boundaries + 1)]
+        self._standings = [Standings() for _ in range(self._num_boundaries + 1)]
+        self._passed: dict[int, list[int]] = {}  # by trial: the steps of its results, boundary by boundary from its base
         self._first: set[int] = set()  # numbers of the trials that are nobody's children
         self._failed: set[int] = set()
         self._replaced: set[int] = set()
@@ -100,18 +101,9 @@ class Population:
     def take_in(self, number: int) -> None:
         """Look at a trial of the history again: its reports, its state, whether it is held."""
         trial, state, reason = self._history.get(number), self._history.state_of(number), self._history.reason_of(number)
-        steps = sorted(trial.intermediate_values)
-        is_news = state != TrialState.RUNNING  # by then its checkpoint is there
-        for boundary in range(self._base(number) + 1, self._num_boundaries + 1):
-            place = bisect.bisect_left(steps, boundary * self.interval - 1)
-            if place == len(steps):
-                break
-            step = steps[place]
-            is_news |= number not in self._ranks[boundary]
-            is_feasible = outcome_constraints.total(self._history.violations_at(number, step)) <= 0
-            self._place(boundary, number, trial.intermediate_values[step] if is_feasible else math.nan)
-        if is_news:
-            self._in_vain = {each for each in self._in_vain if number not in self._ranks[self.standing(each)]}
+        has_arrived = self._place(number)
+        if has_arrived or state != TrialState.RUNNING:  # by then its checkpoint is there
+            self._in_vain = {each for each in self._in_vain if number not in self._results(self.standing(each))}
         child = trial.system_attrs.get(CHILD_KEY)
         if child is None:
             self._first.add(number)
@@ -125,16 +117,25 @@ class Population:
         is_held = state == TrialState.WAITING and reason == Reason.PAUSED_AT_RUNG
         (self.held.add if is_held else self.held.discard)(number)
 
-    def _place(self, boundary: int, number: int, value: float) -> None:
-        rank = math.inf if math.isnan(value) else self._sign * value
-        known = self._ranks[boundary].get(number)
-        if known == rank:
-            return
-        ordered = self._ordered[boundary]
-        if known is not None:  # the trial has run again and reported another value
-            del ordered[bisect.bisect_left(ordered, (known, number))]
-        bisect.insort(ordered, (rank, number))
-        self._ranks[boundary][number] = rank
+    def _place(self, number: int) -> bool:
+        """Give a trial its results at the boundaries that its new reports bear on; whether it has come to another one."""
+        changed = self._history.changes.take(number)
+        if changed is None:
+            return False
+        base, passed = self._base(number), self._passed.setdefault(number, [])
+        num_passed, goals = len(passed), self._goals[base:]
+        if not steps.bears_on(changed, passed, goals):
+            return False
+        reported = self._history.get(number).intermediate_values
+        for index in steps.revise(passed, goals, changed[0], reported):
+            step = passed[index]
+            violation = outcome_constraints.total(self._history.violations_at(number, step))
+            self._standings[base + 1 + index].put(number, Result.of([self._sign * reported[step]], violation))
+        return len(passed) > num_passed
+
+    def _results(self, boundary: int) -> Mapping[int, Result]:
+        """By number of trial."""
+        return self._standings[boundary].results
 
     def _base(self, number: int) -> int:
         """The boundary a trial began at: 0, or its parent's."""
@@ -147,12 +148,12 @@ class Population:
 
     def _is_at_boundary(self, number: int) -> bool:
         goal = self._goal(number)
-        return goal <= self._num_boundaries and number in self._ranks[goal]
+        return goal <= self._num_boundaries and number in self._results(goal)
 
     def standing(self, number: int) -> int:
         """The last boundary that a trial has come to."""
         boundary = self._goal(number) - 1
-        while boundary < self._num_boundaries and number in self._ranks[boundary + 1]:
+        while boundary < self._num_boundaries and number in self._results(boundary + 1):
             boundary += 1
         return boundary
 
@@ -200,15 +201,15 @@ class Population:
     def _better(self, number: int) -> list[int]:
         """Who may be copied in the place of a trial at its boundary; empty where it shall go on itself."""
         boundary = self.standing(number)
-        ordered, rank = self._ordered[boundary], self._ranks[boundary].get(number, math.inf)
-        count = math.floor(self._quantile * len(ordered))
+        standings, results = self._standings[boundary], self._results(boundary)
+        count = math.floor(self._quantile * len(standings))
         if number in self._failed:
-            return [other for _, other in ordered if other not in self._failed][: max(count, 1)]
+            return [other for _, other in standings.top() if other not in self._failed][: max(count, 1)]
         if not self._is_at_boundary(number):
             return []  # it has reported nothing there to compare
-        if count == 0 or (rank, number) < ordered[-count]:
+        if standings.place(number) < len(standings) - count:
             return []
-        return [other for its, other in ordered[:count] if other not in self._failed and its < rank]
+        return [other for _, other in standings.top(count) if other not in self._failed and results[other] < results[number]]
 
     def renew(self, connection: Connection, number: int, child_number: int, *, has_room: bool) -> Renewal:
         """Decide on a paused trial, or on the place of one that has failed, and store that but for the attributes.
