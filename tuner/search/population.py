@@ -33,6 +33,7 @@ from tuner.search import distributions, steps
 from tuner.search.history import History
 from tuner.search.standings import Result, Standings
 from tuner.space import SearchSpace
+from tuner.space_edits import DROPPED_KEY
 from tuner.spec import Executor, StudySpec
 from tuner.trials import Suggestion
 from tuner.wire import Reason, TrialState, Verdict
@@ -105,9 +106,9 @@ class Population:
         if has_arrived or state != TrialState.RUNNING:  # by then its checkpoint is there
             self._in_vain = {each for each in self._in_vain if number not in self._results(self.standing(each))}
         child = trial.system_attrs.get(CHILD_KEY)
-        if child is None:
+        if child is None and DROPPED_KEY not in trial.system_attrs:  # else another one is made in its stead
             self._first.add(number)
-        else:
+        if child is not None:
             self._replaced.add(child["replaces"])
         if state == TrialState.FAIL and reason != Reason.CANCELLED:
             self._failed.add(number)
@@ -297,7 +298,8 @@ def explore(
 ) -> dict[str, Any] | None:
     """A configuration near the parent's, in which only `free` parameters differ; None where no allowed one was found.
 
-    Each is drawn anew with probability `resample`, else perturbed. What the space has come to freeze has its frozen value.
+    Each is drawn anew with probability `resample`, else perturbed; one that the space has come to freeze has its frozen value. The others
+    are the parent's, and `space_edits` lets nobody freeze them at another value: no copy of that parent would be allowed.
     """
     for last in (*[False] * (_MAX_DRAWS - 1), True):
         params: dict[str, Any] = {}

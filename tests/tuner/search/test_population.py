@@ -15,7 +15,7 @@ from tuner.db.postgres import Database
 from tuner.errors import StudyNotRunning
 from tuner.search.engine import Engine
 from tuner.search.population import Population
-from tuner.wire import StudyPatch, Tell, TrialCreate
+from tuner.wire import Tell, TrialCreate
 
 
 def test_the_worst_ends_and_a_child_goes_on_from_the_best(database: Database, tmp_path: Path, engines: list[Engine]) -> None:
@@ -111,6 +111,18 @@ def test_who_breaks_an_outcome_constraint_is_the_worst(database: Database, tmp_p
     assert views.get_trial(database, "default", rows[0].id).feasible is False
 
 
+def test_of_those_who_break_an_outcome_constraint_the_furthest_off_is_the_worst(
+    database: Database, tmp_path: Path, engines: list[Engine]
+) -> None:
+    crew = Crew(database, tmp_path, engines, outcome_constraints=["latency <= 50"])
+    for lease, latency in zip(crew.ask(4), (60.0, 90.0, 70.0, 55.0), strict=True):
+        crew.train(lease, 0.1 * lease.trial.number, latency=latency)
+    crew.ask(4)
+    rows = crew.rows()
+    assert [row.state for row in rows] == ["RUNNING", "PRUNED", "RUNNING", "RUNNING", "RUNNING"]
+    assert rows[4].parent == 3
+
+
 def test_max_trials_counts_children_and_then_all_go_on(database: Database, tmp_path: Path, engines: list[Engine]) -> None:
     crew = Crew(database, tmp_path, engines, limits={"max_trials": 5})
     crew.run()
@@ -162,16 +174,6 @@ def test_without_a_checkpoint_nobody_is_copied_and_the_interval_is_repeated_once
     rows = crew.rows()
     assert [row.state for row in rows[:4]] == ["FAIL", "FAIL", "FAIL", "RUNNING"]
     assert "without a checkpoint, twice" in rows[0].error
-
-
-def test_children_are_of_the_space_as_it_is_now(database: Database, tmp_path: Path, engines: list[Engine]) -> None:
-    crew = Crew(database, tmp_path, engines)
-    for lease, loss in zip(crew.ask(4), (0.1, 0.2, 0.3, 0.9), strict=True):
-        crew.train(lease, loss)
-    edit = StudyPatch(space={"x": {"freeze": 5.0}})
-    studies.update_study(database, "default", crew.desk.study.id, edit, updated_by="ann")
-    crew.ask(4)
-    assert json.loads(crew.rows()[4].params)["x"] == 5.0
 
 
 def test_enqueued_trials_are_members(database: Database, tmp_path: Path, engines: list[Engine]) -> None:
