@@ -25,7 +25,7 @@ import numpy as np
 from optuna.study import StudyDirection
 from sqlalchemy import Connection
 
-from tuner import lineage, outcome_constraints, populations, trials
+from tuner import feasibility, lineage, outcome_constraints, populations, trials
 from tuner.errors import InvalidValue
 from tuner.lineage import Source
 from tuner.parameters import CategoricalParameter, FloatParameter, IntParameter, Parameter, is_number
@@ -323,19 +323,8 @@ def _explored(
     if parameter.frozen is not None:
         return parameter.frozen[0]
     if name not in parent or rng.random() < resample:
-        return draw(parameter, rng)
+        return feasibility.draw_value(parameter, rng)
     return perturb(parameter, parent[name], 1 if rng.random() < 0.5 else -1, perturbation)
-
-
-def draw(parameter: Parameter, rng: Random) -> Any:
-    """A value at random, as the parameter's scale has it."""
-    count = parameter.num_values
-    if isinstance(parameter, CategoricalParameter):
-        return rng.choice(parameter.choices)
-    if parameter.log:
-        value = math.exp(rng.uniform(math.log(parameter.low), math.log(parameter.high)))
-        return _nearest(parameter, min(max(value, parameter.low), parameter.high))
-    return rng.uniform(parameter.low, parameter.high) if count is None else parameter.value_at(rng.randrange(count))
 
 
 def perturb(parameter: Parameter, value: Any, direction: int, perturbation: float) -> Any:
