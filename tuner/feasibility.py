@@ -70,11 +70,11 @@ def _draw(space: SearchSpace, rng: Random, fixed: Mapping[str, Value]) -> dict[s
     params: dict[str, Value] = {}
     for name in space.order:
         if space.is_active(name, params):
-            params[name] = fixed[name] if name in fixed else _value(space.parameters[name], rng)
+            params[name] = fixed[name] if name in fixed else draw_value(space.parameters[name], rng)
     return params
 
 
-def _value(parameter: Parameter, rng: Random) -> Value:
+def draw_value(parameter: Parameter, rng: Random) -> Value:
     """Uniform, on a log scale where the parameter has one; as Optuna's RandomSampler, with every integer its share of the scale."""
     place = rng.random()  # the one method whose numbers Python promises not to change
     if parameter.frozen is not None:

@@ -25,12 +25,18 @@ def interval(options: Mapping[str, Any], max_resource: int) -> int:
 
 def perturbable(space: SearchSpace, options: Mapping[str, Any], *, by_trainer: bool) -> frozenset[str]:
     """The parameters that may differ between a trial and the one whose checkpoint it goes on from."""
-    names = [name for name in space.parameters if name not in options.get("keep", ())]
+    kept = kept_by_copies(space, options, by_trainer=by_trainer)
+    return frozenset(name for name, parameter in space.parameters.items() if name not in kept and parameter.num_values != 1)
+
+
+def kept_by_copies(space: SearchSpace, options: Mapping[str, Any], *, by_trainer: bool) -> frozenset[str]:
+    """The parameters that a trial has from the one whose checkpoint it goes on from, whatever values they have."""
+    kept = frozenset(options.get("keep", ()))
     if by_trainer:
         from tuner.catalog.perturbation import is_perturbable
 
-        names = [name for name in names if is_perturbable(name, space.parameters[name])]
-    return frozenset(name for name in names if space.parameters[name].num_values != 1)
+        kept |= {name for name, parameter in space.parameters.items() if not is_perturbable(name, parameter)}
+    return kept
 
 
 def check(

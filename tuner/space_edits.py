@@ -2,7 +2,7 @@
 
 An edit appends choices, moves the ends of a range outwards, freezes a parameter at a value or lets it go again. So whatever a trial had
 before is a value of the new space too, and means the same. Nothing else may change: narrowing a range or taking a choice away would
-leave trials outside, which samplers cannot place. A version applies to the trials from `first_number` on. The
+leave trials outside, which samplers cannot place; and what the copies of a population keep cannot be frozen. A version applies to the trials from `first_number` on. The
 study's spec holds the space as it is now, its digest stays that of what was submitted. Weakness: an edit that was a mistake can be taken back
 only where it froze something.
 """
@@ -16,16 +16,17 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, text
 
-from tuner import auto, events, feasibility
+from tuner import auto, events, feasibility, populations
 from tuner.errors import Conflict, FieldError, InvalidSpec
 from tuner.parameters import CategoricalParameter, Parameter, is_finite, is_same, near, printable, show
 from tuner.space import SearchSpace
-from tuner.spec import StudySpec
+from tuner.spec import Executor, StudySpec
 
 MAX_EDITS = 100
 """Of one study: each is kept on its row."""
 DROPPED_KEY = "tuner:dropped_by_edit"
-"""System attribute of a trial that was cancelled before anybody ran it, since a parameter was frozen at another value."""
+"""System attribute of a trial that was cancelled before anybody ran it, since a parameter was frozen at another value. It counts as if it had
+never been proposed: grids offer its configuration again, populations make another member."""
 _USAGE = {
     "float": "{low: ...} and {high: ...}, outwards only, {freeze: VALUE} and {unfreeze: true}",
     "categorical": "{append: [CHOICE, ...]}, {freeze: VALUE} and {unfreeze: true}",
@@ -141,6 +142,9 @@ def _problems(name: str, parameter: Parameter, fields: object, spec: StudySpec) 
         yield FieldError(f"{loc}.unfreeze", "contradicts freeze: give one of them")
     if fields.get("unfreeze", True) is not True:
         yield FieldError(f"{loc}.unfreeze", f"must be true, not {show(fields['unfreeze'])}")
+    if "freeze" in fields and _is_kept_by_copies(name, spec) and parameter.frozen != (fields["freeze"],):
+        msg = "a population leaves it as it is in copies, so members that have another value could not be replaced"
+        yield FieldError(f"{loc}.freeze", f"{msg}; cancel those you do not want, or submit a new study")
     if isinstance(parameter, CategoricalParameter):
         return
     for key, outwards in (("low", "at most"), ("high", "at least")):
@@ -152,6 +156,11 @@ def _problems(name: str, parameter: Parameter, fields: object, spec: StudySpec) 
         elif value > now if key == "low" else value < now:
             msg = f"must be {outwards} {show(now)}, as it is now: a narrower range would leave trials outside; freeze the parameter, or submit a new study"
             yield FieldError(f"{loc}.{key}", msg)
+
+
+def _is_kept_by_copies(name: str, spec: StudySpec) -> bool:
+    by_trainer = spec.trial.executor == Executor.TRAINER
+    return spec.is_population and name in populations.kept_by_copies(spec.space, spec.pruner.options, by_trainer=by_trainer)
 
 
 def _edited(body: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:

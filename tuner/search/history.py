@@ -24,8 +24,9 @@ from optuna.trial import TrialState as OptunaState
 
 from tuner import outcome_constraints
 from tuner.outcome_constraints import OutcomeConstraint
-from tuner.search import distributions
+from tuner.search import distributions, steps
 from tuner.search.read_storage import ReadStorage
+from tuner.search.steps import Changes
 from tuner.wire import NON_FINITE, TrialState
 
 _OPTUNA_STATES = {
@@ -101,6 +102,7 @@ class History(ReadStorage):
         self._kept = frozenset((*self.objectives[len(self.objectives) == 1 :], *outcome_constraints.metrics(self.constraints)))
         self.measured: dict[int, dict[int, dict[str, float]]] = {}
         """By number and step: metrics under constraints, and of several objectives their values, which Optuna's trials have no place for."""
+        self.changes = Changes()
         self.trials: list[FrozenTrial] = []
         self.states: list[TrialState] = []
         self.reasons: list[str | None] = []
@@ -193,15 +195,18 @@ class History(ReadStorage):
         trial = self._by_id.get(trial_id)
         if trial is None:
             return False
+        is_new = False
         if len(self.objectives) == 1 and (value := metrics.get(self.objectives[0])) is not None:
-            trial.intermediate_values[step] = _number(value)
+            is_new = steps.put(trial.intermediate_values, step, _number(value))
         kept = {name: _number(metrics[name]) for name in self._kept if name in metrics}
         if kept:
-            self.measured.setdefault(trial.number, {})[step] = kept
+            is_new |= steps.put(self.measured.setdefault(trial.number, {}), step, kept)
+        if is_new:
+            self.changes.note(trial.number, step)
         if not trial.state.is_finished() and step > self.judged.get(trial.number, -1):
-            steps = self.unjudged.setdefault(trial.number, [])
-            if step not in steps:
-                bisect.insort(steps, step)
+            unjudged = self.unjudged.setdefault(trial.number, [])
+            if step not in unjudged:
+                bisect.insort(unjudged, step)
         return True
 
     def reported(self, trial: FrozenTrial) -> dict[int, tuple[float, ...]]:
@@ -218,11 +223,8 @@ class History(ReadStorage):
         """Violations of outcome constraints by what a trial has last reported up to a step; without those it has reported nothing of."""
         if not self.constraints:
             return {}
-        steps = self.measured.get(number, {})
-        last: dict[str, float] = {}
-        for each in sorted(each for each in steps if each <= step):
-            last |= steps[each]
-        return outcome_constraints.violations(self.constraints, last)
+        measured = steps.last_values(self.measured.get(number, {}), step, len(self._kept))
+        return outcome_constraints.violations(self.constraints, measured)
 
     def mark_judged(self, number: int, step: int) -> None:
         self.judged[number] = step

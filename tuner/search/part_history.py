@@ -32,6 +32,7 @@ class PartHistory(History):
             space_version=whole.space_version,
         )
         self.measured = whole.measured
+        self.changes = whole.changes
         self._whole = whole
 
     @property

@@ -4,18 +4,17 @@ Members train side by side and pause at each boundary, every `interval` reports,
 so a population larger than the number of workers is trained in turns. At that moment it is held against all who have come to this
 boundary so far: one of the worst quantile ends, and a child takes its place, which goes on from the checkpoint that one of the best
 quantile, drawn at random, left at the same boundary (exploit), with hyperparameters that are the parent's times 1.2 or 0.8, or drawn
-anew (explore). A member that fails is replaced alike, or by a new one where it had not come to a boundary.
+anew (explore). A member that fails is replaced alike, or by a new one where it had not come to a boundary. Who is better is `standings`:
+who breaks an outcome constraint by then comes after those who do not, NaN ranks last, equals go by number.
 
 What a member has done stands in its reports and in attributes that the deciding transaction writes, and chance hangs on the study's seed
-and the child's number alone: a search that takes over decides the same. NaN ranks last, and so does who breaks
-an outcome constraint by then; equals by number.
+and the child's number alone: a search that takes over decides the same.
 
 Weakness: members that come to a boundary before 1 / quantile others have are not replaced there.
 """
 
 from __future__ import annotations
 
-import bisect
 import math
 from collections.abc import Iterator, Mapping, Set
 from enum import StrEnum
@@ -26,13 +25,15 @@ import numpy as np
 from optuna.study import StudyDirection
 from sqlalchemy import Connection
 
-from tuner import lineage, outcome_constraints, populations, trials
+from tuner import feasibility, lineage, outcome_constraints, populations, trials
 from tuner.errors import InvalidValue
 from tuner.lineage import Source
 from tuner.parameters import CategoricalParameter, FloatParameter, IntParameter, Parameter, is_number
-from tuner.search import distributions
+from tuner.search import distributions, steps
 from tuner.search.history import History
+from tuner.search.standings import Result, Standings
 from tuner.space import SearchSpace
+from tuner.space_edits import DROPPED_KEY
 from tuner.spec import Executor, StudySpec
 from tuner.trials import Suggestion
 from tuner.wire import Reason, TrialState, Verdict
@@ -43,6 +44,10 @@ CHILD_KEY = "tuner:population"
 """System attribute of a child: the `boundary` of the checkpoint it began from, and the number of the trial it `replaces`."""
 RESUMED_KEY = "tuner:without_checkpoint"
 """System attribute of a trial: the boundary it reached without leaving a checkpoint, so that it was sent to repeat the interval."""
+_NO_CHECKPOINT = (
+    "paused after {count} reports without a checkpoint, twice: a population needs one at each boundary; save it before you return at "
+    "the verdict pause"
+)
 _MAX_DRAWS = 32
 _STREAM = 1711
 
@@ -71,6 +76,7 @@ class Population:
         assert most is not None  # the spec has been validated
         self.interval = populations.interval(options, most)
         self._num_boundaries = (most - 1) // self.interval
+        self._goals = range(self.interval - 1, self._num_boundaries * self.interval, self.interval)  # the steps of the boundaries
         self._size = int(options.get("size", populations.SIZE))
         self._quantile = float(options.get("quantile", populations.QUANTILE))
         self._resample = float(options.get("resample", 0.25))
@@ -81,11 +87,12 @@ class Population:
         self._seed = seed
         self._sign = -1.0 if history.directions[0] == StudyDirection.MAXIMIZE else 1.0
         self._json = {name: distributions.to_json(distribution) for name, distribution in history.ranges.items()}
-        self._ranks: list[dict[int, float]] = [{} for _ in range(self._num_boundaries + 1)]
-        self._ordered: list[list[tuple[float, int]]] = [[] for _ in range(self._num_boundaries + 1)]
+        self._standings = [Standings() for _ in range(self._num_boundaries + 1)]
+        self._passed: dict[int, list[int]] = {}  # by trial: the steps of its results, boundary by boundary from its base
         self._first: set[int] = set()  # numbers of the trials that are nobody's children
         self._failed: set[int] = set()
         self._replaced: set[int] = set()
+        self._in_vain: set[int] = set()  # of the failed, those for whose place there was nobody to copy
         self._waiting: set[int] = set()  # numbers of trials that have come to their boundary and run no more
         self.held: set[int] = set()
         """Trials that the database holds back, as far as known."""
@@ -95,18 +102,13 @@ class Population:
     def take_in(self, number: int) -> None:
         """Look at a trial of the history again: its reports, its state, whether it is held."""
         trial, state, reason = self._history.get(number), self._history.state_of(number), self._history.reason_of(number)
-        steps = sorted(trial.intermediate_values)
-        for boundary in range(self._base(number) + 1, self._num_boundaries + 1):
-            place = bisect.bisect_left(steps, boundary * self.interval - 1)
-            if place == len(steps):
-                break
-            step = steps[place]
-            is_feasible = outcome_constraints.total(self._history.violations_at(number, step)) <= 0
-            self._place(boundary, number, trial.intermediate_values[step] if is_feasible else math.nan)
+        has_arrived = self._place(number)
+        if has_arrived or state != TrialState.RUNNING:  # by then its checkpoint is there
+            self._in_vain = {each for each in self._in_vain if number not in self._results(self.standing(each))}
         child = trial.system_attrs.get(CHILD_KEY)
-        if child is None:
+        if child is None and DROPPED_KEY not in trial.system_attrs:  # else another one is made in its stead
             self._first.add(number)
-        else:
+        if child is not None:
             self._replaced.add(child["replaces"])
         if state == TrialState.FAIL and reason != Reason.CANCELLED:
             self._failed.add(number)
@@ -116,16 +118,25 @@ class Population:
         is_held = state == TrialState.WAITING and reason == Reason.PAUSED_AT_RUNG
         (self.held.add if is_held else self.held.discard)(number)
 
-    def _place(self, boundary: int, number: int, value: float) -> None:
-        rank = math.inf if math.isnan(value) else self._sign * value
-        known = self._ranks[boundary].get(number)
-        if known == rank:
-            return
-        ordered = self._ordered[boundary]
-        if known is not None:  # the trial has run again and reported another value
-            del ordered[bisect.bisect_left(ordered, (known, number))]
-        bisect.insort(ordered, (rank, number))
-        self._ranks[boundary][number] = rank
+    def _place(self, number: int) -> bool:
+        """Give a trial its results at the boundaries that its new reports bear on; whether it has come to another one."""
+        changed = self._history.changes.take(number)
+        if changed is None:
+            return False
+        base, passed = self._base(number), self._passed.setdefault(number, [])
+        num_passed, goals = len(passed), self._goals[base:]
+        if not steps.bears_on(changed, passed, goals):
+            return False
+        reported = self._history.get(number).intermediate_values
+        for index in steps.revise(passed, goals, changed[0], reported):
+            step = passed[index]
+            violation = outcome_constraints.total(self._history.violations_at(number, step))
+            self._standings[base + 1 + index].put(number, Result.of([self._sign * reported[step]], violation))
+        return len(passed) > num_passed
+
+    def _results(self, boundary: int) -> Mapping[int, Result]:
+        """By number of trial."""
+        return self._standings[boundary].results
 
     def _base(self, number: int) -> int:
         """The boundary a trial began at: 0, or its parent's."""
@@ -138,12 +149,12 @@ class Population:
 
     def _is_at_boundary(self, number: int) -> bool:
         goal = self._goal(number)
-        return goal <= self._num_boundaries and number in self._ranks[goal]
+        return goal <= self._num_boundaries and number in self._results(goal)
 
     def standing(self, number: int) -> int:
         """The last boundary that a trial has come to."""
         boundary = self._goal(number) - 1
-        while boundary < self._num_boundaries and number in self._ranks[boundary + 1]:
+        while boundary < self._num_boundaries and number in self._results(boundary + 1):
             boundary += 1
         return boundary
 
@@ -163,8 +174,8 @@ class Population:
         yield from sorted(self.held | self._waiting, key=lambda number: (self.standing(number), number))
 
     def list_vacancies(self) -> list[int]:
-        """Trials that have failed after a boundary and have not been replaced, whoever was furthest behind first."""
-        vacant = [number for number in self._failed - self._replaced if self.standing(number) > 0]
+        """Trials that have failed after a boundary and may be replaced, whoever was furthest behind first."""
+        vacant = [number for number in self._failed - self._replaced - self._in_vain if self.standing(number) > 0]
         return sorted(vacant, key=lambda number: (self.standing(number), number))
 
     def best_waiting(self) -> int | None:
@@ -177,7 +188,7 @@ class Population:
 
     @property
     def is_over(self) -> bool:
-        """All members that there shall be have come to their end."""
+        """All members have come to their end, but for who may still be put in the place of one that failed."""
         counts = self._history.counts
         return self.num_missing <= 0 and not counts[TrialState.WAITING] and not counts[TrialState.RUNNING]
 
@@ -191,66 +202,53 @@ class Population:
     def _better(self, number: int) -> list[int]:
         """Who may be copied in the place of a trial at its boundary; empty where it shall go on itself."""
         boundary = self.standing(number)
-        ordered, rank = self._ordered[boundary], self._ranks[boundary].get(number, math.inf)
-        count = math.floor(self._quantile * len(ordered))
-        has_failed = number in self._failed
-        if not has_failed and not self._is_at_boundary(number):
+        standings, results = self._standings[boundary], self._results(boundary)
+        count = math.floor(self._quantile * len(standings))
+        if number in self._failed:
+            return [other for _, other in standings.top() if other not in self._failed][: max(count, 1)]
+        if not self._is_at_boundary(number):
             return []  # it has reported nothing there to compare
-        if not has_failed and (count == 0 or (rank, number) < ordered[-count]):
+        if standings.place(number) < len(standings) - count:
             return []
-        best = ordered[: max(count, 1 if has_failed else 0)]
-        return [other for its, other in best if other not in self._failed and (has_failed or its < rank)]
+        return [other for _, other in standings.top(count) if other not in self._failed and results[other] < results[number]]
 
     def renew(self, connection: Connection, number: int, child_number: int, *, has_room: bool) -> Renewal:
         """Decide on a paused trial, or on the place of one that has failed, and store that but for the attributes.
 
         `has_room`: the study may make another trial. The history has to be rolled back where nothing was stored.
         """
-        study, trial_id, first = (
-            self._history.study_id,
-            self._history.get(number)._trial_id,
-            self.standing(number) * self.interval - 1,
-        )
+        study, boundary = self._history.study_id, self.standing(number)
+        trial, first = self._history.get(number), boundary * self.interval - 1
         has_failed = number in self._failed
         better = self._better(number) if has_room else []
         sources = lineage.list_sources(connection, study, better, first, first + self.interval) if better else []
         child = self._child(child_number, number, sources) if sources else None
         if child is not None:
-            replaced = None if has_failed else trial_id
+            replaced = None if has_failed else trial._trial_id
             if not lineage.copy(connection, study, child, replaced, self._history.space_version):
                 return Renewal.OUTDATED
+            outcome = Renewal.CHILD
+            self._replaced.add(number)
         elif has_failed:
+            if has_room:
+                self._in_vain.add(number)
             return Renewal.NOTHING
         else:
-            has_checkpoint = bool(lineage.list_sources(connection, study, [number], first, 2**62))
-            why_not = self._go_on(number, has_checkpoint)
-            if why_not is not None:
-                lineage.fail_held(connection, study, trial_id, why_not)
-            elif not trials.promote(connection, study, [trial_id]):
+            # One that came here without leaving a checkpoint, as a worker that dies may make it, repeats the interval, once.
+            repeats = boundary > self._base(number) and not lineage.list_sources(connection, study, [number], first, 2**62)
+            if repeats and trial.system_attrs.get(RESUMED_KEY) == boundary:
+                lineage.fail_held(connection, study, trial._trial_id, _NO_CHECKPOINT.format(count=boundary * self.interval))
+                outcome = Renewal.FAILED
+            elif trials.promote(connection, study, [trial._trial_id]):
+                # Now that it is decided: whatever is written here the caller stores.
+                key, value = (RESUMED_KEY, boundary) if repeats else (GOAL_KEY, boundary + 1)
+                self._history.set_trial_system_attr(trial._trial_id, key, value)
+                outcome = Renewal.GOES_ON
+            else:
                 return Renewal.OUTDATED
         self._waiting.discard(number)
         self.held.discard(number)
-        if child is not None:
-            self._replaced.add(number)
-            return Renewal.CHILD
-        return Renewal.GOES_ON if why_not is None else Renewal.FAILED
-
-    def _go_on(self, number: int, has_checkpoint: bool) -> str | None:
-        """Note that a paused trial runs to the next boundary; why it cannot, else None.
-
-        One that came here without leaving a checkpoint, as a worker that dies may make it, repeats the interval, once.
-        """
-        trial, boundary = self._history.get(number), self.standing(number)
-        if not has_checkpoint and boundary > self._base(number):
-            if trial.system_attrs.get(RESUMED_KEY) == boundary:
-                return (
-                    f"paused after {boundary * self.interval} reports without a checkpoint, twice: a population needs one at each "
-                    "boundary; save it before you return at the verdict pause"
-                )
-            self._history.set_trial_system_attr(trial._trial_id, RESUMED_KEY, boundary)
-        else:
-            self._history.set_trial_system_attr(trial._trial_id, GOAL_KEY, boundary + 1)
-        return None
+        return outcome
 
     def _child(self, number: int, replaced: int, sources: list[Source]) -> Suggestion | None:
         """The trial `number`, entered in the history, which copies one of these; None where none of their configurations is allowed."""
@@ -300,7 +298,8 @@ def explore(
 ) -> dict[str, Any] | None:
     """A configuration near the parent's, in which only `free` parameters differ; None where no allowed one was found.
 
-    Each is drawn anew with probability `resample`, else perturbed. What the space has come to freeze has its frozen value.
+    Each is drawn anew with probability `resample`, else perturbed; one that the space has come to freeze has its frozen value. The others
+    are the parent's, and `space_edits` lets nobody freeze them at another value: no copy of that parent would be allowed.
     """
     for last in (*[False] * (_MAX_DRAWS - 1), True):
         params: dict[str, Any] = {}
@@ -324,19 +323,8 @@ def _explored(
     if parameter.frozen is not None:
         return parameter.frozen[0]
     if name not in parent or rng.random() < resample:
-        return draw(parameter, rng)
+        return feasibility.draw_value(parameter, rng)
     return perturb(parameter, parent[name], 1 if rng.random() < 0.5 else -1, perturbation)
-
-
-def draw(parameter: Parameter, rng: Random) -> Any:
-    """A value at random, as the parameter's scale has it."""
-    count = parameter.num_values
-    if isinstance(parameter, CategoricalParameter):
-        return rng.choice(parameter.choices)
-    if parameter.log:
-        value = math.exp(rng.uniform(math.log(parameter.low), math.log(parameter.high)))
-        return _nearest(parameter, min(max(value, parameter.low), parameter.high))
-    return rng.uniform(parameter.low, parameter.high) if count is None else parameter.value_at(rng.randrange(count))
 
 
 def perturb(parameter: Parameter, value: Any, direction: int, perturbation: float) -> Any:

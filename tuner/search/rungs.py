@@ -17,7 +17,6 @@ Weakness: a trial that its worker has been told to pause, and has not handed bac
 
 from __future__ import annotations
 
-import bisect
 import heapq
 import math
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -28,6 +27,7 @@ from optuna.trial import TrialState as OptunaState
 
 from tuner import outcome_constraints
 from tuner.levels import block_of
+from tuner.search import steps
 from tuner.search.history import History
 from tuner.search.standings import Result, Standings
 from tuner.spec import StudySpec
@@ -96,6 +96,8 @@ class Rungs:
         self._violations: list[dict[int, dict[str, float]]] = [{} for _ in resources]
         self._standings = [Standings(len(self._signs)) for _ in resources]
         self._of_brackets = [[Standings(len(self._signs)) for _ in range(num_brackets)] for _ in resources]
+        self._goals = [resource - 1 for resource in resources]
+        self._passed: dict[int, list[int]] = {}  # by trial: the steps of its results, rung by rung
         self._waiting: set[int] = set()  # numbers of trials that have completed their rung and run no more
         self._trained: set[int] = set()  # of these, who have a result at the last rung
         self.held: set[int] = set()
@@ -243,17 +245,17 @@ class Rungs:
     # --- taking in -------------------------------------------------------------------------------------------------------
 
     def _results(self, trial: FrozenTrial) -> Iterator[tuple[int, Sequence[float], dict[str, float]]]:
-        """Rung, values of the objectives, violations of outcome constraints."""
+        """Rung, values of the objectives, violations of outcome constraints: where they may have changed since this was asked."""
         last = len(self.resources) - 1
-        reported = self._history.reported(trial)
-        steps = sorted(reported)
-        for rung, resource in enumerate(self.resources):
-            place = bisect.bisect_left(steps, resource - 1)
-            if rung == last and trial.state == OptunaState.COMPLETE:
-                yield rung, trial.values, trial.constraints
-            elif place < len(steps):
-                step = steps[place]
-                yield rung, reported[step], self._history.violations_at(trial.number, step)
+        is_complete = trial.state == OptunaState.COMPLETE
+        changed, passed = self._history.changes.take(trial.number), self._passed.setdefault(trial.number, [])
+        if changed is not None and steps.bears_on(changed, passed, self._goals):
+            reported = self._history.reported(trial)
+            for rung in steps.revise(passed, self._goals, changed[0], reported):
+                if rung < last or not is_complete:
+                    yield rung, reported[passed[rung]], self._history.violations_at(trial.number, passed[rung])
+        if is_complete:
+            yield last, trial.values, trial.constraints
 
     def _place(self, rung: int, number: int, result: Result) -> None:
         known = self._standings[rung].results.get(number)

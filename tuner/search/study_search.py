@@ -170,7 +170,7 @@ class StudySearch:
                 self._again = True
             if self._proposer.exhausted:
                 state = self._finish("space_exhausted")
-            elif self._population is not None and self._population.is_over:
+            elif self._population is not None and self._population.is_over and not self._again:
                 state = self._finish("population_trained")
         return Look(state=state, blocked=blocked, again=self._again)
 
@@ -341,18 +341,20 @@ class StudySearch:
             ready, number, room, wanted = ready + stored, number + stored, room - stored, wanted - stored
             if self._again:
                 break
-        if self._population is not None and wanted > 0:
-            ready += self._renew(self._population, wanted, demands, ready, number)
+        if self._population is not None and (wanted > 0 or self._population.is_over):
+            # Who failed last is replaced, whoever asks: without that the study would end.
+            ready += self._renew(self._population, max(wanted, 1), demands, ready, number)
         return demand <= ready
 
     def _renew(self, members: Population, wanted: int, demands: Sequence[tuple[UUID, int]], ready: int, number: int) -> int:
         """Let so many paused members go on, or children take their places, the first of them as `number`; how many trials that makes."""
         renewed = 0
-        for member in [*members.list_vacancies(), *members.list_promotable()]:
+        most = self._limits.get("max_trials")
+        vacancies = members.list_vacancies() if most is None or number < most else []
+        for member in [*vacancies, *members.list_promotable()]:
             if renewed == wanted:
                 break
             outcome = None
-            most = self._limits.get("max_trials")
             try:
                 with self._database.begin() as connection:
                     outcome = members.renew(connection, member, number, has_room=most is None or number < most)
