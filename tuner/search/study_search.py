@@ -21,13 +21,11 @@ from sqlalchemy import Connection, Row, text
 
 from tuner import auto, outcome_constraints, studies, trials
 from tuner.db.postgres import Database
-from tuner.search import distributions, levels, population, pruners, race, rungs, samplers, warm_start
+from tuner.search import distributions, pruners, warm_start
 from tuner.search.history import COLUMNS, History
-from tuner.search.levels import LevelRungs
+from tuner.search.parts import build
 from tuner.search.population import Population, Renewal
-from tuner.search.race import RacingProposer
 from tuner.search.rungs import Rungs
-from tuner.search.samplers import Proposer
 from tuner.spec import StudySpec
 from tuner.trials import Suggestion
 from tuner.wire import StudyState, TrialState, Verdict
@@ -104,35 +102,17 @@ class StudySearch:
         self._pruner = pruners.make_pruner(spec.pruner)
         if self._pruner is not None:
             pruners.restore(self._pruner, self.history)
-        self._levels = levels.build(spec, self.history)
-        raced = race.build(spec, self.history)
-        seen = self.history if raced is None else raced
         self._limits: dict[str, Any] = study.limits
-        seed = int(attrs.get(studies.SEED_KEY, self.study_id))
-        self._rungs: Rungs | LevelRungs | Population | None
-        self._population = population.build(spec, self.history, seed)
-        self._fitted: Rungs | None = None
-        self._proposer: Proposer
-        if self._levels is not None:
-            self._rungs, self._proposer = self._levels.build_search(seed, self._max_attempts)
-        else:
-            whole = self._rungs = rungs.build(spec, seen)
-            if self._strategy.get("fits_rungs"):
-                whole = self._fitted = rungs.fitted(spec, seen)
-            self._proposer = samplers.build(
-                spec.sampler, spec.space, seen, seed=seed, max_attempts=self._max_attempts, rungs=whole
-            )
-            self._rungs = self._population or self._rungs
-        if raced is not None:
-            self._proposer = RacingProposer(
-                self._proposer,
-                raced,
-                self.history,
-                max_trials=lambda: self._limits.get("max_trials"),
-                max_attempts=self._max_attempts,
-                paused=lambda: frozenset() if self._rungs is None else self._rungs.held | self._rungs.waiting,
-            )
-        self._judged_study = Study(study.name, seen, sampler=RandomSampler(), pruner=self._pruner or NopPruner())
+        parts = build(
+            spec,
+            self.history,
+            seed=int(attrs.get(studies.SEED_KEY, self.study_id)),
+            fits_rungs=bool(self._strategy.get("fits_rungs")),
+            limits=lambda: self._limits,
+        )
+        self._proposer, self._levels = parts.proposer, parts.levels
+        self._rungs, self._fitted, self._population = parts.rungs, parts.fitted, parts.population
+        self._judged_study = Study(study.name, parts.seen, sampler=RandomSampler(), pruner=self._pruner or NopPruner())
         self._since = 0
         self._known: tuple[str, dict[str, Any]] | None = None
         self._demanded_at = float("-inf")
@@ -140,10 +120,6 @@ class StudySearch:
         self._leased = int(study.next_number)
         self._again = False
         self._dry = False
-
-    def _max_attempts(self) -> int:
-        """The limit as it stands now."""
-        return int(self._limits.get("max_attempts") or 1)
 
     @property
     def judges(self) -> bool:
