@@ -51,6 +51,8 @@ class Shape:
     long_steps: int = 5_000
     odd: float = 0.0
     """Share of values, reports and attributes that are NaN or infinite."""
+    infeasible: float = 0.0
+    """Share of the trials with a value that break an outcome constraint; a tenth of the others nobody has judged."""
 
 
 def _wide() -> dict[str, Any]:
@@ -92,6 +94,7 @@ SHAPES: dict[str, Shape] = {
     ),
     "60 parameters": Shape(trials=200, space=_wide()),
     "conditions": Shape(trials=300, space=_nested()),
+    "outcome constraints": Shape(trials=300, infeasible=0.4),
     "objectives": Shape(trials=300, objectives=("val_loss", "seconds", "memory")),
     "all failed": Shape(trials=40, states={"FAIL": 1.0}),
     "running only": Shape(trials=12, states={"RUNNING": 1.0}),
@@ -129,7 +132,7 @@ def make(database: Database, name: str, shape: Shape, *, project: str = "default
 
 _COLUMNS = (
     "project", "study_id", "number", "state", "reason", "error", "params", "distributions", "objective_values", "value", "user_attrs", "epoch", "worker",
-    "gpu_seconds", "started_at", "finished_at",
+    "gpu_seconds", "started_at", "finished_at", "violation",
 )  # fmt: skip
 
 _REPORTS = text(
@@ -156,13 +159,14 @@ def _trials(shape: Shape, known: Mapping[str, Any], rng: random.Random) -> Itera
         values = _values(shape, params, rng) if state in ("COMPLETE", "PRUNED") else None
         lasted = rng.lognormvariate(3.0, 1.0)
         started = None if state == "WAITING" else datetime.fromtimestamp(_START + 2 * number, UTC)
+        violation = _violation(shape, rng) if values else None
         finished = None if state in ("WAITING", "RUNNING") else datetime.fromtimestamp(_START + 2 * number + lasted, UTC)
         attrs = {"params_m": round(rng.random() * 90, 3), "note": math.nan if rng.random() < shape.odd else f"n{number % 7}"}
         yield (
             number, state, "exception" if state == "FAIL" else None, "RuntimeError: of this trial\n" * 20 if state == "FAIL" else None,
-            json.dumps(params), json.dumps({name: known[name] for name in params}), None if values is None else json.dumps(values), values[0] if values and state == "COMPLETE" else None,
+            json.dumps(params), json.dumps({name: known[name] for name in params}), None if values is None else json.dumps(values), values[0] if values and state == "COMPLETE" and not (violation or 0) > 0 else None,
             json.dumps(attrs), 0 if state == "WAITING" else 1, None if state == "WAITING" else f"node-{number % 16}",
-            lasted if finished else 0.0, started, finished,
+            lasted if finished else 0.0, started, finished, violation,
         )  # fmt: skip
 
 
@@ -178,6 +182,12 @@ def _params(space: Mapping[str, Mapping[str, Any]], rng: random.Random) -> dict[
         value = low * (high / low) ** rng.random() if body.get("log") else low + (high - low) * rng.random()
         params[name] = round(value) if body["type"] == "int" else value
     return params
+
+
+def _violation(shape: Shape, rng: random.Random) -> float | None:
+    if not shape.infeasible or rng.random() < 0.1:
+        return None
+    return 1.5 if rng.random() < shape.infeasible else 0.0
 
 
 def _values(shape: Shape, params: Mapping[str, Any], rng: random.Random) -> list[float]:

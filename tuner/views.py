@@ -331,9 +331,13 @@ def _by_trial(found: Sequence[Row[Any]], points: int | None = None) -> list[Tria
     grouped: dict[int, list[Row[Any]]] = {}
     for row in found:
         grouped.setdefault(row.number, []).append(row)
+    kept = grouped
     if points is not None:
-        grouped = {number: [of[i] for i in thin([row.metrics for row in of], points)] for number, of in grouped.items()}
-    return [TrialReports(trial=number, reports=[_report(row) for row in of]) for number, of in grouped.items()]
+        kept = {number: [of[i] for i in thin([row.metrics for row in of], points)] for number, of in grouped.items()}
+    return [
+        TrialReports(trial=number, reports=[_report(row) for row in kept[number]], thinned=len(kept[number]) < len(of))
+        for number, of in grouped.items()
+    ]
 
 
 def _pareto(connection: Connection, row: Row[Any]) -> list[Trial]:

@@ -665,6 +665,7 @@ class Event(Answer):
 class TrialReports(Answer):
     trial: int = Field(description="number of the trial")
     reports: list[ReportItem]
+    thinned: bool = Field(default=False, description="some reports were left out, as was asked")
 
 
 class Change(Answer):

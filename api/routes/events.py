@@ -3,6 +3,8 @@
 Of one study: `change` events, each a `tuner.wire.Change` from the revision that the last one ended with; the id of an event is the
 revision to go on from. Without a study: `study` events with the summaries of the project's studies as they change, `deleted` when one is
 gone. At most four events a second and study; rows may come twice and are merged by number.
+Weakness: a stream of all studies tells of a deletion only where it had sent the study before, and it begins with the 50 newest: who polls with
+`once` never hears of one and reads the listing instead.
 """
 
 from __future__ import annotations

@@ -229,4 +229,4 @@ def _only(reports: wire.TrialReports, metric: str) -> wire.TrialReports:
     items = [
         item.model_copy(update={"values": {metric: item.values[metric]}}) for item in reports.reports if metric in item.values
     ]
-    return wire.TrialReports(trial=reports.trial, reports=items)
+    return reports.model_copy(update={"reports": items})

@@ -75,7 +75,8 @@ def test_changes_of_a_study_as_they_happen(server: Server, http: httpx.Client) -
         reported = stream.until(lambda event: event["data"]["reports"])
         (item,) = reported["data"]["reports"][0]["reports"]
         assert abs(item.pop("at") - time()) < 60
-        assert reported["data"]["reports"] == [{"trial": 0, "reports": [{"step": 3, "epoch": 1, "values": {"score": "NaN"}}]}]
+        reports = [{"step": 3, "epoch": 1, "values": {"score": "NaN"}}]
+        assert reported["data"]["reports"] == [{"trial": 0, "reports": reports, "thinned": False}]
         other.post(f"/v1/leases/{lease}/tell", json={"state": "COMPLETE", "values": {"score": 0.5}})
         ended = stream.until(lambda event: event["data"]["study"]["counts"]["complete"])
         assert ended["data"]["study"]["best_value"] == 0.5

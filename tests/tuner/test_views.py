@@ -173,3 +173,4 @@ def test_curves_are_thinned_where_asked(database: Database) -> None:
         for extreme in (min, max):
             assert extreme(r.values["val_loss"] for r in after.reports) == extreme(r.values["val_loss"] for r in before.reports)
     assert thinned[2].reports == whole[2].reports
+    assert [curve.thinned for curve in (*whole, *thinned)] == [False, False, False, True, True, False]

@@ -2,20 +2,11 @@
 
 import { html, useEffect, useState } from "./vendor/htm-preact.js";
 import { get } from "./api.js";
-
-const MIN_TRIALS = 10;
-const PER_TRIAL = 2; // milliseconds more between two questions
-const INTERVAL = 15_000; // advice reads all trials
+import { MIN_TRIALS, useOccasions } from "./occasions.js";
 
 export function Advice({ feed, study }) {
   const [items, set] = useState([]);
-  const finished = study.counts.complete + study.counts.pruned + study.counts.fail;
-  const [asked, ask] = useState(finished);
-  useEffect(() => {
-    if (asked === finished) return undefined;
-    const timer = setTimeout(() => ask(finished), asked < MIN_TRIALS ? 1_000 : Math.max(INTERVAL, PER_TRIAL * finished));
-    return () => clearTimeout(timer);
-  }, [finished]);
+  const asked = useOccasions(study.counts.complete + study.counts.pruned + study.counts.fail);
   useEffect(() => {
     if (asked < MIN_TRIALS) return undefined;
     let gone = false;

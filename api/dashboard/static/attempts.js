@@ -3,8 +3,8 @@
 import { html } from "./vendor/htm-preact.js";
 import { useClock } from "./controls.js";
 import { formatCount, formatDuration, formatReason } from "./format.js";
+import { attemptTone } from "./states.js";
 
-const ENDS = { complete: "complete", pruned: "pruned", paused: "pruned", paused_at_rung: "pruned", preempted: "pruned" };
 const who = (attempt) => (attempt.worker ? `worker ${attempt.worker}` : "a client");
 
 // How an attempt came to its trial: "Lease taken over from worker a (no heartbeat 61s), resumed at step 1,200"; "" for the first.
@@ -31,12 +31,11 @@ export function Attempts({ attempts }) {
         <th scope="col">When</th><th scope="col" class="right">Took</th><th scope="col">Ended</th></tr></thead>
         <tbody>${attempts.map((attempt, index) => {
           const [from, to] = [Date.parse(attempt.started_at), attempt.ended_at ? Date.parse(attempt.ended_at) : now];
-          const tone = attempt.ended_at ? (ENDS[attempt.reason] ?? "failed") : "running";
           const story = takeover(attempt, attempts[index - 1]);
           const share = (time) => (100 * time) / (end - start);
           const place = { left: `${share(from - start)}%`, width: `${Math.max(0.5, share(to - from))}%` };
           return html`<tr><td>${attempt.epoch}</td><td class="wrap">${attempt.worker ?? html`<span class="muted">a client</span>`}</td>
-            <td class="lane"><div class="lane-track"><span data-tone=${tone} style=${place}></span>
+            <td class="lane"><div class="lane-track"><span data-tone=${attemptTone(attempt)} style=${place}></span>
               </div></td>
             <td class="right">${formatDuration((to - from) / 1000)}</td>
             <td class="wrap">${attempt.ended_at ? formatReason(attempt.reason) || "done" : "running"}

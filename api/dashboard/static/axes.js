@@ -1,6 +1,7 @@
 // How a parameter lies on an axis of a chart: a number, on a logarithmic scale where its space says so, or one place a choice.
 
 import { axis } from "./chart.js";
+import { extent } from "./extent.js";
 import { formatNumber, formatParam } from "./format.js";
 
 const CHOICE_WIDTH = 64; // pixels of a choice's name on an axis
@@ -16,7 +17,7 @@ export function dimension(feed, name) {
   const categorical = space?.type === "categorical" || given.some((value) => typeof value !== "number");
   const log = !categorical && Boolean(space?.log) && given.every((value) => value > 0);
   if (!categorical) {
-    const [low, high] = given.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [Infinity, -Infinity]);
+    const [low, high] = extent(given);
     const integers = !log && given.length > 0 && high - low < MAX_INTEGERS && given.every(Number.isInteger);
     const choices = integers ? Array.from({ length: high - low + 1 }, (_, index) => low + index) : undefined;
     return { name, categorical: integers, log, choices, count: given.length, at: (number) => (integers && column[number] !== undefined ? column[number] - low : column[number]) };

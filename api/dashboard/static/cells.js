@@ -46,22 +46,32 @@ export function useCellGroups(feed) {
 // {key: array by trial number} of the keys asked for, empty until they come.
 export function useCells(feed, keys, version) {
   const cells = useRef({});
+  const known = useRef(new Set()); // keys that have been asked for
   const asked = useRef(0);
+  const home = useRef(null); // the study that answers are awaited of
   const [loaded, redraw] = useReducer((count) => count + 1, 0);
   const wanted = keys.join("|");
   useEffect(() => {
+    home.current = feed.path;
+    cells.current = {};
+    known.current.clear();
+    return () => {
+      home.current = null;
+    };
+  }, [feed.path]);
+  useEffect(() => {
     if (!keys.length) return undefined;
-    let gone = false;
-    const fresh = keys.some((key) => !cells.current[key]);
+    const fresh = keys.some((key) => !known.current.has(key));
     const timer = setTimeout(
       async () => {
         asked.current = performance.now();
+        for (const key of keys) known.current.add(key);
         const columns = new Set(keys.map((key) => JSON.stringify([readKey(key).kind, readKey(key).name])));
         for (const column of columns) {
           const [kind, name] = JSON.parse(column);
           try {
             const answer = await get(`${feed.path}/cells?kind=${kind}&name=${encodeURIComponent(name)}`);
-            if (gone) return;
+            if (home.current !== feed.path) return;
             for (const part of Object.keys(answer.columns)) {
               const found = [];
               answer.numbers.forEach((number, i) => {
@@ -74,14 +84,12 @@ export function useCells(feed, keys, version) {
             /* what was there before stays; asked again with the next change */
           }
         }
-        redraw();
+        if (home.current === feed.path) redraw();
       },
       fresh ? 0 : Math.max(0, asked.current + INTERVAL - performance.now()),
     );
-    return () => {
-      gone = true;
-      clearTimeout(timer);
-    };
+    // An answer that is under way is used even if there has been a change since: under steady changes none would ever come.
+    return () => clearTimeout(timer);
   }, [feed.path, wanted, version]);
   return { cells: cells.current, loaded };
 }

@@ -1,6 +1,6 @@
 // Small controls: theme switch, copy button, segmented choice, menu, confirmation, relative time.
 
-import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/htm-preact.js";
+import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { copyText } from "./clipboard.js";
 import { formatAgo } from "./format.js";
 
@@ -117,6 +117,24 @@ export function Confirm({ title, children, action, onConfirm, onClose }) {
         }}>${action}</button>
       </div>
     </dialog>`;
+}
+
+// Does `action` once nobody has asked for it for `pause` milliseconds: {soon(...given), cancel()}. Forgotten with the component, so that what was
+// typed just before a view is left does not reach the next one.
+export function useDelayed(action, pause) {
+  const latest = useRef(action);
+  latest.current = action;
+  const delayed = useMemo(() => {
+    let timer;
+    const cancel = () => clearTimeout(timer);
+    const soon = (...given) => {
+      cancel();
+      timer = setTimeout(() => latest.current(...given), pause);
+    };
+    return { soon, cancel };
+  }, [pause]);
+  useEffect(() => delayed.cancel, [delayed]);
+  return delayed;
 }
 
 // Re-reads the clock each second while mounted: for ages and running durations.

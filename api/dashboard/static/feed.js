@@ -50,15 +50,16 @@ export class StudyFeed {
     return this.study?.spec.limits ?? {};
   }
 
-  // Fetches the reports of those of `numbers` that are not here yet.
-  async wantCurves(numbers) {
-    const missing = this.curves.unfetched(numbers).slice(0, 200);
+  // Fetches the reports of those of `numbers` that are not here yet: of long curves some, with `whole` all.
+  async wantCurves(numbers, { whole = false } = {}) {
+    const missing = this.curves.unfetched(numbers, whole).slice(0, 200);
     if (!missing.length) return;
     if (this.curves.size > MAX_CURVES) this.curves.keep(numbers);
-    this.curves.markFetched(missing);
+    this.curves.markFetched(missing, whole);
     try {
-      const answer = await get(`${this.path}/curves?numbers=${missing.join(",")}&points=${MAX_POINTS}`);
+      const answer = await get(`${this.path}/curves?numbers=${missing.join(",")}${whole ? "" : `&points=${MAX_POINTS}`}`);
       this.curves.merge(answer.items);
+      this.curves.markThinned(answer.items);
       this.#changed();
     } catch {
       this.curves.forgetFetched(missing);
@@ -116,6 +117,7 @@ export class StudyFeed {
     this.study = change.study;
     if (change.more) {
       await this.#catchUp();
+      this.curves.forgetFetched(); // the columns have no reports: those that are shown are asked for again
     } else {
       for (const trial of change.trials) this.trials.mergeTrial(trial);
       this.curves.merge(change.reports);

@@ -3,8 +3,9 @@
 
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { get } from "./api.js";
+import { useDelayed } from "./controls.js";
 import { passing, read } from "./filter_terms.js";
-import { formatCount, formatNumber } from "./format.js";
+import { formatCount } from "./format.js";
 import { useKeys } from "./keyboard.js";
 import { useQuery } from "./router.js";
 
@@ -88,7 +89,7 @@ export function filteredFeed(feed, numbers, states = []) {
     curves: feed.curves,
     loaded: feed.loaded,
     trials,
-    wantCurves: (wanted) => feed.wantCurves(wanted),
+    wantCurves: (...wanted) => feed.wantCurves(...wanted),
     mergeTrial: (trial) => feed.mergeTrial(trial),
     replaceStudy: (study) => feed.replaceStudy(study),
   };
@@ -97,32 +98,24 @@ export function filteredFeed(feed, numbers, states = []) {
 export function FilterBar({ filter, total }) {
   const [typed, type] = useState(filter.text);
   const input = useRef(null);
-  const latest = useRef(filter);
-  latest.current = filter;
   // Layout effects: others run after the bar has been painted, and what is typed until then would be lost.
   useLayoutEffect(() => type((old) => (old.trim() === filter.text ? old : filter.text)), [filter.text]);
-  const apply = useMemo(() => {
-    let timer;
-    return (text) => {
-      clearTimeout(timer);
-      const wanted = text.trim();
-      if (latest.current.here(wanted)) latest.current.set(wanted);
-      else timer = setTimeout(() => latest.current.set(wanted), PAUSE);
-    };
-  }, []);
+  const setting = useDelayed(filter.set, PAUSE);
+  const apply = (given) => {
+    type(given);
+    const wanted = given.trim();
+    setting.cancel();
+    if (filter.here(wanted)) filter.set(wanted);
+    else setting.soon(wanted);
+  };
   useKeys({ "/": () => input.current?.focus() });
   const found = filter.numbers ? `${formatCount(filter.numbers.size)} of ${formatCount(total)} trials` : "";
   return html`
     <div class="filter-bar">
       <input ref=${input} type="search" class="mono" aria-label="Filter of trials" aria-invalid=${Boolean(filter.error)} aria-describedby="filter-answer"
         placeholder="Filter: state:complete optimizer=adam lr<1e-3   /" value=${typed}
-        onKeyDown=${(event) => event.key === "Escape" && filter.set("")}
-        onInput=${(event) => {
-          type(event.currentTarget.value);
-          apply(event.currentTarget.value);
-        }} />
+        onKeyDown=${(event) => event.key === "Escape" && apply("")}
+        onInput=${(event) => apply(event.currentTarget.value)} />
       <span id="filter-answer" role="status" class=${filter.error ? "bad" : "muted"}>${filter.error ?? found}</span>
     </div>`;
 }
-
-export const showRange = ([low, high]) => `${formatNumber(low)} to ${formatNumber(high)}`;

@@ -12,7 +12,7 @@ const NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i;
 const INFINITE = { inf: Infinity, infinity: Infinity, "+inf": Infinity, "-inf": -Infinity, "+infinity": Infinity, "-infinity": -Infinity };
 const COMPARISONS = { "<": (a, b) => a < b, "<=": (a, b) => a <= b, ">": (a, b) => a > b, ">=": (a, b) => a >= b };
 const MAX_TERMS = 30;
-const HERE = ["state", "reason", "number", "value"];
+const HERE = ["state", "reason", "number", "value", "feasible"];
 const ELSEWHERE = ["origin", "worker", "attempt", "parent", "duration"];
 
 function readNumber(text) {
@@ -81,7 +81,13 @@ function readTerm(name, operator, text, feed) {
   const cell =
     found.kind === "cell"
       ? (number) => found.column[number]
-      : { number: (number) => number, value: (number) => (trials.states[number] === "COMPLETE" ? first[number] : undefined), state: (number) => trials.states[number], reason: (number) => trials.reasons[number] }[found.kind];
+      : {
+          number: (number) => number,
+          value: (number) => (trials.states[number] === "COMPLETE" && !trials.isInfeasible(number) ? first[number] : undefined),
+          state: (number) => trials.states[number],
+          reason: (number) => trials.reasons[number],
+          feasible: (number) => trials.feasible[number]?.toString(),
+        }[found.kind];
   if (found.kind === "value" && first.some(Number.isNaN)) return null; // the database has an order for NaN
   if (operator in COMPARISONS) {
     const bound = values.length === 1 ? readNumber(values[0]) : undefined;
@@ -101,6 +107,7 @@ function readTerm(name, operator, text, feed) {
   else {
     const texts = found.kind === "state" ? values.map((value) => value.toUpperCase()) : values;
     if (found.kind === "state" && texts.some((value) => !STATES.includes(value) && !value.includes("*"))) return null;
+    if (found.kind === "feasible" && texts.some((value) => value !== "true" && value !== "false")) return null;
     const tests = texts.map(pattern);
     test = (value) => value !== undefined && tests.some((matches) => matches(value));
   }

@@ -5,6 +5,7 @@ import { html } from "./vendor/htm-preact.js";
 import { Ago } from "./controls.js";
 import { formatDuration, formatReason } from "./format.js";
 import { Link, navigate, trialAddress } from "./router.js";
+import { attemptTone } from "./states.js";
 
 export const WINDOWS = [
   ["900", "15 min"],
@@ -13,8 +14,6 @@ export const WINDOWS = [
   ["86400", "1 day"],
 ];
 const MAX_ROWS = 200;
-const TONES = { complete: "complete", pruned: "pruned", paused: "pruned", paused_at_rung: "pruned", preempted: "waiting", null: "complete" };
-const tone = (attempt) => (attempt.ended_at ? (TONES[attempt.reason] ?? "failed") : "running");
 const LEGEND = [
   ["running", "running"],
   ["complete", "complete"],
@@ -51,7 +50,7 @@ function Bar({ item, from, now }) {
   const share = (time) => (100 * (Math.max(from, time) - from)) / (now - from);
   const left = share(item.from);
   const title = `${item.study}, trial ${item.number}${taken(item)}: ${how(item)}, ${formatDuration((item.to - item.from) / 1000)}`;
-  return html`<span class="bar" title=${title} data-tone=${tone(item)} onClick=${() => navigate(trialAddress(item.study_id, item.number))}
+  return html`<span class="bar" title=${title} data-tone=${attemptTone(item)} onClick=${() => navigate(trialAddress(item.study_id, item.number))}
     style=${{ left: `${left}%`, width: `${Math.max(0.15, share(item.to) - left)}%` }}>${item.epoch > 1 && html`<i></i>`}</span>`;
 }
 

@@ -1,13 +1,27 @@
 // Where a trial comes from and what comes of it: in a population the line of its parents and the copies made of it, each with what was changed;
 // of a repeated configuration the trials on its other seeds. Asked for only in studies that have such trials.
 
-import { html, useEffect, useState } from "./vendor/htm-preact.js";
-import { get } from "./api.js";
+import { html, useMemo } from "./vendor/htm-preact.js";
+import { useCells } from "./cells.js";
 import { formatNumber, formatParam } from "./format.js";
 import { Link, trialAddress } from "./router.js";
 import { State } from "./states.js";
 
+const [PARENT, ORIGIN] = ["fact:parent", "fact:origin"];
 const MAX_ROWS = 12; // of a table: the first one, and those nearest to the trial
+
+// What is known of parents and origins, arrays by number, with what follows from them: {parents, origins, copies, repeats}, the last two Maps from
+// a trial to those made of it.
+export function family(parents, origins) {
+  const [copies, repeats] = [new Map(), new Map()];
+  parents.forEach((parent, number) => {
+    if (parent === undefined) return;
+    const made = origins[number] === "repeat" ? repeats : copies;
+    if (made.has(parent)) made.get(parent).push(number);
+    else made.set(parent, [number]);
+  });
+  return { parents, origins, copies, repeats };
+}
 
 // [first ancestor, ..., the trial itself]; repeats are no descendants. Parents come before their children, so the line ends.
 export function descent({ parents, origins }, number) {
@@ -16,12 +30,10 @@ export function descent({ parents, origins }, number) {
   return line;
 }
 
-export const children = ({ parents, origins }, number) => Object.keys(parents).map(Number).filter((other) => parents[other] === number && origins[other] !== "repeat");
-
 // The first trial of a configuration and its repeats; only itself where nothing was repeated.
-export function seeds({ parents, origins }, number) {
+export function seeds({ parents, origins, repeats }, number) {
   const first = origins[number] === "repeat" ? parents[number] : number;
-  return [first, ...Object.keys(parents).map(Number).filter((other) => parents[other] === first && origins[other] === "repeat")];
+  return [first, ...(repeats.get(first) ?? [])];
 }
 
 // [[parameter, before, after], ...] of those that differ.
@@ -30,23 +42,12 @@ export const changes = ({ params }, from, to) =>
     .filter((name) => params[name][from] !== params[name][to])
     .map((name) => [name, params[name][from], params[name][to]]);
 
-// {parents, origins} by number, null until they are known or where there are none.
-function useParents(feed, trial) {
-  const [found, set] = useState(null);
+// The family of all trials, null until it is known or where there is none.
+function useFamily(feed, trial) {
   const { spec } = feed.study;
   const wanted = spec.pruner?.name === "population" || Boolean(spec.repeat) || (trial.parent ?? null) !== null;
-  useEffect(() => {
-    if (!wanted) return undefined;
-    let gone = false;
-    const column = ({ numbers, columns }) => Object.fromEntries(numbers.map((number, i) => [number, columns.value[i]]));
-    Promise.all(["parent", "origin"].map((name) => get(`${feed.path}/cells?kind=fact&name=${name}`)))
-      .then(([parents, origins]) => gone || set({ parents: column(parents), origins: column(origins) }))
-      .catch(() => {}); // what was there before stays; asked again with the next trial
-    return () => {
-      gone = true;
-    };
-  }, [feed.path, wanted, feed.trials.length]);
-  return found;
+  const { cells, loaded } = useCells(feed, wanted ? [PARENT, ORIGIN] : [], feed.trials.length);
+  return useMemo(() => (cells[PARENT] && cells[ORIGIN] ? family(cells[PARENT], cells[ORIGIN]) : null), [cells, loaded]);
 }
 
 function Rows({ title, feed, numbers, number, objective, last, cell }) {
@@ -71,14 +72,14 @@ function Changes({ trials, from, to }) {
 }
 
 export function Lineage({ feed, trial }) {
-  const known = useParents(feed, trial);
+  const known = useFamily(feed, trial);
   const objective = feed.objectives[0];
   if (!known || !objective) return null;
   const { number } = trial;
   const { trials } = feed;
   const shared = { feed, number, objective };
   const line = descent(known, number);
-  const copies = children(known, number);
+  const copies = known.copies.get(number) ?? [];
   const same = seeds(known, number);
   const finite = same.filter((other) => trials.states[other] === "COMPLETE").map((other) => trials.value(objective.name, other)).filter(Number.isFinite);
   const mean = finite.reduce((sum, value) => sum + value, 0) / finite.length;

@@ -1,9 +1,10 @@
 // A small part of Markdown as DOM nodes, never as HTML text: headings, lists, code, bold, italics, and links to http(s) addresses.
 // What it does not know stays as it was written.
 
-import { html } from "./vendor/htm-preact.js";
+import { html, useMemo } from "./vendor/htm-preact.js";
 
-const INLINE = /`([^`]+)`|\*\*([^*]+)\*\*|\*([^*\s][^*]*)\*|\[([^\]]+)\]\((https?:\/\/[^\s)]+)\)|(https?:\/\/[^\s<>()]*[^\s<>().,;:!?])/g;
+// Labels and addresses are bounded: without, text full of "[" would be read to its end at each of them.
+const INLINE = /`([^`]+)`|\*\*([^*]+)\*\*|\*([^*\s][^*]*)\*|\[([^\]\[]{1,300})\]\((https?:\/\/[^\s)]{1,2000})\)|(https?:\/\/[^\s<>()]*[^\s<>().,;:!?])/g;
 
 // "a **b**" -> ["a ", {kind: "bold", text: "b"}]
 export function inline(text) {
@@ -66,4 +67,5 @@ function Block({ kind, lines }) {
   return html`<p>${lines.map((line, i) => html`${i > 0 && html`<br />`}<${Inline} text=${line} />`)}</p>`;
 }
 
-export const Markdown = ({ text }) => html`<div class="markdown">${blocks(text).map((block) => html`<${Block} ...${block} />`)}</div>`;
+// The same nodes as long as the text is the same: the page around it may be drawn each second.
+export const Markdown = ({ text }) => useMemo(() => html`<div class="markdown">${blocks(text).map((block) => html`<${Block} ...${block} />`)}</div>`, [text]);

@@ -21,6 +21,11 @@ export const TRIAL_STATES = {
   FAIL: { word: "Failed", icon: "cross", tone: "failed" },
 };
 
+const ATTEMPT_TONES = { complete: "complete", pruned: "pruned", paused: "pruned", paused_at_rung: "pruned", preempted: "waiting", null: "complete" };
+
+// An attempt has its colour by how it ended; whatever is not said here is a failure.
+export const attemptTone = (attempt) => (attempt.ended_at ? (ATTEMPT_TONES[attempt.reason] ?? "failed") : "running");
+
 export const STUDY_STATES = {
   RUNNING: { word: "Running", icon: "dot", tone: "running" },
   PAUSED: { word: "Paused", icon: "bars", tone: "pruned" },

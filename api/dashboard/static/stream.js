@@ -37,8 +37,9 @@ export class EventParser {
 }
 
 // Follows `path` until the returned function is called. `lastId()` is asked at each connection; `onEvent(event)` gets parsed data and may
-// be async; `onState` gets "connecting", "live", "polling", "reconnecting" or "paused".
-export function follow(path, { lastId, onEvent, onState }) {
+// be async; `onState` gets "connecting", "live", "polling", "reconnecting" or "paused". What is no longer there comes as "deleted", and is the end.
+// `poll()` asks in another way where no stream comes, and tells whether there was an answer.
+export function follow(path, { lastId, onEvent, onState, poll: ask }) {
   let stopped = false;
   let controller = null;
   let wake = () => {};
@@ -73,6 +74,12 @@ export function follow(path, { lastId, onEvent, onState }) {
         goToLogin();
         return false;
       }
+      if (response.status === 404 && (await response.json()).code === "study_not_found") {
+        stopped = true;
+        onState(state);
+        await onEvent({ id: null, event: "deleted", data: {} });
+        return false;
+      }
       if (!response.ok) return false;
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       const parser = new EventParser();
@@ -91,7 +98,12 @@ export function follow(path, { lastId, onEvent, onState }) {
     }
   }
 
-  const once = () => read(`${path}${path.includes("?") ? "&" : "?"}once=true`, "polling");
+  async function once() {
+    if (!ask) return read(`${path}${path.includes("?") ? "&" : "?"}once=true`, "polling");
+    const answered = await ask();
+    if (answered && !stopped) onState("polling");
+    return answered;
+  }
 
   async function poll() {
     for (const end = performance.now() + POLLED_FOR; performance.now() < end && !stopped && !document.hidden; ) {

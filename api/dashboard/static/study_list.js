@@ -1,12 +1,14 @@
 // The list of studies, live: one stream of summaries for the whole project; and how each has come along, asked for with the page.
 
-import { useEffect, useState } from "./vendor/htm-preact.js";
+import { useEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { get } from "./api.js";
 import { setConnection } from "./connection.js";
 import { follow } from "./stream.js";
 
 const PAGE = 50;
 const REDRAW_INTERVAL = 250;
+const RETRY_INTERVAL = 1_500;
+const LONGEST_ANSWER = 10_000;
 const PROGRESS_INTERVAL = 15_000;
 
 // Whether a study that is not shown would stand above the last one shown (newest first), and not on a later page.
@@ -14,6 +16,11 @@ const newer = (study, items) => !items.length || study.id > items.at(-1).id;
 
 export function useStudies(query, state, archived) {
   const [list, setList] = useState({ items: null, cursor: null, error: null });
+  const latest = useRef(list);
+  const change = (made) => {
+    latest.current = made(latest.current);
+    setList(latest.current);
+  };
   const address = (cursor) => {
     const parameters = new URLSearchParams({ limit: PAGE, archived });
     if (query) parameters.set("q", query);
@@ -23,82 +30,112 @@ export function useStudies(query, state, archived) {
   };
   useEffect(() => {
     let gone = false;
-    let timer = null;
+    let merging = null;
+    let retrying = null;
     const changed = new Map();
-    const load = async () => {
+    // Reads the newest studies, at least `wanted` of them. Whether the server answered.
+    const load = async (wanted) => {
+      clearTimeout(retrying);
       try {
-        const page = await get(address());
-        if (!gone) setList({ items: page.items, cursor: page.next_cursor, error: null });
+        const items = [];
+        let cursor = null;
+        do {
+          const page = await get(address(cursor), { signal: AbortSignal.timeout(LONGEST_ANSWER) });
+          items.push(...page.items);
+          cursor = page.next_cursor;
+        } while (cursor && items.length < wanted && !gone);
+        if (!gone) change(() => ({ items, cursor, error: null }));
+        return true;
       } catch (error) {
-        if (gone) return;
-        setList((old) => ({ ...old, error }));
-        if (error.status === 0 || error.status >= 500) timer = setTimeout(load, 1500);
+        if (gone) return false;
+        const answered = error.status > 0 && error.status < 500;
+        change((old) => ({ ...old, error }));
+        if (!answered) {
+          clearTimeout(retrying); // of another that failed meanwhile
+          retrying = setTimeout(() => load(wanted), RETRY_INTERVAL);
+        }
+        return answered;
       }
     };
+    const reload = () => load(latest.current.items?.length ?? PAGE);
     // Summaries replace the rows shown; a study that is not shown may belong on this page, so the page is asked for again.
     const merge = () => {
-      timer = null;
-      setList((old) => {
-        const known = new Set(old.items?.map((study) => study.id));
-        if (!old.items || [...changed].some(([id, study]) => study && study.archived === archived && !known.has(id) && newer(study, old.items)) || state) load();
-        const items = old.items?.map((study) => (changed.has(study.id) ? changed.get(study.id) : study)).filter((study) => study && study.archived === archived) ?? null;
-        changed.clear();
-        return { ...old, error: null, items };
-      });
+      merging = null;
+      const { items } = latest.current;
+      const known = new Set(items?.map((study) => study.id));
+      const stale = !items || [...changed].some(([id, study]) => study && study.archived === archived && !known.has(id) && newer(study, items)) || state;
+      const merged = items?.map((study) => (changed.has(study.id) ? changed.get(study.id) : study)).filter((study) => study && study.archived === archived) ?? null;
+      changed.clear();
+      change((old) => ({ ...old, error: null, items: merged }));
+      if (stale) reload();
     };
-    load();
+    load(PAGE);
     let dropped = false;
     const stop = follow("/v1/events", {
       lastId: () => null, // each connection begins with all summaries
       onEvent: ({ event, data }) => {
         changed.set(data.id, event === "deleted" ? null : data);
-        timer ??= setTimeout(merge, REDRAW_INTERVAL);
+        merging ??= setTimeout(merge, REDRAW_INTERVAL);
       },
       onState: (connection) => {
         setConnection(connection);
-        const comes = connection === "live" || connection === "polling";
-        if (comes && dropped) load();
-        dropped = connection === "reconnecting" || connection === "paused" || (dropped && !comes);
+        if (connection === "live" && dropped) reload();
+        dropped = connection === "reconnecting" || connection === "paused";
       },
+      // One look at the stream knows nothing of what was deleted, and of the newest studies only.
+      poll: reload,
     });
     return () => {
       gone = true;
-      clearTimeout(timer);
+      clearTimeout(merging);
+      clearTimeout(retrying);
       stop();
     };
   }, [query, state, archived]);
   const more = async () => {
     const page = await get(address(list.cursor));
-    setList((old) => ({ ...old, items: [...old.items, ...page.items], cursor: page.next_cursor }));
+    change((old) => ({ ...old, items: [...old.items, ...page.items], cursor: page.next_cursor }));
   };
-  const replace = (study) => setList((old) => ({ ...old, items: old.items.map((item) => (item.id === study.id ? study : item)).filter((item) => item.archived === archived) }));
+  const replace = (study) => change((old) => ({ ...old, items: old.items.map((item) => (item.id === study.id ? study : item)).filter((item) => item.archived === archived) }));
   return { ...list, more, replace };
 }
 
-// {id: {best, trials_per_hour}} of the studies shown; asked for at once for those that come, and again every while for those that run.
+// {id: {best, trials_per_hour}} of the studies shown; asked for at once for those that come or end, and again every while for those that run.
 export function useProgress(items) {
   const [progress, set] = useState({});
-  const ids = (items ?? []).map(({ id }) => id);
-  const running = (items ?? []).filter(({ finished_at }) => finished_at === null).map(({ id }) => id);
-  const missing = ids.filter((id) => !(id in progress));
+  const seen = useRef(new Map()); // id -> whether it ran when last seen
+  const due = useRef(new Set()); // to be asked for, whether they run or not
+  const read = useRef(null);
   useEffect(() => {
     let gone = false;
-    const read = async (wanted) => {
-      for (let at = 0; at < wanted.length && !gone; at += PAGE) {
+    read.current = async (ids) => {
+      for (let at = 0; at < ids.length && !gone; at += PAGE) {
+        const asked = ids.slice(at, at + PAGE);
+        for (const id of asked) due.current.delete(id);
         try {
-          const { items: found } = await get(`/v1/progress?ids=${wanted.slice(at, at + PAGE).join(",")}`);
+          const { items: found } = await get(`/v1/progress?ids=${asked.join(",")}`);
           if (!gone) set((old) => ({ ...old, ...Object.fromEntries(found.map((item) => [item.study_id, item])) }));
         } catch {
-          return; // the next turn tries again
+          for (const id of ids.slice(at)) due.current.add(id); // the next turn tries again
+          return;
         }
       }
     };
-    read(missing);
-    const timer = setInterval(() => document.hidden || read(running), PROGRESS_INTERVAL);
+    const again = () => {
+      const running = [...seen.current].flatMap(([id, runs]) => (runs ? [id] : []));
+      if (!document.hidden) read.current([...new Set([...running, ...due.current])]);
+    };
+    const timer = setInterval(again, PROGRESS_INTERVAL);
     return () => {
       gone = true;
       clearInterval(timer);
     };
-  }, [missing.join(), running.join()]);
+  }, []);
+  useEffect(() => {
+    const before = seen.current;
+    seen.current = new Map((items ?? []).map(({ id, finished_at }) => [id, finished_at === null]));
+    const fresh = [...seen.current].flatMap(([id, runs]) => (before.get(id) === undefined || (before.get(id) && !runs) ? [id] : []));
+    if (fresh.length) read.current(fresh);
+  }, [items]);
   return progress;
 }

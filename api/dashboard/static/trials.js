@@ -198,33 +198,53 @@ export class Trials {
 export class Curves {
   #steps = new Map();
   #times = new Map(); // number -> step -> {at: milliseconds, epoch}
-  #fetched = new Set();
+  #fetched = new Map(); // number -> whether all its reports were asked for, or some of them would do
+  #thinned = new Set();
+  #points = new Map(); // number -> metric -> points, until it has further reports
+  #metrics = null;
 
   merge(items) {
     for (const { trial, reports } of items) {
+      this.#points.delete(trial);
       if (!this.#steps.has(trial)) this.#steps.set(trial, new Map());
       if (!this.#times.has(trial)) this.#times.set(trial, new Map());
       const steps = this.#steps.get(trial);
       for (const report of reports) {
         if (report.at) this.#times.get(trial).set(report.step, { at: report.at * 1000, epoch: report.epoch });
         const values = {};
-        for (const [name, value] of Object.entries(report.values)) values[name] = decodeNumber(value);
+        for (const [name, value] of Object.entries(report.values)) {
+          values[name] = decodeNumber(value);
+          this.#metrics?.add(name);
+        }
         steps.set(report.step, { ...steps.get(report.step), ...values });
       }
     }
   }
 
-  // Of `numbers`, those whose reports before this page was opened have not been asked for.
-  unfetched(numbers) {
-    return numbers.filter((number) => !this.#fetched.has(number));
+  // Of `numbers`, those whose reports before this page was opened have not been asked for; `whole`: not all of them.
+  unfetched(numbers, whole = false) {
+    return numbers.filter((number) => !this.#fetched.has(number) || (whole && this.#thinned.has(number) && !this.#fetched.get(number)));
   }
 
-  markFetched(numbers) {
-    for (const number of numbers) this.#fetched.add(number);
+  markFetched(numbers, whole = false) {
+    for (const number of numbers) this.#fetched.set(number, whole);
   }
 
-  forgetFetched(numbers) {
+  forgetFetched(numbers = [...this.#fetched.keys()]) {
     for (const number of numbers) this.#fetched.delete(number);
+  }
+
+  // What the server's answer says about the curves in it.
+  markThinned(items) {
+    for (const { trial, thinned } of items) {
+      if (thinned) this.#thinned.add(trial);
+      else this.#thinned.delete(trial);
+    }
+  }
+
+  // Whether some of its reports are not here.
+  isThinned(number) {
+    return this.#thinned.has(number);
   }
 
   // Forgets everything but `numbers`, so that a page left open for days stays small.
@@ -235,7 +255,10 @@ export class Curves {
       this.#steps.delete(number);
       this.#times.delete(number);
       this.#fetched.delete(number);
+      this.#thinned.delete(number);
+      this.#points.delete(number);
     }
+    this.#metrics = null;
   }
 
   get size() {
@@ -243,18 +266,24 @@ export class Curves {
   }
 
   metrics() {
-    const names = new Set();
-    for (const steps of this.#steps.values()) for (const values of steps.values()) for (const name in values) names.add(name);
-    return [...names].sort();
+    if (!this.#metrics) {
+      this.#metrics = new Set();
+      for (const steps of this.#steps.values()) for (const values of steps.values()) for (const name in values) this.#metrics.add(name);
+    }
+    return [...this.#metrics].sort();
   }
 
+  // [[step, value], ...] by step; the same array for all who ask: not to be changed.
   points(number, metric) {
     const steps = this.#steps.get(number);
     if (!steps) return [];
-    return [...steps]
-      .filter(([, values]) => metric in values)
-      .map(([step, values]) => [step, values[metric]])
-      .sort((a, b) => a[0] - b[0]);
+    if (!this.#points.has(number)) this.#points.set(number, new Map());
+    const known = this.#points.get(number);
+    if (!known.has(metric)) {
+      const found = [...steps].filter(([, values]) => metric in values).map(([step, values]) => [step, values[metric]]);
+      known.set(metric, found.sort((a, b) => a[0] - b[0]));
+    }
+    return known.get(metric);
   }
 
   // When each step was reported: step -> {at, epoch of the lease}, in the order of steps.

@@ -123,7 +123,7 @@ def test_a_hundred_thousand_trials(visit: watched.Visit, server: Server) -> None
     assert visit.nodes() < 3_000
 
 
-@pytest.mark.parametrize("shape", ["odd values", "conditions", "objectives", "long names"])
+@pytest.mark.parametrize("shape", ["odd values", "conditions", "objectives", "long names", "outcome constraints"])
 def test_the_page_filters_as_the_server_does(visitor: Visitor, server: Server, shape: str) -> None:
     """Whatever the page decides by itself is what the server decides, and it leaves to the server only what it must."""
     study = large_studies.make(server.database, "s", large_studies.SHAPES[shape])
@@ -134,7 +134,8 @@ def test_the_page_filters_as_the_server_does(visitor: Visitor, server: Server, s
     expect(page.locator(".grid .row").first).to_be_visible()
     terms = [
         "state:complete", "state!=fail,pruned", "state:*e*", "reason=exception", "reason!=exception", "reason:exc*", "number>=40 number<=90", "number=3,4,5",
-        f"{objective}<0.5", f"{objective}>=0.5", f"{objective}=Infinity", f"{objective}=null", f"{objective}!=null", f"values.{objective}>-inf", "value<0.5",
+        f"{objective}<0.5", f"{objective}>=0.5", f"{objective}=Infinity", f"{objective}=null", f"{objective}!=null", f"values.{objective}>-inf", "value<0.5", "value>=0",
+        "feasible:true", "feasible=false", "feasible!=true", "feasible=true,false", "feasible=maybe", "feasible:t*", "feasible<1",
         *(f"{name}>1" for name in parameters), *(f"{name}=1,adam,x" for name in parameters), *(f"{name}!=m1,3" for name in parameters),
         *(f"{name}=null" for name in parameters), *(f"params.{name}:*a*" for name in parameters), "worker=node-1", "state:nonsense", "unknown=1", "lr<", "lr=1e-3",
     ]  # fmt: skip
@@ -157,5 +158,6 @@ def test_the_page_filters_as_the_server_does(visitor: Visitor, server: Server, s
             answer = http.get(f"/v1/studies/{study}/numbers", params={"filter": text})
             assert answer.status_code == 200, text
             assert answer.json()["numbers"] == numbers, text
-    assert {"worker=node-1", "state:nonsense", "unknown=1", "lr<"} <= set(left)
-    assert len(left) <= 4 + len(parameters) + 3, left
+    unreadable = {"worker=node-1", "state:nonsense", "unknown=1", "lr<", "feasible=maybe", "feasible:t*", "feasible<1"}
+    assert unreadable <= set(left)
+    assert len(left) <= len(unreadable) + len(parameters) + 3, left

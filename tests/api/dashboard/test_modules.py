@@ -159,9 +159,10 @@ def test_values_far_from_all_others_are_outside_the_typical_range(call: Any) -> 
 
 
 def test_lines_of_descent_and_seeds(call: Any) -> None:
-    known = "{ parents: { 4: 1, 7: 4, 8: 4, 9: 7, 5: 2, 6: 2 }, origins: { 5: 'repeat', 6: 'repeat', 4: 'population' } }"
+    parents = "Object.assign([], { 4: 1, 7: 4, 8: 4, 9: 7, 5: 2, 6: 2 })"
+    known = f"m.family({parents}, {{ 5: 'repeat', 6: 'repeat', 4: 'population' }})"
     assert call("lineage.js", f"[9, 1, 6].map((number) => m.descent({known}, number))") == [[1, 4, 7, 9], [1], [6]]
-    assert call("lineage.js", f"[4, 2, 9].map((number) => m.children({known}, number))") == [[7, 8], [], []]
+    assert call("lineage.js", f"[4, 2, 9].map((number) => {known}.copies.get(number))") == [[7, 8], None, None]
     assert call("lineage.js", f"[2, 6, 9].map((number) => m.seeds({known}, number))") == [[2, 5, 6], [2, 5, 6], [9]]
     changes = "m.changes({ params: { lr: [0.1, 0.2], depth: [3, 3], momentum: [undefined, 0.5] } }, 0, 1)"
     assert call("lineage.js", changes) == [["lr", 0.1, 0.2], ["momentum", None, 0.5]]
@@ -361,15 +362,15 @@ def test_configurations_are_copied(call: Any) -> None:
 
 def test_keys_lead_along_and_between_rows_of_points(call: Any) -> None:
     script = """(() => {
-        const rows = [{ points: [0, 1, 2].map((x) => ({ at: [x, 0] })) }, { points: [1.9, 7].map((x) => ({ at: [x, 1] })) }];
+        const rows = [{ points: [0, 1, 2].map((x) => [x, 0]) }, { points: [1.9, 7].map((x) => [x, 1]) }];
         const walk = (keys) => keys.reduce((place, key) => m.step(rows, place, key), null);
         return [walk(["ArrowRight"]), walk(["End"]), walk(["Home", "ArrowRight", "ArrowRight", "ArrowRight"]), walk(["End", "ArrowDown"]),
             walk(["ArrowRight", "ArrowDown", "ArrowDown", "PageDown"]), m.step(rows, null, "a"), m.step([], null, "End"),
-            m.step(rows, { row: 4, point: 9 }, "ArrowLeft")];
+            m.step(rows, { row: 4, point: 9 }, "ArrowLeft"), walk(["End", "ArrowDown", "End", "ArrowUp"])];
     })()"""
     assert call("chart_cursor.js", script) == [
         {"row": 0, "point": 0}, {"row": 0, "point": 2}, {"row": 0, "point": 2}, {"row": 1, "point": 0},
-        {"row": 1, "point": 1}, None, None, {"row": 1, "point": 0},
+        {"row": 1, "point": 1}, None, None, {"row": 1, "point": 0}, {"row": 0, "point": 2},
     ]  # fmt: skip
 
 
@@ -398,3 +399,48 @@ def test_words_of_a_command_are_quoted(call: Any) -> None:
     names = "['plain-name/3', 'two words/0', \"it's\", 'a;b', '']"
     quoted = ["plain-name/3", "'two words/0'", "'it'\\''s'", "'a;b'", "''"]
     assert call("format.js", f"{names}.map(m.shellWord)") == quoted
+
+
+def test_any_number_of_values_has_an_extent(call: Any) -> None:
+    many = "Array.from({ length: 300000 }, (_, i) => (i * 7919) % 300000)"
+    assert call("charts/plane.js", f"m.edges({{ categorical: false, log: false }}, {many}).at(-1)") == 299_999
+    assert call("charts/curve_data.js", f"m.worstOfBest([1, 2], {many}, false)") == pytest.approx(2.15)
+
+
+def test_markdown_is_read_in_time(call: Any) -> None:
+    assert call("markdown.js", "m.inline('see [a b](https://x.example/y) and [c](no)')") == [
+        "see ", {"kind": "link", "text": "a b", "href": "https://x.example/y"}, " and [c](no)",
+    ]  # fmt: skip
+    for text in ("'['.repeat(300000)", "'[a](http://x'.repeat(20000)", "'*a **b `c '.repeat(20000)"):
+        took = call("markdown.js", f"{{ const start = performance.now(); m.inline({text}); return performance.now() - start; }}")
+        assert took < 1_000, text
+
+
+def test_points_and_metrics_follow_their_reports(call: Any) -> None:
+    script = """(() => {
+        const curves = new m.Curves();
+        const merge = (trial, step, values, rest) => curves.merge([{ trial, reports: [{ step, values }], ...rest }]);
+        const look = () => [curves.points(3, "loss").length, curves.metrics().join()];
+        merge(3, 0, { loss: 1 });
+        const seen = [look()];
+        merge(3, 1, { loss: 2, lr: 1 });
+        merge(4, 0, { error: 1 });
+        seen.push(look());
+        curves.keep([3]);
+        seen.push(look());
+        curves.keep([]);
+        return [...seen, look()];
+    })()"""
+    assert call("trials.js", script) == [[1, "loss"], [2, "error,loss,lr"], [2, "loss,lr"], [0, ""]]
+
+
+def test_an_attempt_looks_the_same_everywhere(call: Any) -> None:
+    reasons = (
+        "['preempted', 'paused', 'lost', 'complete', null].map((reason) => m.attemptTone({ reason, ended_at: '2026-01-01' }))"
+    )
+    assert call("states.js", reasons) == ["waiting", "pruned", "failed", "complete", "complete"]
+    assert call("states.js", "m.attemptTone({ reason: null, ended_at: null })") == "running"
+    for name in ("attempts.js", "lanes.js"):
+        source = (pages.FOLDER / name).read_text()
+        assert "attemptTone" in source
+        assert "preempted" not in source, "colours of attempts stand in states.js"

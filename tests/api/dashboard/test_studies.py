@@ -10,6 +10,14 @@ from tests.api.conftest import Server
 from tests.api.dashboard.conftest import Bench, Visitor
 from tuner.wire import Scope
 
+# Types a text and presses a key, in one go: pauses of the page's have no time to end.
+TYPE_AND = """(field, [text, key]) => {
+    field.focus();
+    field.value = text;
+    field.dispatchEvent(new InputEvent("input", { bubbles: true }));
+    if (key) field.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+}"""
+
 
 def test_progress_is_the_best_so_far_of_each(bench: Bench, http: httpx.Client) -> None:
     up, none = bench.study("up"), bench.study("none")
@@ -99,3 +107,47 @@ def test_a_viewer_cannot_put_away(visitor: Visitor, bench: Bench) -> None:
     visitor.page.get_by_label("Select study digits").check()
     expect(visitor.page.get_by_role("button", name="Compare 1 study")).to_be_visible()
     expect(visitor.page.get_by_role("button", name="Archive")).to_have_count(0)
+
+
+@pytest.mark.browser
+def test_a_search_ends_with_its_view_and_with_escape(visitor: Visitor, bench: Bench) -> None:
+    study, other = bench.study("digits"), bench.study("letters")
+    bench.add(study, {"accuracy": 0.5})
+    visitor.log_in("/studies")
+    page = visitor.page
+    search = page.get_by_label("Search names and tags")
+    search.fill("letters")
+    expect(page.get_by_role("link", name="digits")).to_have_count(0)
+    search.evaluate(TYPE_AND, ["digits", "Escape"])
+    page.wait_for_timeout(500)
+    expect(page).to_have_url(visitor.server.url + "/studies")
+    expect(search).to_have_value("")
+    search.evaluate(TYPE_AND, ["l", None])
+    page.get_by_role("link", name="letters").click()
+    page.wait_for_timeout(500)
+    expect(page).to_have_url(f"{visitor.server.url}/studies/{other}")
+
+    page.goto(f"{visitor.server.url}/studies/{study}?filter=worker%3Da")
+    filters = page.get_by_label("Filter of trials")
+    filters.evaluate(TYPE_AND, ["worker=ab", "Escape"])
+    page.wait_for_timeout(500)
+    expect(page).to_have_url(f"{visitor.server.url}/studies/{study}")
+    expect(filters).to_have_value("")
+    filters.evaluate(TYPE_AND, ["worker=abc", None])
+    page.get_by_role("link", name="Fleet").click()
+    page.wait_for_timeout(500)
+    expect(page).to_have_url(f"{visitor.server.url}/workers")
+
+
+@pytest.mark.browser
+def test_what_is_being_typed_stays_while_the_list_changes(visitor: Visitor, bench: Bench) -> None:
+    study = bench.study()
+    visitor.log_in("/studies")
+    page = visitor.page
+    search = page.get_by_label("Search names and tags")
+    expect(page.get_by_role("link", name="digits")).to_be_visible()
+    page.evaluate("setInterval(() => document.querySelector('input[type=checkbox]')?.click(), 40)")  # draws the page anew
+    search.focus()
+    page.keyboard.type("digits", delay=100)
+    expect(page).to_have_url(f"{visitor.server.url}/studies?q=digits")
+    assert study

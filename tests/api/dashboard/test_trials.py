@@ -206,3 +206,21 @@ def test_front_of_feasible_trials(visitor: Visitor, bench: Bench) -> None:
     expect(visitor.page.get_by_text("2 of 4 complete trials are on the front")).to_be_visible()
     expect(visitor.page.get_by_text("; 1 infeasible.")).to_be_visible()
     expect(stat(visitor.page, "Pareto front")).to_contain_text("2")
+
+
+def test_all_reports_of_a_trial_are_on_its_page(visitor: Visitor, bench: Bench) -> None:
+    study = bench.study()
+    lease = bench.lease(study)
+    for start in range(0, 1200, 300):
+        reports = [{"step": step, "values": {"accuracy": step / 1200}} for step in range(start, start + 300)]
+        bench.http.post(f"/v1/leases/{lease['id']}/reports", json={"reports": reports}).raise_for_status()
+    bench.tell(lease, 0.99)
+    visitor.log_in(f"/studies/{study}")
+    page = visitor.page
+    curves = page.locator("figure", has_text="Learning curves")
+    expect(curves.locator("figcaption")).to_contain_text("thinned")
+    page.get_by_role("region", name="Leading trials").get_by_role("link", name="0", exact=True).click()
+    own = page.locator("figure", has_text="accuracy")
+    expect(own.locator("figcaption")).to_have_text("accuracy 0.9992 at step 1199.")
+    own.get_by_role("button", name="Table").click()
+    expect(own).to_contain_text("The first 500 of 1200 rows.")

@@ -2,6 +2,7 @@
 
 import { html } from "../vendor/htm-preact.js";
 import { axis, Chart, tip, tooltip } from "../chart.js";
+import { pointRow } from "../chart_cursor.js";
 import { decodeNumber, formatNumber, formatParam } from "../format.js";
 
 const MAX_BANDS = 3; // of the levels that lead: more of them on top of each other say nothing
@@ -73,9 +74,9 @@ export function BestAfter({ comparison }) {
     };
   };
   const describePoint = (name, [k, expected, low, high]) =>
-    `${name}, after ${k} ${k === 1 ? "trial" : "trials"}: ${formatNumber(expected)}${finite(low) && finite(high) ? `, 95 % interval ${formatNumber(low)} to ${formatNumber(high)}` : ""}.`;
+    `${name}, after ${k} ${k === 1 ? "trial" : "trials"}: ${formatNumber(expected)}${finite(low) && finite(high) ? `, 95 % interval ${formatNumber(low)} to ${formatNumber(high)}` : ""}`;
   return html`<${Chart} title="Expected best after k trials" wide=${true} height=${300} summary=${summary} build=${build}
-    cursor=${() => levels.map(({ name, points }) => ({ points: points.map((point) => ({ at: point.slice(0, 2), text: describePoint(name, point) })) }))}
+    cursor=${() => levels.map(({ name, points }) => pointRow(points, (point) => describePoint(name, point)))}
     empty=${levels.length ? null : "No level has a result yet."}
     table=${() => ({
       columns: [comparison.by, "Trials", `Expected best ${comparison.metric}`, "Low", "High"],

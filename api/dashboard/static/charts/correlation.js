@@ -3,6 +3,7 @@
 
 import { html, useMemo } from "../vendor/htm-preact.js";
 import { Chart, tip, tooltip } from "../chart.js";
+import { pointRow } from "../chart_cursor.js";
 import { formatCount } from "../format.js";
 
 const MAX_TRIALS = 1500;
@@ -104,8 +105,8 @@ export function Correlation({ feed, objective, filter, shares }) {
       ],
     };
   };
-  const describeCell = (i, j) => `${names[i]} and ${names[j]}: ${signed(rows[j][i])}.`;
-  const cursor = () => rows.map((row, j) => ({ points: row.flatMap((value, i) => (value === null || i === j ? [] : [{ at: [i, j], text: describeCell(i, j) }])) }));
+  const describeCell = ([i, j]) => `${names[i]} and ${names[j]}: ${signed(rows[j][i])}`;
+  const cursor = () => rows.map((row, j) => pointRow(row.flatMap((value, i) => (value === null || i === j ? [] : [[i, j]])), describeCell));
   return html`<${Chart} title="Correlation" summary=${summary} build=${build} height=${320} cursor=${cursor}
     empty=${!strongest ? `Needs ${MIN_PAIRS} complete trials and a numeric parameter that varies.` : null}
     table=${() => ({ columns: ["", ...names], rows: names.map((name, i) => [name, ...rows[i].map(signed)]) })} />`;

@@ -1,5 +1,7 @@
 // Which learning curves to draw, along which axis, how smooth: pure functions of the trials and their reports.
 
+import { extent } from "../extent.js";
+
 const NUM_BEST = 20;
 const NUM_RUNNING = 40;
 const NUM_OTHERS = 40;
@@ -23,8 +25,9 @@ export const isHigherBetter = (metric, objective) => (metric === objective.name 
 // Where to cut the axis so that the best curves fill it: a little beyond their worst point, if others lie far beyond that; else undefined.
 export function worstOfBest(best, all, higherIsBetter) {
   if (!best.length) return undefined;
-  const [low, high] = [Math.min(...best), Math.max(...best)];
-  const [bound, worst] = higherIsBetter ? [low - 0.15 * (high - low), Math.min(...all)] : [high + 0.15 * (high - low), Math.max(...all)];
+  const [low, high] = extent(best);
+  const [least, most] = extent(all);
+  const [bound, worst] = higherIsBetter ? [low - 0.15 * (high - low), least] : [high + 0.15 * (high - low), most];
   return high > low && Math.abs(worst - bound) > 0.5 * (high - low) && (higherIsBetter ? worst < bound : worst > bound) ? bound : undefined;
 }
 

@@ -101,7 +101,7 @@ export function LearningCurves({ feed, objective, study, version }) {
   ].flatMap(([number, word]) => (number ? [`${number} ${word}`] : []));
   const caption =
     `${shown} by ${axisName}: ${kinds.join(", ")}` +
-    `${pruned.length ? ` (${pruned.length} pruned, their ends marked)` : ""}${Number(view.weight) ? "; smoothed" : ""}${clipping ? "; far worse values cut off" : ""}.`;
+    `${pruned.length ? ` (${pruned.length} pruned, their ends marked)` : ""}${Number(view.weight) ? "; smoothed" : ""}${clipping ? "; far worse values cut off" : ""}${groups.some(({ number }) => curves.isThinned(number)) ? "; long curves thinned to their extremes" : ""}.`;
   const place = (x) => (view.by === "step" ? formatNumber(x) : formatDuration(x));
 
   const open = (number) => navigate(trialAddress(study.id, number));

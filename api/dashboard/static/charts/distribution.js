@@ -3,6 +3,7 @@
 
 import { html } from "../vendor/htm-preact.js";
 import { axis, Chart, tip, tooltip } from "../chart.js";
+import { pointRow } from "../chart_cursor.js";
 import { Select } from "../controls.js";
 import { formatCount, formatNumber, formatParam } from "../format.js";
 import { useQuery } from "../router.js";
@@ -73,9 +74,9 @@ export function Distribution({ feed, objective }) {
     })),
   });
   const controls = html`<${Select} label="One line a level of" value=${by} onChange=${setBy} options=${[["", "All trials"], ...levelled.map((name) => [name, `by ${name}`])]} />`;
-  const describePoint = (name, [number, share]) => `${by ? `${name}: ` : ""}${Math.round(100 * share)} % at least as good as ${formatNumber(number)}.`;
+  const describePoint = (name, [number, share]) => `${by ? `${name}: ` : ""}${Math.round(100 * share)} % at least as good as ${formatNumber(number)}`;
   return html`<${Chart} title="Distribution of values" summary=${summary} build=${build} controls=${levelled.length > 0 && controls}
-    cursor=${() => shown.map(([name, values]) => ({ points: distribution(values, maximize).map((at) => ({ at, text: describePoint(name, at) })) }))}
+    cursor=${() => shown.map(([name, values]) => pointRow(distribution(values, maximize), (point) => describePoint(name, point)))}
     empty=${ranked.length > 1 ? null : "Needs at least two complete trials."}
     table=${() => ({
       columns: ["Level", objective.name, "Share at least as good"],

@@ -6,6 +6,7 @@ import { axis, Chart, tip, tooltip } from "../chart.js";
 import { pointRow } from "../chart_cursor.js";
 import { pointed } from "../chart_hover.js";
 import { Choice } from "../controls.js";
+import { extent } from "../extent.js";
 import { formatCount, formatNumber, formatReason, isValue } from "../format.js";
 import { navigate, trialAddress, useQuery } from "../router.js";
 import { TRIAL_STATES } from "../states.js";
@@ -45,10 +46,6 @@ export function drawn(line, { min = -Number.MAX_VALUE, max = Number.MAX_VALUE })
 
 const hasPlace = ([, value]) => Number.isFinite(value);
 
-function extent(found) {
-  return found.reduce(([low, high], [, value]) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
-}
-
 // Why there is nothing to draw.
 function reasonForNothing(trials) {
   const reasons = new Map();
@@ -81,7 +78,7 @@ export function History({ feed, objective, study }) {
   const outside = [describeOutside(values, shown, maximize), numInfinite && `${numInfinite} infinite ${numInfinite === 1 ? "value" : "values"}`].filter(Boolean).join(" and ");
   const positive = all.every(([, value]) => value > 0);
   const now = Date.now();
-  const [low, high] = extent(all);
+  const [low, high] = extent(values);
   const isNear = (value) => all.length < MIN_FOR_RANGE || (value >= low - (high - low) / 4 && value <= high + (high - low) / 4);
   const running = [...trials.numbers()]
     .filter((number) => trials.states[number] === "RUNNING")

@@ -5,23 +5,16 @@ import { get } from "../api.js";
 import { Save } from "../chart.js";
 import { Choice } from "../controls.js";
 import { formatNumber } from "../format.js";
+import { MIN_TRIALS, useOccasions } from "../occasions.js";
 
-const MIN_TRIALS = 10;
-const PER_TRIAL = 2; // milliseconds more between two questions
-const INTERVAL = 15_000; // an estimate reads all trials
 const MAX_BARS = 12; // until all are asked for
 
 // {shares, error}: asked for when the method changes and, while trials complete, now and then.
 export function useImportance(feed, objective, method) {
   const [answer, setAnswer] = useState({ shares: null, error: null });
-  const complete = feed.study.counts.complete;
-  const [asked, ask] = useState(complete);
+  const asked = useOccasions(feed.study.counts.complete);
   useEffect(() => {
-    const timer = setTimeout(() => ask(complete), asked < MIN_TRIALS ? 500 : Math.max(INTERVAL, PER_TRIAL * complete));
-    return () => clearTimeout(timer);
-  }, [complete]);
-  useEffect(() => {
-    if (complete < MIN_TRIALS) return undefined;
+    if (asked < MIN_TRIALS) return undefined;
     let gone = false;
     get(`${feed.path}/importance?method=${method}&objective=${encodeURIComponent(objective.name)}`)
       .then(({ importance }) => gone || setAnswer({ shares: importance, error: null }))

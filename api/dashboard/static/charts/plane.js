@@ -1,11 +1,12 @@
 // Two parameters against each other: cells coloured by the best value found in them, contours of the value between them, or ranks; trials are dots.
 
-import { html, useEffect, useMemo, useState } from "../vendor/htm-preact.js";
+import { html, useEffect, useMemo, useRef, useState } from "../vendor/htm-preact.js";
 import { dimension, dimensionAxis } from "../axes.js";
 import { Chart, tip, tooltip } from "../chart.js";
 import { pointRow } from "../chart_cursor.js";
 import { pointed } from "../chart_hover.js";
 import { Choice, Select } from "../controls.js";
+import { extent } from "../extent.js";
 import { formatCount, formatNumber, formatParam } from "../format.js";
 import { navigate, trialAddress, useQuery } from "../router.js";
 import { levels, surface, toPath } from "./surface.js";
@@ -27,7 +28,7 @@ export function edges(dim, places) {
     const middles = distinct.slice(1).map((place, i) => (place + distinct[i]) / 2);
     return [2 * distinct[0] - middles[0], ...middles, 2 * distinct.at(-1) - middles.at(-1)];
   }
-  const [low, high] = [scale(Math.min(...places)), scale(Math.max(...places))];
+  const [low, high] = extent(places).map(scale);
   if (!(high > low)) return [back(low - 0.5), back(low + 0.5)];
   return Array.from({ length: CELLS + 1 }, (_, index) => back(low + ((high - low) * index) / CELLS));
 }
@@ -46,9 +47,18 @@ export function cells(points, across, up) {
   return [...found.values()];
 }
 
+// The same array as before while the same trials lie at the same places: to compare them takes less than what is worked out of them.
+function useKept(points) {
+  const kept = useRef(points);
+  const isSame = kept.current.length === points.length && points.every(([x, y, number], i) => [x, y, number].every((part, at) => part === kept.current[i][at]));
+  if (!isSame) kept.current = points;
+  return kept.current;
+}
+
 // Contours of the objective over the plane, from the worst level to the best: [{level, path(place)}], null where there are none to draw.
-function useContours(wanted, dims, points, value, maximize, mark) {
+function useContours(wanted, dims, given, value, maximize, mark) {
   const [library, load] = useState(null);
+  const points = useKept(given);
   useEffect(() => {
     if (wanted && !library) import("../vendor/d3-contour.js").then(({ contours }) => load(() => contours));
   }, [wanted]);
@@ -65,13 +75,13 @@ function useContours(wanted, dims, points, value, maximize, mark) {
     const found = surface(placed);
     const lines = library().size([found.side, found.side]).thresholds(levels(found))(found.values);
     return { extents, lines: lines.map((line) => ({ level: sign * line.value, path: (place) => toPath(line, found.side, place) })) };
-  }, [wanted, library, mark]);
+  }, [wanted, library, points, mark]);
 }
 
 // What an axis spans: its ends, and the share from 0 to 1 at which a place lies.
 function span(dim, places) {
   const scale = dim.log ? Math.log10 : (x) => x;
-  const [low, high] = [Math.min(...places), Math.max(...places)];
+  const [low, high] = extent(places);
   return { low, high, share: (place) => (scale(place) - scale(low)) / (scale(high) - scale(low)) };
 }
 
@@ -111,7 +121,7 @@ export function Plane({ feed, study, objective, shares }) {
   const shown = mode === "contours" && !continuous ? "cells" : mode;
   const asRanks = shown === "ranks";
   const value = (number) => trials.value(objective.name, number);
-  const contours = useContours(shown === "contours", dims, points, value, objective.direction === "maximize", [first, second, objective.name, points.length, best?.[2]].join());
+  const contours = useContours(shown === "contours", dims, points, value, objective.direction === "maximize", [first, second, objective.name].join());
   const about = {
     cells: "each cell shows the best value in it, the better the more it stands out",
     ranks: "each coloured by its rank, the better the more it stands out",

@@ -2,6 +2,7 @@
 
 import { html } from "../vendor/htm-preact.js";
 import { axis, Chart, tip, tooltip } from "../chart.js";
+import { pointRow } from "../chart_cursor.js";
 import { formatNumber } from "../format.js";
 import { lineSeries } from "./curves.js";
 
@@ -14,6 +15,9 @@ export function groups(metrics) {
   return found;
 }
 
+// [[step, value on each line as text], ...] for all steps of the lines, Maps from step to value.
+const bySteps = (lines) => [...new Set(lines.flatMap((values) => [...values.keys()]))].sort((a, b) => a - b).map((step) => [step, ...lines.map((values) => formatNumber(values.get(step), 6))]);
+
 export function TrialCurves({ curves, number, resumes, first }) {
   const metrics = curves
     .metrics()
@@ -24,6 +28,7 @@ export function TrialCurves({ curves, number, resumes, first }) {
     const lines = members.map((member) => [member, curves.points(number, member)]);
     const values = lines.flatMap(([, points]) => points.map(([, value]) => value));
     const start = Math.min(...resumes, ...lines.map(([, points]) => points[0][0])); // a copy goes on from where its parent was
+    const thinned = curves.isThinned(number);
     const odd = values.filter((value) => !Number.isFinite(value)).length;
     const build = (palette) => ({
       grid: { left: 60, right: 20, top: members.length > 1 ? 30 : 14, bottom: 40 },
@@ -73,17 +78,15 @@ export function TrialCurves({ curves, number, resumes, first }) {
       ),
     });
     const summary = lines.map(([member, points]) => `${member} ${formatNumber(points.at(-1)[1])} at step ${points.at(-1)[0]}`).join(", ");
-    return html`<${Chart} key=${name} title=${name} summary=${`${summary}${odd ? `; ${odd} of ${values.length} values are not finite and left out` : ""}${resumes.length ? "; dashed: resumed" : ""}.`} build=${build} height=${230}
+    return html`<${Chart} key=${name} title=${name} summary=${`${summary}${odd ? `; ${odd} of ${values.length} values are not finite and left out` : ""}${thinned ? "; thinned to its extremes" : ""}${resumes.length ? "; dashed: resumed" : ""}.`} build=${build} height=${230}
       empty=${odd === values.length ? `No report is a finite number: ${summary}.` : null}
       cursor=${() =>
-        lines.map(([member, points]) => ({
-          points: points.filter(([, value]) => Number.isFinite(value)).map(([step, value]) => ({ at: [step, value], text: `${member} ${formatNumber(value, 6)} at step ${step}.` })),
-        }))}
-      table=${() => ({
-        columns: ["Step", ...members],
-        rows: [...new Set(lines.flatMap(([, points]) => points.map(([step]) => step)))]
-          .sort((a, b) => a - b)
-          .map((step) => [step, ...lines.map(([, points]) => formatNumber(points.find((point) => point[0] === step)?.[1], 6))]),
-      })} />`;
+        lines.map(([member, points]) =>
+          pointRow(
+            points.filter(([, value]) => Number.isFinite(value)),
+            ([step, value]) => `${member} ${formatNumber(value, 6)} at step ${step}`,
+          ),
+        )}
+      table=${() => ({ columns: [thinned ? "Step (thinned)" : "Step", ...members], rows: bySteps(lines.map(([, points]) => new Map(points))) })} />`;
   });
 }

@@ -1,8 +1,8 @@
 // All studies, newest first: state, progress, best value so far and its curve, speed; those put away on request; some of them to compare.
 
-import { html, useEffect, useMemo, useState } from "../vendor/htm-preact.js";
+import { html, useEffect, useLayoutEffect, useState } from "../vendor/htm-preact.js";
 import { request } from "../api.js";
-import { Ago, Command, Select } from "../controls.js";
+import { Ago, Command, Select, useDelayed } from "../controls.js";
 import { decodeNumber, formatCount, formatDuration, formatNumber, formatRepeated } from "../format.js";
 import { useKeys } from "../keyboard.js";
 import { Banner, Empty, Failure, Loading } from "../notices.js";
@@ -14,6 +14,7 @@ import { remaining } from "../strip.js";
 import { useProgress, useStudies } from "../study_list.js";
 
 const MOST_COMPARED = 6;
+const PAUSE = 200; // milliseconds without a keystroke before a search
 const STATE_OPTIONS = [["", "All states"], ...Object.entries(STUDY_STATES).map(([key, { word }]) => [key, word])];
 const ARCHIVE_OPTIONS = [
   ["", "Current"],
@@ -92,13 +93,15 @@ export function Studies() {
       setFailure(`Not all of them were changed: ${problem.message}`);
     }
   };
-  const delayed = useMemo(() => {
-    let timer;
-    return (text) => {
-      clearTimeout(timer);
-      timer = setTimeout(() => setQuery(text), 200);
-    };
-  }, []);
+  // What is typed stays in the field while the list changes around it.
+  const [typed, type] = useState(query);
+  const search = useDelayed(setQuery, PAUSE);
+  useLayoutEffect(() => type(query), [query]);
+  const clear = () => {
+    search.cancel();
+    type("");
+    setQuery("");
+  };
   useEffect(() => {
     document.title = "Studies · Tuner";
   }, []);
@@ -126,8 +129,12 @@ export function Studies() {
   return html`
     <div class="page-head"><h1>Studies</h1>
       <div class="filters">
-        <input type="search" placeholder="Search names and tags   /" aria-label="Search names and tags" value=${query}
-          onInput=${(event) => delayed(event.currentTarget.value)} />
+        <input type="search" placeholder="Search names and tags   /" aria-label="Search names and tags" value=${typed}
+          onKeyDown=${(event) => event.key === "Escape" && clear()}
+          onInput=${(event) => {
+            type(event.currentTarget.value);
+            search.soon(event.currentTarget.value);
+          }} />
         <${Select} label="State" value=${state} onChange=${setState} options=${STATE_OPTIONS} />
         <${Select} label="Order" value=${order} onChange=${setOrder} options=${Object.entries(ORDERS).map(([key, [word]]) => [key, word])} />
         <${Select} label="Archive" value=${archive} onChange=${(value) => {

@@ -44,7 +44,6 @@ function useTrial(feed, number) {
           setFound((old) => (old.trial?.id === id ? old : { ...old, error }));
           if (error.status === 0 || error.status >= 500) timer = setTimeout(read, RETRY_INTERVAL);
         });
-    feed.wantCurves([number]);
     read();
     return () => {
       gone = true;
@@ -183,12 +182,17 @@ function Repeat({ trial, study, attempts }) {
     }`;
 }
 
+// With a clock of its own, so that the page around it is not drawn anew each second.
+const Duration = ({ trials, number }) => formatDuration(trials.duration(number, useClock()));
+
 export function Trial({ params }) {
   const number = Number(params.number);
-  const { feed } = useStudyFeed(params.study);
+  const { feed, version } = useStudyFeed(params.study);
   const { trial, attempts, checkpoints, error, replace } = useTrial(feed, number);
+  useEffect(() => {
+    if (feed?.loaded) feed.wantCurves([number], { whole: true });
+  }, [feed, feed?.loaded, version, number]);
   const caller = useCaller();
-  const now = useClock();
   const study = feed?.study;
   useEffect(() => {
     document.title = `Trial ${number}${study ? ` · ${study.name}` : ""} · Tuner`;
@@ -233,7 +237,7 @@ export function Trial({ params }) {
           <dd class="sub">${i === 0 && standing}</dd></div>`,
       )}
       <div class="stat"><dt>${state === "RUNNING" ? "Running for" : "Took"}</dt>
-        <dd class="figure">${formatDuration(feed.trials.duration(number, now))}</dd>
+        <dd class="figure"><${Duration} trials=${feed.trials} number=${number} /></dd>
         <dd class="sub">${trial.started_at ? html`started <${Ago} at=${trial.started_at} />` : "not started"}</dd></div>
       <div class="stat"><dt>Attempts</dt><dd class="figure">${attempts.length}</dd>
         <dd class="sub">${trial.worker ? `${state === "RUNNING" ? "on" : "last on"} ${trial.worker}` : "no worker"}</dd></div>

@@ -1,0 +1,307 @@
+"""What the dashboard's modules ask the server for and when: hooks and components on a blank stage, over a server made up here and a clock
+that runs as fast as one likes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from api.dashboard import pages
+from tests.api.dashboard.conftest import Visitor
+
+pytestmark = pytest.mark.browser
+
+# `answers(path)` gives an answer's body, or a status; `asked` are the paths. A stream stays silent and open until `send`, once `streams` is set.
+STAGE = """
+window.asked = [];
+window.shown = null;
+window.streams = false;
+window.fetch = async (address, { signal } = {}) => {
+    asked.push(address);
+    if (address.startsWith("/v1/events")) {
+        if (streams === "gone") return new Response('{"code": "study_not_found"}', { status: 404 });
+        if (!streams) return new Promise((_, fail) => signal.addEventListener("abort", () => fail(new DOMException("", "AbortError"))));
+        const encoder = new TextEncoder();
+        const body = new ReadableStream({ start: (controller) => {
+            window.send = (event, data) => controller.enqueue(encoder.encode(`event: ${event}\\ndata: ${JSON.stringify(data)}\\n\\n`));
+            controller.enqueue(encoder.encode(": alive\\n\\n"));
+            signal.addEventListener("abort", () => controller.error(new DOMException("", "AbortError")));
+        } });
+        return new Response(body);
+    }
+    const body = await answers(address);
+    return typeof body === "number" ? new Response("{}", { status: body }) : new Response(JSON.stringify(body));
+};
+window.count = (part) => asked.filter((address) => address.includes(part)).length;
+"""
+
+
+class Stage:
+    """`run` a script with the exports of the modules named as `m`, `preact` and `show(component, props)`; let time `pass_`."""
+
+    def __init__(self, visitor: Visitor, query: str = "") -> None:
+        self.page = visitor.page
+        self.page.clock.install()
+        visitor.open(f"/login{query}")
+        self.page.evaluate(STAGE)
+
+    def run(self, script: str, *names: str) -> Any:
+        base = pages.static_files().base
+        load = """async ([base, names]) => {
+            const preact = await import(`${base}/vendor/htm-preact.js`);
+            const m = Object.assign({}, ...(await Promise.all(names.map((name) => import(`${base}/${name}`)))));
+            const root = (window.root ??= document.body.appendChild(document.createElement("main")));
+            const show = (component, props) => preact.render(preact.html`<${component} ...${props} />`, root);
+            %s
+        }"""
+        return self.page.evaluate(load % script, [base, names])
+
+    def see(self, expression: str) -> Any:
+        return self.page.evaluate(expression)
+
+    def pass_(self, milliseconds: int) -> None:
+        for _ in range(0, milliseconds, 250):
+            self.page.clock.run_for(250)
+
+
+@pytest.fixture
+def stage(visitor: Visitor) -> Stage:
+    return Stage(visitor)
+
+
+STUDIES = """
+window.studies = [3, 2, 1].map((id) => ({ id, name: `s${id}`, archived: false, finished_at: null }));
+window.failing = 0;
+window.answers = (address) => (failing-- > 0 ? 500 : { items: studies, next_cursor: null });
+window.List = () => ((window.connection = m.useConnection?.()), (window.shown = m.useStudies("", "", false)), null);
+"""
+NAMES = "shown.items?.map(({ name }) => name)"
+
+
+def test_a_list_that_once_failed_to_load_is_live(stage: Stage) -> None:
+    stage.run(f"{STUDIES} failing = 1; streams = true; show(List)", "study_list.js")
+    stage.pass_(2_000)
+    assert stage.see(NAMES) == ["s3", "s2", "s1"]
+    stage.see("send('study', { ...studies[1], name: 'renamed' })")
+    stage.pass_(500)
+    assert stage.see(NAMES) == ["s3", "renamed", "s1"]
+    stage.see("send('deleted', { id: 3 })")
+    stage.pass_(500)
+    assert stage.see(NAMES) == ["renamed", "s1"]
+    assert stage.see("count('/v1/studies')") == 2, "nothing that was shown is loaded anew"
+
+
+def test_a_list_without_a_stream_is_read_again_as_far_as_it_is_shown(stage: Stage) -> None:
+    pages_of = """
+        studies = Array.from({ length: 60 }, (_, i) => ({ ...studies[0], id: 60 - i, name: `s${60 - i}` }));
+        answers = (address) => {
+            const after = Number(new URLSearchParams(address.split("?")[1]).get("cursor") ?? Infinity);
+            const items = studies.filter(({ id }) => id < after).slice(0, 50);
+            return { items, next_cursor: studies.at(-1).id < items.at(-1).id ? String(items.at(-1).id) : null };
+        };"""
+    stage.run(f"{STUDIES} {pages_of} show(List)", "study_list.js", "connection.js")
+    stage.pass_(500)
+    assert stage.see(NAMES)[-1] == "s11"
+    stage.see("shown.more()")
+    stage.pass_(500)
+    assert stage.see(NAMES)[-1] == "s1"
+    stage.see(
+        "studies = studies.filter(({ id }) => id !== 59).map((study) => (study.id === 1 ? { ...study, name: 'renamed' } : study))"
+    )
+    stage.pass_(30_000)
+    assert stage.see(NAMES) == [f"s{number}" for number in range(60, 1, -1) if number != 59] + ["renamed"]
+    assert stage.see("connection.state") == "polling"
+
+
+def test_what_is_no_longer_there_is_not_waited_for(stage: Stage) -> None:
+    follow = "m.follow('/v1/events?study=1', { lastId: () => 0, onEvent: ({ event }) => heard.push(event), onState: (state) => heard.push(state) })"
+    stage.run(f"window.heard = []; window.streams = 'gone'; {follow}", "stream.js")
+    stage.pass_(10_000)
+    assert stage.see("heard") == ["connecting", "live", "deleted"]
+    assert stage.see("count('/v1/events')") == 1
+
+
+PROGRESS = """
+window.answers = (address) => failing-- > 0 ? 500 : ({ items: new URLSearchParams(address.split("?")[1]).get("ids").split(",").map((id) => ({ study_id: Number(id), best: [] })) });
+window.failing = 0;
+window.Shown = ({ items }) => ((window.shown = m.useProgress(items)), null);
+window.study = (id, running) => ({ id, finished_at: running ? null : "2026-01-01" });
+window.draw = (items) => show(Shown, { items });
+"""
+
+
+def test_progress_is_read_once_more_when_a_study_ends(stage: Stage) -> None:
+    stage.run(f"{PROGRESS} draw([study(1, true), study(2, false)])", "study_list.js")
+    stage.pass_(500)
+    assert stage.see("asked") == ["/v1/progress?ids=1,2"]
+    stage.see("asked.length = 0; failing = 1; draw([study(1, false), study(2, false)])")
+    stage.pass_(500)
+    assert stage.see("asked") == ["/v1/progress?ids=1"]
+    stage.pass_(40_000)
+    assert stage.see("asked") == ["/v1/progress?ids=1"] * 2, "again where it failed, then no more"
+
+
+def test_studies_that_come_and_go_do_not_put_progress_off(stage: Stage) -> None:
+    stage.run(f"{PROGRESS} draw([study(1, true)])", "study_list.js")
+    for second in range(40):
+        stage.see(f"draw([study(1, true), study({second + 10}, true)])")
+        stage.pass_(1_000)
+    assert stage.see("asked.filter((address) => /[=,]1(,|$)/.test(address)).length") == 3
+
+
+@pytest.mark.parametrize(
+    ("module", "component", "part"),
+    [
+        ("charts/importance.js", "({ feed }) => (m.useImportance(feed, { name: 'loss' }, 'fanova'), null)", "/importance"),
+        ("advice.js", "m.Advice", "/advice"),
+    ],
+)
+def test_trials_that_end_all_the_time_put_no_question_off(stage: Stage, module: str, component: str, part: str) -> None:
+    stage.run(
+        f"""window.answers = () => ({{ importance: {{}}, items: [] }});
+        const Asking = {component};
+        window.draw = (complete) => {{
+            const study = {{ counts: {{ complete, pruned: 0, fail: 0 }} }};
+            show(Asking, {{ study, feed: {{ path: "/v1/studies/1", study }} }});
+        }};""",
+        module,
+    )
+    for second in range(50):
+        stage.see(f"draw({second})")
+        stage.pass_(1_000)
+    assert 3 <= stage.see(f"count('{part}')") <= 4, "with ten trials, and each quarter of a minute after that"
+
+
+FEED = """
+window.answers = (address) =>
+    address.includes("/columns") ? { revision: 5, ids: [], numbers: [], values: {}, params: {} }
+    : address.includes("/curves") ? { items: [{ trial: 0, thinned: address.includes("points"), reports: [{ step: 0, values: { loss: 1 } }] }] } : { id: 1, spec: {} };
+window.streams = true;
+window.feed = new m.StudyFeed("1");
+"""
+
+
+def test_curves_are_asked_for_again_after_a_gap(stage: Stage) -> None:
+    stage.run(FEED, "feed.js")
+    stage.pass_(500)
+    assert stage.see("feed.wantCurves([0]).then(() => feed.wantCurves([0])).then(() => count('/curves'))") == 1
+    stage.see("send('change', { more: true, study: { id: 1, spec: {} }, trials: [], reports: [], revision: 9 })")
+    stage.pass_(500)
+    assert stage.see("feed.wantCurves([0]).then(() => count('/curves'))") == 2
+
+
+def test_of_a_curve_that_is_looked_at_all_reports_are_asked_for(stage: Stage) -> None:
+    stage.run(FEED, "feed.js")
+    stage.pass_(500)
+    assert stage.see("feed.wantCurves([0]).then(() => feed.curves.isThinned(0))") is True
+    assert stage.see("feed.wantCurves([0], { whole: true }).then(() => feed.curves.isThinned(0))") is False
+    assert stage.see("feed.wantCurves([0], { whole: true }).then(() => feed.wantCurves([0])).then(() => count('/curves'))") == 2
+    assert stage.see("asked.filter((address) => address.includes('/curves'))") == [
+        "/v1/studies/1/curves?numbers=0&points=400", "/v1/studies/1/curves?numbers=0",
+    ]  # fmt: skip
+
+
+def test_columns_come_while_trials_change_all_the_time(stage: Stage) -> None:
+    stage.run(
+        """window.answers = () => new Promise((done) => setTimeout(() => done({ numbers: [0], columns: { value: ["node-1"] } }), 600));
+        window.Cells = ({ version }) => ((window.shown = m.useCells({ path: "/v1/studies/1" }, ["fact:worker"], version)), null);
+        window.draw = (version) => show(Cells, { version });""",
+        "cells.js",
+    )
+    for version in range(48):
+        stage.see(f"draw({version})")
+        stage.pass_(250)
+    assert stage.see("shown.cells['fact:worker']") == ["node-1"]
+    assert stage.see("asked.length") == 3, "at once, and each five seconds"
+
+
+def test_a_family_is_not_asked_for_with_each_trial(stage: Stage) -> None:
+    stage.run(
+        """window.answers = (address) => ({ numbers: [4], columns: { value: [address.includes("parent") ? 1 : "population"] } });
+        const objectives = [{ name: "loss", direction: "minimize" }];
+        window.draw = (length) => {
+            const trials = Object.assign(new m.Trials(), { length });
+            const study = { id: 1, spec: { pruner: { name: "population" } } };
+            show(m.Lineage, { trial: { number: 4, parent: 1 }, feed: { path: "/v1/studies/1", study, objectives, trials } });
+        };""",
+        "lineage.js",
+        "trials.js",
+    )
+    for length in range(48):
+        stage.see(f"draw({length})")
+        stage.pass_(250)
+    assert "Line of descent" in stage.see("root.textContent")
+    assert stage.see("asked.length") == 6, "two columns at once, and each five seconds"
+
+
+def test_points_are_put_into_words_when_they_are_read(stage: Stage) -> None:
+    stage.run(
+        """window.made = 0;
+        window.described = 0;
+        const points = Array.from({ length: 1000 }, (_, i) => [i, i, i]);
+        const describe = ([x]) => ((window.described += 1), `Trial ${x}`);
+        const rows = () => ((window.made += 1), [m.pointRow(points, describe, () => null)]);
+        show(m.CursorFrame, { label: "History.", rows, locate: () => null });""",
+        "chart_cursor.js",
+    )
+    stage.page.locator(".chart-frame").focus()
+    for key in ("ArrowRight", "End", "ArrowLeft"):
+        stage.page.keyboard.press(key)
+        stage.pass_(250)
+    assert stage.see("root.querySelector('output').textContent") == "Trial 998."
+    assert stage.see("[made, described]") == [1, 3]
+
+
+def test_text_is_read_once(stage: Stage) -> None:
+    stage.run(
+        """window.reads = 0;
+        const text = { replaceAll: () => ((window.reads += 1), "# a") };
+        for (let i = 0; i < 3; i += 1) show(m.Markdown, { text });""",
+        "markdown.js",
+    )
+    assert stage.see("[root.textContent, reads]") == ["a", 1]
+
+
+def test_contours_are_of_the_trials_shown(visitor: Visitor) -> None:
+    """Two selections with as many trials and the same best one."""
+    stage = Stage(visitor, "?plane=contours")
+    stage.run(
+        """const trials = new m.Trials();
+        const numbers = Array.from({ length: 61 }, (_, i) => i);
+        const pick = (wanted) => Object.assign(Object.create(trials), { numbers: () => numbers.filter(wanted).values() });
+        trials.mergeColumns({
+            numbers, ids: numbers, state: numbers.map(() => "COMPLETE"), reason: [], feasible: [], started_at: [], finished_at: [],
+            values: { loss: numbers.map((i) => (i <= 30 ? i : 100 * i)) }, params: { x: numbers.map((i) => ((i * 7) % 30) / 30), y: numbers.map((i) => ((i * 11) % 30) / 30) },
+        });
+        const objective = { name: "loss", direction: "minimize" };
+        const draw = (wanted) => show(m.Plane, { study: { id: 1 }, objective, feed: { trials: pick(wanted), study: { spec: {} }, objectives: [objective] } });
+        window.draws = [() => draw((i) => i <= 30), () => draw((i) => i === 0 || i > 30)];
+        draws[0]();""",
+        "charts/plane.js",
+        "trials.js",
+    )
+    captions = []
+    for turn in (0, 1):
+        stage.see(f"draws[{turn}]()")
+        stage.page.wait_for_function("root.querySelector('figcaption').textContent.includes('trials near them:')")
+        captions.append(stage.see("root.querySelector('figcaption').textContent"))
+    assert captions[0] != captions[1], captions
+
+
+def test_what_was_just_typed_does_not_reach_the_next_view(stage: Stage) -> None:
+    stage.run(
+        """window.done = [];
+        const Field = () => ((window.delayed = m.useDelayed((text) => done.push(text), 200)), null);
+        show(Field);""",
+        "controls.js",
+    )
+    stage.see("delayed.soon('a'); delayed.soon('ab')")
+    stage.pass_(250)
+    assert stage.see("done") == ["ab"]
+    stage.see("delayed.soon('abc'); delayed.cancel()")
+    stage.pass_(250)
+    stage.see("delayed.soon('abcd')")
+    stage.run("preact.render(null, root)")
+    stage.pass_(250)
+    assert stage.see("done") == ["ab"]
