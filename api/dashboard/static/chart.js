@@ -17,6 +17,9 @@ const loadLibrary = () =>
 // Components that a new option replaces whole; zoom and brushes are not among them, so they survive live updates.
 const REPLACED = ["series", "xAxis", "yAxis", "parallelAxis"];
 
+// Points above which they are small, and ECharts draws them as one cloud: an element a point takes a hundred times as long.
+export const CLOUD = 1000;
+
 const EMPTY = 140; // height of a chart that has nothing to draw
 const NAME_WIDTH = 220; // of an axis; longer names end in dots
 
@@ -86,17 +89,32 @@ export const axis = (palette, rest) => ({
   ...rest,
 });
 
-// A chart of ECharts that draws itself at once when told; when that is, `turns.js` decides for panels that follow a study.
+// A chart of ECharts that draws itself at once when told; when that is, `turns.js` decides for panels that follow a study. While somebody drags
+// over it, it waits for the release: new axes would end the drag.
 class Drawing {
   #series = [];
   #hasGrid = false;
+  #isHeld = false;
+  #isDue = false;
 
   constructor(library, readBuild) {
     this.library = library;
     this.readBuild = readBuild;
   }
 
+  hold() {
+    this.#isHeld = true;
+  }
+
+  release() {
+    this.#isHeld = false;
+    // Once ECharts has heard of the release, too.
+    setTimeout(() => this.#isDue && !this.library.isDisposed() && this.redraw());
+  }
+
   redraw() {
+    this.#isDue = this.#isHeld;
+    if (this.#isHeld) return;
     const palette = readPalette();
     const base = { animation: false, backgroundColor: "transparent", textStyle: { fontFamily: palette.font, color: palette.text } };
     // Not lazily: between a lazy setOption and its frame, a pointer event meets axes that are half replaced.
@@ -163,10 +181,14 @@ function Canvas({ build, label, height, onPoint, onRange, cursor, on = {} }) {
       })
       .catch(() => gone || fail(true));
     const redraw = () => chart.current?.redraw();
+    const release = () => chart.current?.release();
+    box.current.addEventListener("pointerdown", ({ button }) => button === 0 && chart.current?.hold(), true);
+    for (const kind of ["pointerup", "pointercancel"]) addEventListener(kind, release, true);
     addEventListener("tuner:theme", redraw);
     dark.addEventListener("change", redraw);
     return () => {
       gone = true;
+      for (const kind of ["pointerup", "pointercancel"]) removeEventListener(kind, release, true);
       removeEventListener("tuner:theme", redraw);
       dark.removeEventListener("change", redraw);
       observer?.disconnect();

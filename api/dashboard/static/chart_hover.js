@@ -1,5 +1,5 @@
 // The trial that the pointer is on: whichever chart or row it lies under, every other chart of the page highlights it too.
-// Admitted weakness: a chart that ECharts draws as one large cloud (thousands of points) highlights nothing.
+// Admitted weakness: a chart that ECharts draws as one cloud (above a thousand points) highlights nothing.
 
 const listeners = new Set();
 

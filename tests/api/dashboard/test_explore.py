@@ -126,7 +126,8 @@ def test_states_are_chosen_for_every_tab(visitor: Visitor, bench: Bench, study: 
     assert "state=FAIL%2CCOMPLETE" in page.url
 
 
-def test_dragging_along_an_axis_filters(visitor: Visitor, study: int) -> None:
+@pytest.mark.parametrize("changes", [False, True], ids=["at rest", "while the study changes"])
+def test_dragging_along_an_axis_filters(visitor: Visitor, bench: Bench, study: int, changes: bool) -> None:
     visitor.log_in(f"/studies/{study}?tab=explore&axes=lr")
     page = visitor.page
     figure = page.locator("figure", has_text="Parallel coordinates")
@@ -139,10 +140,13 @@ def test_dragging_along_an_axis_filters(visitor: Visitor, study: int) -> None:
     page.mouse.move(x, top + 10)
     page.mouse.down()
     page.mouse.move(x, top + 60, steps=4)
+    if changes:
+        bench.add(study, {"accuracy": 0.3}, number=40)
+        expect(figure.locator("figcaption")).to_contain_text("41 complete trials")
     page.mouse.move(x, top + 150, steps=4)
     page.mouse.up()
     expect(page.get_by_label("Filter of trials")).to_have_value(re.compile(r"^lr>=\S+ lr<=\S+$"))
-    expect(page.get_by_text(re.compile(r"^(8|16|24) of 40 trials$"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^(8|16|24) of 4[01] trials$"))).to_be_visible()
 
 
 def test_axes_are_arranged_in_the_address(visitor: Visitor, study: int) -> None:

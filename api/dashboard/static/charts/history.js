@@ -2,7 +2,7 @@
 // Values far from all others are cut off by default (a diverged loss would flatten all else), and an infinite one has no place; the caption counts both.
 
 import { html } from "../vendor/htm-preact.js";
-import { axis, Chart, tip, tooltip } from "../chart.js";
+import { axis, Chart, CLOUD, tip, tooltip } from "../chart.js";
 import { pointRow } from "../chart_cursor.js";
 import { pointed } from "../chart_hover.js";
 import { Choice } from "../controls.js";
@@ -12,7 +12,6 @@ import { navigate, trialAddress, useQuery } from "../router.js";
 import { TRIAL_STATES } from "../states.js";
 import { describeOutside, hiddenEnds, typicalRange } from "./typical.js";
 
-const LARGE = 4000;
 const MIN_FOR_RANGE = 5; // with so many finished values, a running trial far from them waits outside instead of stretching the axis
 
 // Points [x, value, number] of trials in a state, in the order of x; infinite values too.
@@ -103,9 +102,9 @@ export function History({ feed, objective, study }) {
       name,
       type: "scatter",
       data,
-      symbolSize: data.length > 1000 ? 4 : 7,
-      itemStyle: { color: colour, opacity: data.length > 1000 ? 0.55 : 0.75 },
-      large: data.length > LARGE,
+      symbolSize: data.length > CLOUD ? 4 : 7,
+      itemStyle: { color: colour, opacity: data.length > CLOUD ? 0.55 : 0.75 },
+      large: data.length > CLOUD,
       emphasis: pointed(palette),
       ...rest,
     });

@@ -13,7 +13,7 @@ import { AxesPanel, parameterAxis, useAxes } from "./parallel_axes.js";
 import { describeOutside, isTypical, typicalRange } from "./typical.js";
 import { standout } from "./viridis.js";
 
-const MAX_LINES = 3000;
+const MAX_LINES = 1500;
 const MAX_LABEL = 14; // letters
 const MANY = 400; // above this the lines are thin and straight
 

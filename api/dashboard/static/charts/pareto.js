@@ -1,7 +1,7 @@
 // Two objectives against each other: complete trials, and among them the front of those that no other beats in both.
 
 import { html } from "../vendor/htm-preact.js";
-import { axis, Chart, tip, tooltip } from "../chart.js";
+import { axis, Chart, CLOUD, tip, tooltip } from "../chart.js";
 import { pointRow } from "../chart_cursor.js";
 import { pointed } from "../chart_hover.js";
 import { Select } from "../controls.js";
@@ -78,7 +78,7 @@ export function Pareto({ feed, study, wide }) {
           "Dominated",
           feasible.filter((point) => !leading.has(point[2]) && hasPlace(point)),
           palette.waiting,
-          { symbolSize: 6, large: points.length > 4000, itemStyle: { color: palette.waiting, opacity: 0.55 } },
+          { symbolSize: 6, large: points.length > CLOUD, itemStyle: { color: palette.waiting, opacity: 0.55 } },
         ),
         ...(infeasible.length
           ? [scatter("Infeasible", infeasible.filter(hasPlace), palette.failed, { symbol: "triangle", symbolSize: 6, itemStyle: { color: palette.failed, opacity: 0.55 } })]

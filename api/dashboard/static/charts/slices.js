@@ -2,7 +2,7 @@
 
 import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
 import { dimension, dimensionAxis } from "../axes.js";
-import { axis, Chart, tip, tooltip } from "../chart.js";
+import { axis, Chart, CLOUD, tip, tooltip } from "../chart.js";
 import { pointRow } from "../chart_cursor.js";
 import { pointed } from "../chart_hover.js";
 import { withRange, withValue } from "../filter.js";
@@ -11,7 +11,6 @@ import { navigate, trialAddress } from "../router.js";
 import { InTurn } from "../turns.js";
 import { describeOutside, hiddenEnds, typicalRange } from "./typical.js";
 
-const LARGE = 4000;
 const HEIGHT = 190;
 
 // Drawn once it comes into sight: a study may have sixty parameters.
@@ -71,8 +70,8 @@ function Slice({ feed, study, objective, name, share, filter, typical }) {
       {
         type: "scatter",
         data: points,
-        symbolSize: points.length > 1000 ? 3 : 6,
-        large: points.length > LARGE,
+        symbolSize: points.length > CLOUD ? 3 : 6,
+        large: points.length > CLOUD,
         itemStyle: { color: palette.complete, opacity: 0.6 },
         emphasis: pointed(palette),
       },
