@@ -153,6 +153,7 @@ def alter_record(database: Database, path: str, value: Any) -> None:
 # --- equal ---------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_kind_of_optimizer_comes_out_the_same(
     client: Client, working: Callable[..., Any], place: LocalPlace, tmp_path: Path
 ) -> None:

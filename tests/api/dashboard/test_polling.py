@@ -10,6 +10,7 @@ from tests.api.dashboard.conftest import Bench, Visitor, stat
 pytestmark = pytest.mark.browser
 
 
+@pytest.mark.slow
 def test_changes_come_without_a_stream(visitor: Visitor, bench: Bench) -> None:
     study = bench.study()
     bench.add(study, {"accuracy": 0.5})

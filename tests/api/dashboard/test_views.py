@@ -179,7 +179,11 @@ def window(browser: Browser, server: Server) -> Iterator[Window]:
 GO: str = """(path) => { history.pushState(null, "", path); dispatchEvent(new Event("tuner:address")); scrollTo(0, 0); }"""
 
 
-@pytest.mark.parametrize("project", STATES, indirect=True)
+@pytest.mark.parametrize(
+    "project",
+    [pytest.param(state, marks=pytest.mark.slow if state in ("wide", "odd", "conditional") else ()) for state in STATES],
+    indirect=True,
+)
 def test_views_bear_the_state(window: Window, project: Seeded) -> None:
     page = window.page
     window.enter(project)

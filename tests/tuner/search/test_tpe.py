@@ -147,7 +147,10 @@ def test_same_suggestions_as_the_history_grows() -> None:
             history.merge_trial(_row(late.number, "FAIL" if seed % 7 == 0 else "COMPLETE", late.params, CONTINUOUS, value))
 
 
-@pytest.mark.parametrize("num_trials, multivariate", [(40, True), (600, True), pytest.param(600, False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "num_trials, multivariate",
+    [(40, True), *(pytest.param(600, multivariate, marks=pytest.mark.slow) for multivariate in (True, False))],
+)
 def test_every_kind_of_parameter_follows_the_same_distribution(num_trials: int, multivariate: bool) -> None:
     """Which of equal trials keeps the wide kernel is arbitrary, so with steps suggestions agree in distribution, not one by one.
 
