@@ -90,3 +90,6 @@ export function formatReason(reason) {
 
 // A word of a command line: quoted where a shell would take it apart.
 export const shellWord = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+
+// An objective's name, and which way is better.
+export const objectiveLabel = ({ name, direction }) => `${name} ${direction === "maximize" ? "↑" : "↓"}`;

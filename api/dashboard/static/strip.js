@@ -5,7 +5,7 @@ import { get } from "./api.js";
 import { paretoFront } from "./charts/pareto.js";
 import { bestSoFar, points } from "./charts/history.js";
 import { useClock } from "./controls.js";
-import { decodeNumber, formatCount, formatDuration, formatNumber, formatRepeated, isValue } from "./format.js";
+import { decodeNumber, formatCount, formatDuration, formatNumber, formatRepeated, isValue, objectiveLabel } from "./format.js";
 import { Link, trialAddress } from "./router.js";
 import { Progress } from "./states.js";
 import { remembered } from "./trials.js";
@@ -88,7 +88,7 @@ function FrontStat({ feed }) {
     return paretoFront(found, objectives).length;
   }, [feed.path, step]);
   const title = objectives.map(({ name, direction }) => `${direction} ${name}`).join(", ");
-  return html`<${Stat} main=${true} label="Pareto front" value=${html`${formatCount(size)} <span class="muted">${size === 1 ? "trial" : "trials"}</span>`} title=${title}>${objectives.map(({ name, direction }) => `${name} ${direction === "maximize" ? "↑" : "↓"}`).join(", ")}<//>`;
+  return html`<${Stat} main=${true} label="Pareto front" value=${html`${formatCount(size)} <span class="muted">${size === 1 ? "trial" : "trials"}</span>`} title=${title}>${objectives.map(objectiveLabel).join(", ")}<//>`;
 }
 
 function BestStat({ feed }) {

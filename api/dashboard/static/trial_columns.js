@@ -4,7 +4,7 @@
 import { html, useMemo } from "./vendor/htm-preact.js";
 import { labelOf } from "./cells.js";
 import { Menu } from "./controls.js";
-import { formatAgo, formatDuration, formatNumber, formatParam } from "./format.js";
+import { formatAgo, formatDuration, formatNumber, formatParam, objectiveLabel } from "./format.js";
 import { Link, trialAddress } from "./router.js";
 import { State } from "./states.js";
 
@@ -41,7 +41,7 @@ function ownColumns(trials, study, order, selection) {
 
 const objectiveColumn = (trials, order, { name, direction }) => ({
   key: `value:${name}`,
-  label: `${name} ${direction === "maximize" ? "↑" : "↓"}`,
+  label: objectiveLabel({ name, direction }),
   width: width(name),
   align: "right",
   descendingFirst: direction === "maximize",

@@ -3,7 +3,7 @@
 import { html, useEffect, useLayoutEffect, useState } from "../vendor/htm-preact.js";
 import { request } from "../api.js";
 import { Ago, Command, Select, useDelayed } from "../controls.js";
-import { decodeNumber, formatCount, formatDuration, formatNumber, formatRepeated } from "../format.js";
+import { decodeNumber, formatCount, formatDuration, formatNumber, formatRepeated, objectiveLabel } from "../format.js";
 import { useKeys } from "../keyboard.js";
 import { Banner, Empty, Failure, Loading } from "../notices.js";
 import { Link, navigate, studyAddress, useQuery } from "../router.js";
@@ -28,14 +28,12 @@ const ORDERS = {
   speed: ["Fastest", (a, b, progress) => (progress[b.id]?.trials_per_hour ?? 0) - (progress[a.id]?.trials_per_hour ?? 0)],
 };
 
-const label = ({ name, direction }) => `${name} ${direction === "maximize" ? "↑" : "↓"}`;
-
 function Best({ study }) {
   const { objectives } = study.spec;
-  if (objectives.length > 1) return html`<span class="muted">${objectives.map(label).join(", ")}</span>`;
+  if (objectives.length > 1) return html`<span class="muted">${objectives.map(objectiveLabel).join(", ")}</span>`;
   const value = decodeNumber(study.best_value);
   if (value === null) return html`<span class="muted">–</span>`;
-  return html`<b class="figure" title=${String(value)}>${study.best_repeats ? formatRepeated(study.best_repeats) : formatNumber(value)}</b> <span class="muted" title=${objectives[0].name}>${label(objectives[0])}</span>`;
+  return html`<b class="figure" title=${String(value)}>${study.best_repeats ? formatRepeated(study.best_repeats) : formatNumber(value)}</b> <span class="muted" title=${objectives[0].name}>${objectiveLabel(objectives[0])}</span>`;
 }
 
 function Speed({ study, speed }) {

@@ -6,7 +6,7 @@ import { TrialCurves } from "../charts/trial_curves.js";
 import { Attempts } from "../attempts.js";
 import { Ago, Command, Confirm, CopyButton, useClock } from "../controls.js";
 import { useStudyFeed } from "../feed.js";
-import { decodeNumber, formatBytes, formatCount, formatDuration, formatNumber, formatParam, formatReason, shellWord } from "../format.js";
+import { decodeNumber, formatBytes, formatCount, formatDuration, formatNumber, formatParam, formatReason, objectiveLabel, shellWord } from "../format.js";
 import { useKeys } from "../keyboard.js";
 import { Lineage } from "../lineage.js";
 import { Logs } from "../logs.js";
@@ -232,7 +232,7 @@ export function Trial({ params }) {
         (
           { name, direction },
           i,
-        ) => html`<div class=${i === 0 ? "stat main" : "stat"}><dt>${name} ${direction === "maximize" ? "↑" : "↓"}</dt>
+        ) => html`<div class=${i === 0 ? "stat main" : "stat"}><dt>${objectiveLabel({ name, direction })}</dt>
         <dd class="figure" title=${String(value(name) ?? "")}>${formatNumber(value(name))}</dd>
           <dd class="sub">${i === 0 && standing}</dd></div>`,
       )}
