@@ -110,20 +110,26 @@ class RacingProposer:
         return self._proposer.exhausted and not self._seen.race.is_pending and self._next_repeat(ending=True) is None
 
     def propose(self, number: int) -> Suggestion | None:
-        max_trials = self._max_trials()
-        most = self._seen.race.most
-        if max_trials is not None and number >= (first_kept := max_trials - reserve(most, max_trials)):
-            repeated = self._next_repeat(ending=True, left=max_trials - number)
-            if repeated is None:
-                return None if self._is_open(first_kept) else self._proposer.propose(number)
-        elif (
-            repeated := self._next_repeat(most_repeats=None if max_trials is None else before_reserve(most, max_trials))
-        ) is None:
+        max_trials, most_repeats = self._max_trials(), None
+        if max_trials is not None:
+            most = self._seen.race.most
+            first_kept, most_repeats = max_trials - reserve(most, max_trials), before_reserve(most, max_trials)
+            if number >= first_kept:
+                return self._propose_kept(number, first_kept, max_trials - number)
+        repeated = self._next_repeat(most_repeats=most_repeats)
+        if repeated is None:
             suggestion = self._proposer.propose(number)
             if suggestion is not None:
                 return suggestion
             repeated = self._next_repeat(ending=True)
         return None if repeated is None else self._repeat(number, repeated)
+
+    def _propose_kept(self, number: int, first_kept: int, left: int) -> Suggestion | None:
+        """One of the last trials, which are kept for repeats: what the race does not need goes to new configurations."""
+        repeated = self._next_repeat(ending=True, left=left)
+        if repeated is not None:
+            return self._repeat(number, repeated)
+        return None if self._is_open(first_kept) else self._proposer.propose(number)
 
     def _next_repeat(self, *, most_repeats: int | None = None, ending: bool = False, left: int | None = None) -> int | None:
         race = self._seen.race
