@@ -1,8 +1,9 @@
 """Chromium on the dashboard, as a visitor uses it: pages opened, pressed, typed into and dragged over by real input events, and the time
 from such an event until its result has been painted.
 
-What is painted is asked after each frame: a condition on the page, and for a chart also that its canvas has been drawn anew since. Heap is
-that of JavaScript after a collection, with what typed arrays hold.
+What is painted is asked at the start of each frame, of the one before: a condition on the page, and for a chart also that its canvas has been
+drawn anew since. Where the browser itself tells when the frame after an input was on the screen (Event Timing, to 8 ms) and that is later, it
+counts. Heap is that of JavaScript after a collection, with what typed arrays hold.
 """
 
 from __future__ import annotations
@@ -32,28 +33,38 @@ WATCH = """
       return original.apply(this, given);
     };
   }
-  const painted = () => new Promise((resolve) => requestAnimationFrame(() => { const channel = new MessageChannel(); channel.port1.onmessage = resolve; channel.port2.postMessage(0); }));
+  // Milliseconds from each event, by when it was made, until the frame after it was on the screen.
+  const shown = new Map();
+  new PerformanceObserver((list) => { for (const { startTime, duration } of list.getEntries()) shown.set(Math.round(startTime), duration); })
+    .observe({ type: "event", durationThreshold: 16 });
+  const frame = () => new Promise(requestAnimationFrame);
+  const later = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
   const chart = (title) => [...document.querySelectorAll("figure.chart")].find((found) => found.querySelector("h2")?.textContent === title);
-  // Milliseconds from the last input (or from the navigation) until the condition held and `title`'s chart had been drawn no earlier; then painted.
+  // Milliseconds from the last input (or from the navigation) until the frame was over that showed the condition and, of `title`, a chart drawn no
+  // earlier. Charts are drawn within a frame, all else between frames.
   watch.until = async (condition, title, wait, fromInput) => {
     const holds = new Function("chart", `return (${condition})`);
     const deadline = performance.now() + wait;
     let [before, since] = [performance.now(), null];
     for (;;) {
-      await painted();
+      await frame();
       const now = performance.now();
       if (now > deadline) throw new Error(`not painted in time: ${condition}`);
-      if (holds(chart)) since ??= before; // it came to hold after the frame before
-      before = now;
-      if (since === null) continue;
       const canvases = title ? [...(chart(title)?.querySelectorAll("canvas") ?? [])] : [];
-      if (!title || canvases.some((canvas) => (watch.drawn.get(canvas) ?? -1) >= since)) return now - (fromInput ? watch.input : 0);
+      if (since !== null && (!title || canvases.some((canvas) => (watch.drawn.get(canvas) ?? -1) >= since))) return now - (fromInput ? watch.input : 0);
+      if (holds(chart)) since ??= before; // it came to hold after the frame before had begun
+      before = now;
     }
+  };
+  // Milliseconds from the last input until the first frame after it was on the screen; 0 if that was at once. Told by the browser some time later.
+  watch.shown = async () => {
+    await later(300);
+    return shown.get(Math.round(watch.input)) ?? 0;
   };
   // Milliseconds from the last input until the last canvas was drawn, once none has been for a while.
   watch.settled = async (quiet) => {
     const started = performance.now();
-    while (performance.now() - Math.max(started, watch.lastDrawn) < quiet) await new Promise((resolve) => setTimeout(resolve, 50));
+    while (performance.now() - Math.max(started, watch.lastDrawn) < quiet) await later(50);
     return Math.max(0, watch.lastDrawn - watch.input);
   };
   window.watch = watch;
@@ -94,7 +105,8 @@ class Visit:
         before = self.busy()
         act()
         wall = float(self.page.evaluate("watch.result"))
-        return Felt(wall, 1000 * (self.busy() - before))
+        cpu = 1000 * (self.busy() - before)
+        return Felt(max(wall, float(self.page.evaluate("watch.shown()"))), cpu)
 
     def settled(self, quiet: int = 400) -> float:
         """Milliseconds from the last input event until the last chart was drawn."""

@@ -225,10 +225,11 @@ def measure(browser: Browser, service: Service, study: int, repetitions: int) ->
         )
         visiting.settled()
         desk.note("explore")
-        for repetition in range(repetitions):
+        for repetition in range(2 * repetitions):
             for title in ("dropout", "optimizer.lr"):
-                desk.brush(title, 0.2 + 0.05 * repetition, 0.7)
-            desk.brush_axis(1)
+                desk.brush(title, 0.2 + 0.04 * repetition, 0.7)
+            for place in (1, 2):
+                desk.brush_axis(place)
         visiting.open(f"/studies/{study}", "chart('Learning curves') !== undefined", chart="Learning curves")
         visiting.settled()
         desk.note("overview")

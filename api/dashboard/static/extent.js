@@ -1,3 +1,11 @@
-// Least and greatest of any number of values. Math.min(...values) throws where they are more than the stack holds, some 120,000.
+// Least and greatest of any number of values; Infinity and -Infinity of none. Math.min(...values) throws where they are more than the stack
+// holds, some 120,000, and a pair made for each value would have to be collected again.
 
-export const extent = (values) => values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
+export function extent(values) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of values) {
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+  }
+  return [low, high];
+}

@@ -8,6 +8,7 @@ import { passing, read } from "./filter_terms.js";
 import { formatCount } from "./format.js";
 import { useKeys } from "./keyboard.js";
 import { useQuery } from "./router.js";
+import { remembered } from "./trials.js";
 
 const PAUSE = 250; // milliseconds without a keystroke before the server is asked
 const INTERVAL = 1_000; // of a changing study
@@ -81,6 +82,11 @@ export function filteredFeed(feed, numbers, states = []) {
       if (state !== undefined && (!states.length || states.includes(state))) yield number;
     }
   };
+  // Those ranked already keep their order: nothing is sorted again.
+  trials.ranked = (objective) =>
+    remembered(trials, `ranked ${objective.direction} ${objective.name}`, () =>
+      !states.length || states.includes("COMPLETE") ? feed.trials.ranked(objective).filter((number) => !numbers || numbers.has(number)) : [],
+    );
   return {
     study: feed.study,
     path: feed.path,

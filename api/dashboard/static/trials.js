@@ -80,6 +80,7 @@ export class Trials {
     this.finished = [];
     this.values = {}; // objective -> array of numbers
     this.params = {}; // parameter -> array
+    this.all = this; // what a selection of them was made of
   }
 
   mergeColumns(columns) {
@@ -187,6 +188,21 @@ export class Trials {
     return remembered(this, `drawable ${objective.direction} ${objective.name}`, () =>
       this.ranked(objective).filter((number) => Number.isFinite(this.value(objective.name, number))),
     );
+  }
+
+  // Of all trials' values of a parameter: whether they are numbers, whole ones, and their extent (Infinity and -Infinity without any).
+  column(name) {
+    return remembered(this.all, `column ${name}`, () => {
+      const facts = { numeric: true, whole: true, low: Infinity, high: -Infinity };
+      for (const value of this.params[name]) {
+        if (value === undefined) continue;
+        facts.numeric &&= typeof value === "number";
+        facts.whole &&= Number.isInteger(value);
+        if (value < facts.low) facts.low = value;
+        if (value > facts.high) facts.high = value;
+      }
+      return facts;
+    });
   }
 
   paramNames() {

@@ -2,7 +2,7 @@
 // axis filters the whole page. A parameter absent by its condition is skipped by the line. Admitted weakness: beyond `maxLines` the best half
 // and an even sample of the rest are drawn; the caption counts them.
 
-import { html } from "../vendor/htm-preact.js";
+import { html, useRef } from "../vendor/htm-preact.js";
 import { Chart, tip, tooltip } from "../chart.js";
 import { pointRow } from "../chart_cursor.js";
 import { Settings } from "../chart_settings.js";
@@ -13,7 +13,7 @@ import { AxesPanel, parameterAxis, useAxes } from "./parallel_axes.js";
 import { describeOutside, isTypical, typicalRange } from "./typical.js";
 import { standout } from "./viridis.js";
 
-const MAX_LINES = 1500;
+const MAX_LINES = 1000;
 const MAX_LABEL = 14; // letters
 const MANY = 400; // above this the lines are thin and straight
 
@@ -83,6 +83,9 @@ export function ParallelCoordinates({ feed, objective, study, filter, maxLines =
     `${names.length < total ? `, ${names.length} of ${total} parameters` : ""}; ` +
     `${axes.colour ? `coloured by ${axes.colour}` : "the better a trial, the stronger its line stands out"}.${filter ? " Drag along an axis to filter." : ""}`;
   const parameterAxes = () => names.map((name) => parameterAxis(feed, name, axes));
+  // The stretch dragged over goes with the axes that it was dragged on: they are replaced by others of the same look, by another id, with the lines
+  // that are left.
+  const drags = useRef(0);
 
   const build = (palette) => {
     const found = parameterAxes();
@@ -91,7 +94,7 @@ export function ParallelCoordinates({ feed, objective, study, filter, maxLines =
     const nameStyle = { nameTextStyle: { color: palette.text, fontSize: 11 }, nameTruncate: { maxWidth: 2 * LEFT } };
     // Names of axes that run the other way would stand below: they are kept above.
     const named = (axis) => ({ ...axis, ...nameStyle, nameLocation: axis.inverse ? "start" : "end" });
-    const objectiveAxis = { id: "axis:", name: objective.name, type: "value", scale: true, inverse: !maximize };
+    const objectiveAxis = { id: `${drags.current}:`, name: objective.name, type: "value", scale: true, inverse: !maximize };
     return {
       parallel: {
         left: LEFT,
@@ -107,7 +110,7 @@ export function ParallelCoordinates({ feed, objective, study, filter, maxLines =
           areaSelectStyle: { width: 20, borderColor: palette.accent, color: palette.accent, opacity: 0.2 },
         },
       },
-      parallelAxis: [...found, objectiveAxis].map((axis, dim) => ({ dim, ...named(axis), ...(dim === names.length ? { nameTextStyle: { color: palette.text, fontSize: 11, fontWeight: 600 } } : {}) })),
+      parallelAxis: [...found.map((axis) => ({ ...axis, id: `${drags.current}:${axis.name}` })), objectiveAxis].map((axis, dim) => ({ dim, ...named(axis), ...(dim === names.length ? { nameTextStyle: { color: palette.text, fontSize: 11, fontWeight: 600 } } : {}) })),
       tooltip: tooltip(palette, {
         trigger: "item",
         formatter: ({ data: { number } }) =>
@@ -123,7 +126,7 @@ export function ParallelCoordinates({ feed, objective, study, filter, maxLines =
           z: 0,
           // So many lines a frame: the page answers meanwhile.
           progressive: 250,
-          progressiveThreshold: 1000,
+          progressiveThreshold: 400,
           inactiveOpacity: 0.03,
           activeOpacity: 0.9,
           smooth: many ? 0 : 0.12,
@@ -151,11 +154,15 @@ export function ParallelCoordinates({ feed, objective, study, filter, maxLines =
 
   const onSelect = ({ parallelAxisId, intervals }, library) => {
     if (!intervals?.length || !parallelAxisId) return;
-    library.dispatchAction({ type: "axisAreaSelect", parallelAxisId, intervals: [] });
-    const name = parallelAxisId.slice("axis:".length);
+    const name = parallelAxisId.slice(parallelAxisId.indexOf(":") + 1);
     const axis = parameterAxes().find((one) => one.name === name) ?? { type: "value" };
     const range = [Math.min(...intervals[0]), Math.max(...intervals[0])];
-    filter.set(selection(filter.text, name || objective.name, axis, range));
+    const wanted = selection(filter.text, name || objective.name, axis, range);
+    if (wanted === filter.text) library.dispatchAction({ type: "axisAreaSelect", parallelAxisId, intervals: [] });
+    else {
+      drags.current += 1;
+      filter.set(wanted);
+    }
   };
   const controls = html`<${Settings}><${AxesPanel} feed=${feed} axes=${axes} objectives=${[objective, ...feed.objectives.filter((other) => other !== objective)]} /><//>`;
   return html`<${Chart} title="Parallel coordinates" wide=${true} height=${300} summary=${summary} build=${build} controls=${controls}

@@ -48,19 +48,20 @@ export function useAxes(trials, shown) {
 // One axis of ECharts for a parameter: its extent is that of all trials, so that it stays where it is while a filter narrows the lines.
 export function parameterAxis(feed, name, { flipped, rescaled }) {
   const space = feed.study.spec.space?.[name];
-  const given = feed.trials.params[name].filter((value) => value !== undefined);
-  const numeric = space?.type !== "categorical" && given.every((value) => typeof value === "number");
-  const common = { id: `axis:${name}`, name, inverse: flipped.has(name) };
-  if (!numeric) {
-    const choices = space?.choices ?? [...new Set(given)].sort();
+  const { numeric, whole, low, high } = feed.trials.column(name);
+  const common = { name, inverse: flipped.has(name) };
+  if (!numeric || space?.type === "categorical") {
+    const choices = space?.choices ?? [...new Set(feed.trials.params[name])].filter((value) => value !== undefined).sort();
     return { ...common, type: "category", choices, data: choices.map(formatParam) };
   }
-  const [low, high] = given.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [Infinity, -Infinity]);
   const log = low > 0 && Boolean(space?.log) !== rescaled.has(name);
-  return { ...common, type: log ? "log" : "value", scale: true, min: low, max: high, ...(given.every(Number.isInteger) ? { minInterval: 1 } : {}) };
+  return { ...common, type: log ? "log" : "value", scale: true, min: low, max: high, ...(whole ? { minInterval: 1 } : {}) };
 }
 
-const canRescale = (trials, name) => trials.params[name].every((value) => value === undefined || (typeof value === "number" && value > 0));
+function canRescale(trials, name) {
+  const { numeric, low } = trials.column(name);
+  return numeric && low > 0;
+}
 
 export function AxesPanel({ feed, axes, objectives }) {
   const { trials } = feed;

@@ -8,10 +8,20 @@ import { pointed } from "../chart_hover.js";
 import { withRange, withValue } from "../filter.js";
 import { formatCount, formatNumber, formatParam } from "../format.js";
 import { navigate, trialAddress } from "../router.js";
+import { remembered } from "../trials.js";
 import { InTurn } from "../turns.js";
 import { describeOutside, hiddenEnds, typicalRange } from "./typical.js";
 
 const HEIGHT = 190;
+
+// What all slices share: {range, outside} of the objective's values.
+const spread = (trials, objective) =>
+  remembered(trials, `spread ${objective.direction} ${objective.name}`, () => {
+    const maximize = objective.direction === "maximize";
+    const values = trials.drawable(objective).map((number) => trials.value(objective.name, number));
+    const range = typicalRange(values, maximize);
+    return { range, outside: describeOutside(values, range, maximize) };
+  });
 
 // Drawn once it comes into sight: a study may have sixty parameters.
 function Lazily({ children, height }) {
@@ -25,8 +35,9 @@ function Lazily({ children, height }) {
   return html`<div ref=${box} class="lazy" style=${seen ? {} : { minHeight: `${height}px` }}>${seen && children()}</div>`;
 }
 
-function Slice({ feed, study, objective, name, share, filter, typical }) {
+function Slice({ feed, study, objective, name, share, filter }) {
   const { trials } = feed;
+  const typical = spread(trials, objective).range;
   const dim = dimension(feed, name);
   const points = trials
     .drawable(objective)
@@ -99,17 +110,17 @@ function Slice({ feed, study, objective, name, share, filter, typical }) {
 export function Slices({ feed, study, objective, filter, shares }) {
   const { trials } = feed;
   const names = trials.paramNames().sort((a, b) => (shares?.[b] ?? 0) - (shares?.[a] ?? 0));
-  const maximize = objective.direction === "maximize";
-  const values = trials.drawable(objective).map((number) => trials.value(objective.name, number));
-  const typical = typicalRange(values, maximize);
-  const outside = describeOutside(values, typical, maximize);
+  const about = () => {
+    const { outside } = spread(trials, objective);
+    return html`<p class="muted about">The objective by each parameter, the most important first. Drag over a range to filter by it.${outside && ` Outside the range shown: ${outside}.`}</p>`;
+  };
   return html`
     <section aria-label="Slices">
       <h2>Slices</h2>
-      <p class="muted about">The objective by each parameter, the most important first. Drag over a range to filter by it.${outside && ` Outside the range shown: ${outside}.`}</p>
+      <${InTurn}>${about}<//>
       <div class="slices">${names.map(
         (name) => html`<${Lazily} key=${name} height=${HEIGHT + 90}>${() => html`<${InTurn}>${() =>
-          html`<${Slice} feed=${feed} study=${study} objective=${objective} name=${name} share=${shares?.[name]} filter=${filter} typical=${typical} />`}<//>`}<//>`,
+          html`<${Slice} feed=${feed} study=${study} objective=${objective} name=${name} share=${shares?.[name]} filter=${filter} />`}<//>`}<//>`,
       )}</div>
     </section>`;
 }
