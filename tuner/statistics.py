@@ -46,8 +46,14 @@ def expected_best(losses: Floats, ks: Sequence[int]) -> Floats:
 
 def resample_best(losses: Floats, ks: Sequence[int], rng: np.random.Generator, num_resamples: int) -> Floats:
     """`[num_resamples, ks]`: the same for resamples of the losses with replacement (bootstrap; Efron 1979)."""
-    chosen = losses[rng.integers(0, len(losses), (num_resamples, len(losses)))]
-    resampled: Floats = np.sort(chosen, axis=1) @ subset_weights(len(losses), ks).T
+    # Places in the order are sorted rather than losses: numpy counts digits of 16 bits instead of comparing, in half the time or less.
+    num = len(losses)
+    order = np.argsort(losses)
+    places = np.empty(num, np.uint16 if num <= 1 << 16 else np.int64)
+    places[order] = np.arange(num)
+    chosen = places[rng.integers(0, num, (num_resamples, num))]
+    chosen.sort(axis=1, kind="stable")
+    resampled: Floats = losses[order][chosen] @ subset_weights(num, ks).T
     return resampled
 
 
