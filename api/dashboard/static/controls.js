@@ -137,12 +137,19 @@ export function useDelayed(action, pause) {
   return delayed;
 }
 
-// Re-reads the clock each second while mounted: for ages and running durations.
+// The time, read anew at each whole `interval` while mounted: for ages and running durations. All who ask for one interval get the same time, so
+// that two ages beside each other agree.
 export function useClock(interval = 1000) {
-  const [now, set] = useState(Date.now());
+  const read = () => Math.floor(Date.now() / interval) * interval;
+  const [now, set] = useState(read);
   useEffect(() => {
-    const timer = setInterval(() => set(Date.now()), interval);
-    return () => clearInterval(timer);
+    let timer;
+    const tick = () => {
+      set(read());
+      timer = setTimeout(tick, interval - (Date.now() % interval));
+    };
+    tick();
+    return () => clearTimeout(timer);
   }, [interval]);
   return now;
 }

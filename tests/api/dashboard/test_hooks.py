@@ -305,3 +305,22 @@ def test_what_was_just_typed_does_not_reach_the_next_view(stage: Stage) -> None:
     stage.run("preact.render(null, root)")
     stage.pass_(250)
     assert stage.see("done") == ["ab"]
+
+
+def test_ages_beside_each_other_agree(stage: Stage) -> None:
+    """Of two things that happened at one time, one shown later than the other."""
+    stage.run(
+        """const at = Date.now() - 60_000 + 12_000;
+        const Rows = ({ count }) => preact.html`${Array.from({ length: count }, (_, i) => preact.html`<p key=${i}><${m.Ago} at=${at} /></p>`)}`;
+        window.rows = (count) => show(Rows, { count });
+        rows(1);""",
+        "controls.js",
+    )
+    seen = set()
+    for count in (1, 2, 3, 3, 3):
+        stage.see(f"rows({count})")
+        stage.pass_(1700)
+        ages = stage.see("[...root.querySelectorAll('time')].map((age) => age.textContent)")
+        assert len(set(ages)) == 1, ages
+        seen.add(ages[0])
+    assert len(seen) > 1
