@@ -8,7 +8,7 @@ import math
 import re
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.api.dashboard.conftest import Bench, Visitor, has_drawn
 from tuner.wire import Scope
@@ -217,6 +217,73 @@ def test_explore_draws_and_a_dragged_range_filters(visitor: Visitor, study: int)
     page.mouse.up()
     expect(page.get_by_label("Filter of trials")).to_have_value(re.compile(r"^lr>=\S+ lr<=\S+$"))
     expect(page.get_by_text(re.compile(r"^(16|24) of 40 trials$"))).to_be_visible()
+
+
+def drag(page: Page, canvas: Locator, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Along a canvas between two places, in pixels from its corner."""
+    canvas.scroll_into_view_if_needed()
+    canvas.wait_for()
+    box = canvas.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + start[0], box["y"] + start[1])
+    page.mouse.down()
+    page.mouse.move(box["x"] + (start[0] + end[0]) / 2, box["y"] + (start[1] + end[1]) / 2, steps=5)
+    page.mouse.move(box["x"] + end[0], box["y"] + end[1], steps=5)
+    page.mouse.up()
+
+
+@pytest.fixture
+def odd_study(bench: Bench) -> int:
+    """21 trials; an objective with a blank in its name; few integers, and choices that are long numbers."""
+    seeds = [1234567, 2345678, 3456789]
+    made = bench.study(
+        objectives=[{"name": "val loss", "direction": "minimize"}],
+        space={
+            "num_layers": {"type": "int", "low": 1, "high": 7},
+            "seed": {"type": "categorical", "choices": seeds},
+        },
+    )
+    for number in range(21):
+        params = {"num_layers": 1 + number % 7, "seed": seeds[number % 3]}
+        body = {"params": params, "state": "COMPLETE", "values": {"val loss": number / 10}}
+        bench.http.post(f"/v1/studies/{made}/trials", json=body).raise_for_status()
+    return made
+
+
+@pytest.mark.parametrize(
+    "name, start, end, wanted, count",
+    [("num_layers", 1.2, 4.8, 'num_layers>=2 num_layers<=6', 15), ("seed", 0.8, 2.2, "seed=2345678,3456789", 14)],
+)
+def test_dragging_over_places_means_all_of_them(
+    visitor: Visitor, odd_study: int, name: str, start: float, end: float, wanted: str, count: int
+) -> None:
+    visitor.log_in(f"/studies/{odd_study}?tab=explore")
+    page = visitor.page
+    page.get_by_role("heading", name="Slices").scroll_into_view_if_needed()
+    figure = page.locator("section[aria-label=Slices] figure", has=page.get_by_role("heading", name=name, exact=True))
+    canvas = figure.locator("canvas").first
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    # The axis goes from 52 pixels to 12 before the end.
+    places = {"num_layers": 7, "seed": 3}[name]
+    first, last = (52 + (box["width"] - 64) * (place + 0.5) / places for place in (start, end))
+    drag(page, canvas, (first, 80), (last, 80))
+    expect(page.get_by_label("Filter of trials")).to_have_value(wanted)
+    expect(page.get_by_text(f"{count} of 21 trials")).to_be_visible()
+
+
+def test_dragging_along_the_axis_of_an_objective_with_a_blank_filters(visitor: Visitor, odd_study: int) -> None:
+    visitor.log_in(f"/studies/{odd_study}?tab=explore&axes=seed")
+    page = visitor.page
+    canvas = page.locator("figure", has_text="Parallel coordinates").locator("canvas").first
+    canvas.wait_for()
+    box = canvas.bounding_box()
+    assert box is not None
+    x = box["width"] - 70
+    drag(page, canvas, (x, 60), (x, 200))
+    expect(page.get_by_label("Filter of trials")).to_have_value(re.compile(r'^"val loss">=\S+ "val loss"<=\S+$'))
+    expect(page.get_by_text(re.compile(r"^1?\d of 21 trials$"))).to_be_visible()
 
 
 def test_contours_join_places_of_equal_value(visitor: Visitor, bench: Bench) -> None:

@@ -193,13 +193,57 @@ def test_login_leads_only_into_this_site(call: Any) -> None:
     assert call("views/login.js", f"{json.dumps(searches)}.map((search) => m.destination(search))") == expected
 
 
-def test_filter_terms_are_put_together(call: Any) -> None:
-    assert call("filter.js", 'm.term("optimizer", "=", "a b")') == 'optimizer="a b"'
-    assert call("filter.js", """m.term("x", "=", 'say "hi"')""") == r'x="say \"hi\""'
-    assert call("filter.js", 'm.withRange("state:complete lr>=1 lr<=2", "lr", [1e-5, 0.123456789])') == (
-        "state:complete lr>=0.00001 lr<=0.123457"
-    )
-    assert call("filter.js", 'm.withValue(\'a="x y" b=1\', "b", true)') == 'a="x y" b=true'
+@pytest.mark.parametrize(
+    "text, name, axis, stretch, wanted",
+    [
+        ("", "x", {"min": 0, "max": 1}, [0.25, 0.5], "x>=0.25 x<=0.5"),
+        ("x<=0.1", "x", {"min": 0, "max": 1}, [0.25, 1], "x>=0.25"),
+        ("state:complete lr>=1 lr<=2", "lr", {}, [1e-5, 0.123456789], "state:complete lr>=0.00001 lr<=0.1235"),
+        ("", "n", {}, [1234561, 1234564], "n>=1234561 n<=1234564"),
+        ("", "x", {}, [-0.123456789, -0.100049], "x>=-0.1235 x<=-0.1"),
+        ("", "x", {}, [-3.00049e-9, 2e25], "x>=-3.001e-9 x<=2e+25"),
+        ("", "x", {}, [0, 0.29], "x>=0 x<=0.29"),
+        ("", "x", {}, [1e-320, 1.7976931348623157e308], "x>=1e-320 x<=1.7976931348623157e+308"),
+        ("n>=1", "n", {"whole": True, "min": 1, "max": 40}, [1.6, 6.3], "n>=2 n<=6"),
+        ("", "n", {"whole": True}, [2.3, 2.6], ""),
+        ("layers=3", "layers", {"choices": [1, 2, 3, 4, 5, 6, 7, 8], "whole": True}, [1.2, 4.9], "layers=3 layers>=2 layers<=6"),
+        ("state:complete", "k", {"choices": ["a", "b c", "d"]}, [0.6, 2], 'state:complete k="b c",d'),
+        (r'a="x \" y" b=1', "b", {"choices": [False, True]}, [1, 1], r'a="x \" y" b=true'),
+        ("", "k", {"choices": ['say "hi"', None, "*", ""]}, [0, 3], r'k="say \"hi\"",null,"*",""'),
+        ("", "seed", {"choices": [1234567, 0.123456789, 1e21]}, [0, 2], "seed=1234567,0.123456789,1e+21"),
+        ("k=a", "k", {"choices": ["a", "b"]}, [3, 4], "k=a"),
+        ('"val loss">=2 "val loss"<=3 x=1', '"val loss"', {}, [0.5, 1], 'x=1 "val loss">=0.5 "val loss"<=1'),
+    ],
+)
+def test_what_is_dragged_over_is_a_filter(
+    call: Any, text: str, name: str, axis: dict[str, Any], stretch: list[float], wanted: str
+) -> None:
+    found = call("selection.js", f"m.selected({json.dumps(text)}, {json.dumps(name)}, {json.dumps(axis)}, {json.dumps(stretch)})")
+    assert found == wanted
+
+
+def test_bounds_are_readable_and_leave_nothing_out(call: Any) -> None:
+    script = """(() => {
+        const [bounds, wrong] = [/^x>=(\\S+) x<=(\\S+)$/, []];
+        for (let i = 1; i < 4000; i += 1) {
+            const [a, b] = [Math.sin(i) * 10 ** ((i % 31) - 15), Math.cos(i) * 10 ** ((i % 17) - 8)];
+            const [low, high] = a < b ? [a, b] : [b, a];
+            const text = m.selected("", "x", {}, [low, high]);
+            const [from, to] = bounds.exec(text).slice(1).map(Number);
+            const width = high - low;
+            if (!(from <= low && to >= high && low - from <= 0.01 * width && to - high <= 0.01 * width)) wrong.push([low, high, text]);
+        }
+        return wrong;
+    })()"""
+    assert call("selection.js", script) == []
+
+
+def test_names_are_written_as_the_filter_language_reads_them(call: Any) -> None:
+    feed = "{ objectives: [{ name: 'loss' }] }"
+    names = "[['lr', 'params'], ['val loss', 'values'], ['a<b', 'params'], ['say \"hi\"', 'params'], ['number', 'params'], ['loss', 'params'], ['loss', 'values'], ['values.x', 'params']]"
+    assert call("selection.js", f"{names}.map(([name, kind]) => m.termName(name, kind, {feed}))") == [
+        "lr", '"val loss"', '"a<b"', r'"say \"hi\""', "params.number", "params.loss", "loss", "params.values.x",
+    ]  # fmt: skip
 
 
 def test_cells_keep_their_best(call: Any) -> None:
@@ -284,12 +328,7 @@ def test_rank_correlation(call: Any) -> None:
     assert call("charts/correlation.js", "m.spearman([1, 2], [1, 2])") is None
 
 
-def test_a_stretch_of_an_axis_is_a_filter(call: Any) -> None:
-    number = "{ type: 'value', min: 0, max: 1 }"
-    assert call("charts/parallel.js", f"m.selection('', 'x', {number}, [0.25, 0.5])") == "x>=0.25 x<=0.5"
-    assert call("charts/parallel.js", f"m.selection('x<=0.1', 'x', {number}, [0.25, 1])") == "x>=0.25"
-    choices = "{ type: 'category', choices: ['a', 'b c', 'd'] }"
-    assert call("charts/parallel.js", f"m.selection('state:complete', 'k', {choices}, [0.6, 2])") == 'state:complete k="b c",d'
+def test_many_lines_are_sampled(call: Any) -> None:
     assert len(call("charts/parallel.js", "m.sample(Array.from({ length: 20000 }, (_, i) => i))")) == 1000
 
 
