@@ -56,9 +56,11 @@ export function formatChoices(values) {
   const level = values.map(() => 0);
   const spell = () => values.map((value, i) => (value === undefined ? "absent" : SPELLINGS[level[i]](value)));
   for (let round = 1; round < SPELLINGS.length; round += 1) {
+    const counts = new Map();
     const texts = spell();
+    for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1);
     texts.forEach((text, i) => {
-      if (texts.some((other, j) => j !== i && other === text)) level[i] = round;
+      if (counts.get(text) > 1) level[i] = round;
     });
   }
   return spell();

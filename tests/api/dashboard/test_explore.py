@@ -172,7 +172,7 @@ def test_axes_are_arranged_in_the_address(visitor: Visitor, study: int) -> None:
     assert "axes=" not in page.url
 
 
-def test_planes_and_correlations(visitor: Visitor, study: int) -> None:
+def test_planes_and_correlations(visitor: Visitor, bench: Bench, study: int) -> None:
     visitor.log_in(f"/studies/{study}?tab=explore")
     page = visitor.page
     plane = page.locator("figure", has_text="Two parameters")
@@ -186,6 +186,75 @@ def test_planes_and_correlations(visitor: Visitor, study: int) -> None:
     expect(correlation.locator("figcaption")).to_contain_text("over 40 complete trials; strongest with accuracy")
     correlation.get_by_role("button", name="Table").click()
     expect(correlation.get_by_role("row")).to_have_count(3)  # head, accuracy, lr; momentum and the time are always the same
+    bench.add(study, None, "FAIL", 3)
+    page.get_by_role("button", name=re.compile("^Failed")).click()
+    expect(correlation).to_contain_text("Needs 5 complete trials")
+
+
+def test_levels_are_told_apart_by_all_their_digits(visitor: Visitor, bench: Bench) -> None:
+    seeds = [1234567, 1234568, None]
+    made = bench.study(space={"seed": {"type": "categorical", "choices": seeds}})
+    for number in range(9):
+        body = {"params": {"seed": seeds[number % 3]}, "state": "COMPLETE", "values": {"accuracy": number / 10}}
+        bench.http.post(f"/v1/studies/{made}/trials", json=body).raise_for_status()
+    visitor.log_in(f"/studies/{made}?tab=explore&levels=seed")
+    figure = visitor.page.locator("figure", has_text="Distribution of values")
+    figure.get_by_role("button", name="Table").click()
+    expect(figure.get_by_role("row")).to_have_count(1 + 9)
+    for level in ("1,234,567", "1,234,568", "null"):
+        expect(figure.get_by_role("row").filter(has_text=level)).to_have_count(3)
+
+
+def test_a_trial_with_the_choice_null_runs_again(visitor: Visitor, bench: Bench) -> None:
+    made = bench.study(space={"warm": {"type": "categorical", "choices": [None, True]}})
+    body = {"params": {"warm": None}, "state": "COMPLETE", "values": {"accuracy": 0.5}}
+    bench.http.post(f"/v1/studies/{made}/trials", json=body).raise_for_status()
+    visitor.log_in(f"/studies/{made}/trials/0")
+    page = visitor.page
+    expect(page.get_by_role("region", name="Table: parameters").get_by_role("row").nth(1)).to_have_text("warmnull")
+    visitor.open(f"/studies/{made}?tab=trials")
+    page.get_by_label("Select trial 0").check()
+    page.get_by_role("button", name="Run again 1").click()
+    page.get_by_role("dialog").get_by_role("button", name="Run again").click()
+    expect(page.get_by_role("button", name=re.compile("^Waiting"))).to_contain_text("1")
+    assert bench.http.get(f"/v1/studies/{made}/trials/1").json()["params"] == {"warm": None}
+
+
+def test_contours_that_did_not_load_are_tried_again(visitor: Visitor, bench: Bench) -> None:
+    visitor.allowed = ("d3-contour", "ERR_FAILED")
+    made = bench.study(space={name: {"type": "float", "low": 0.0, "high": 1.0} for name in ("x", "y")})
+
+    def add(number: int) -> None:
+        body = {
+            "params": {"x": number * 7 % 30 / 30, "y": number * 11 % 30 / 30},
+            "state": "COMPLETE",
+            "values": {"accuracy": number / 30},
+        }
+        bench.http.post(f"/v1/studies/{made}/trials", json=body).raise_for_status()
+
+    for number in range(20):
+        add(number)
+    page = visitor.page
+    page.route("**/d3-contour.js", lambda route: route.abort())
+    visitor.log_in(f"/studies/{made}?tab=explore&plane=contours")
+    caption = page.locator("figure", has_text="Two parameters").locator("figcaption")
+    expect(caption).to_contain_text("did not load from the server; it is tried again with the next change")
+    page.unroute("**/d3-contour.js")
+    add(20)
+    expect(caption).to_contain_text("estimated from the trials near them: 0.")
+
+
+def test_importance_is_saved_as_a_picture(visitor: Visitor, study: int) -> None:
+    visitor.log_in(f"/studies/{study}?tab=explore")
+    figure = visitor.page.locator("figure", has_text="Importance for accuracy")
+    expect(figure.get_by_role("row").filter(has_text="lr")).to_be_visible(timeout=30_000)
+    figure.locator("summary", has_text="Save").click()
+    with visitor.page.expect_download() as download:
+        figure.get_by_role("button", name="Drawing (SVG)").click()
+    drawn = download.value.path().read_text()
+    assert drawn.startswith("<svg")
+    for name in ("lr", "optimizer"):
+        assert f">{name}</text>" in drawn
 
 
 def test_explore_draws_and_a_dragged_range_filters(visitor: Visitor, study: int) -> None:
@@ -252,7 +321,7 @@ def odd_study(bench: Bench) -> int:
 
 @pytest.mark.parametrize(
     "name, start, end, wanted, count",
-    [("num_layers", 1.2, 4.8, 'num_layers>=2 num_layers<=6', 15), ("seed", 0.8, 2.2, "seed=2345678,3456789", 14)],
+    [("num_layers", 1.2, 4.8, "num_layers>=2 num_layers<=6", 15), ("seed", 0.8, 2.2, "seed=2345678,3456789", 14)],
 )
 def test_dragging_over_places_means_all_of_them(
     visitor: Visitor, odd_study: int, name: str, start: float, end: float, wanted: str, count: int

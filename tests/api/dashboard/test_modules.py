@@ -36,6 +36,18 @@ def test_numbers(call: Any) -> None:
     ]  # fmt: skip
 
 
+def test_choices_look_different(call: Any) -> None:
+    cases = {
+        "['adam', 'sgd', 0.5, null, true]": ["adam", "sgd", "0.5", "null", "true"],
+        "[1234567, 1234568, 64]": ["1234567", "1234568", "64"],
+        "[0.123456789, 0.1234, 0.12341, 0.5]": ["0.1235", "0.1234", "0.12341", "0.5"],
+        "[1, '1', 'x', null, 'null', undefined, 'absent']": ["1", '"1"', "x", "null", '"null"', "absent", '"absent"'],
+        "[0.123456, 0.123457, '0.123456']": ["0.123456", "0.123457", '"0.123456"'],
+    }
+    for values, texts in cases.items():
+        assert call("format.js", f"m.formatChoices({values})") == texts
+
+
 def test_durations_and_sizes(call: Any) -> None:
     assert call("format.js", "[0.0034, 4.21, 42, 192, 3600, 7380, 90000, NaN, null].map((value) => m.formatDuration(value))") == [
         "3ms", "4.2s", "42s", "3m 12s", "1h 0m", "2h 3m", "1d 1h", "–", "–",
@@ -71,7 +83,22 @@ COLUMNS = {
     "finished_at": [2.0, 4.5, 3.5, None],
     "values": {"loss": [0.5, "Infinity", None, None]},
     "params": {"lr": [0.1, 0.01, 0.5, 0.2], "momentum": [None, 0.9, None, None]},
+    "nulls": {},
 }
+
+
+def test_a_choice_null_is_not_absent(call: Any) -> None:
+    columns = COLUMNS | {"params": {"warm": [None, True, None, None]}, "nulls": {"warm": [2, 4]}}
+    told = "{ number: 5, id: 14, state: 'WAITING', values: null, params: { warm: null } }"
+    script = f"""(() => {{
+        const trials = new m.Trials();
+        trials.mergeColumns({json.dumps(columns)});
+        trials.mergeTrial({told});
+        return [[0, 1, 2, 4, 5].map((number) => String(trials.params.warm[number])), trials.order({{ key: "param:warm" }})];
+    }})()"""
+    assert call("trials.js", script) == [["undefined", "true", "null", "null", "null"], [1, 0, 2, 4, 5]]
+    kept = "{ paramNames: () => ['warm', 'x'], params: { warm: [null], x: [undefined] } }"
+    assert call("bulk.js", f"m.asText({kept}, [0], 'json')") == '{\n  "warm": null\n}\n'
 
 
 def test_trials_merge_and_sort(call: Any) -> None:
@@ -256,6 +283,25 @@ def test_cells_keep_their_best(call: Any) -> None:
     assert call("charts/plane.js", f"m.cells({points}, {edges}, {edges})") == [[0, 0, 1, 7, 2], [15, 15, 0, 9, 1]]
 
 
+def test_few_places_of_a_logarithmic_axis_have_a_cell_each(call: Any) -> None:
+    places = "[0.001, 0.01, 0.1].flatMap((place) => [place, place, place])"
+    edges = call("charts/plane.js", f"m.edges({{ categorical: false, log: true }}, {places})")
+    assert edges == pytest.approx([10**-3.5, 10**-2.5, 10**-1.5, 10**-0.5])
+
+
+def test_axes_keep_choices_apart_that_look_the_same(call: Any) -> None:
+    feed = """{ study: { spec: { space: { seed: { type: "categorical", choices: [1234567, 1234568] } } } },
+        trials: { params: { seed: [1234567] }, column: () => ({ numeric: true, whole: true, low: 1234567, high: 1234567 }), numbers: () => [0] } }"""
+    assert call(
+        "charts/parallel_axes.js", f"m.parameterAxis({feed}, 'seed', {{ flipped: new Set(), rescaled: new Set() }}).data"
+    ) == [
+        "1234567",
+        "1234568",
+    ]
+    label = f"{{ const dim = m.dimension({feed}, 'seed'); return [0, 1].map(m.dimensionAxis({{}}, dim).axisLabel.formatter); }}"
+    assert call("axes.js", label) == ["1234567", "1234568"]
+
+
 def test_distribution_counts_from_the_best(call: Any) -> None:
     assert call("charts/distribution.js", "m.distribution([3, 1, 2, 4], false)") == [[1, 0.25], [2, 0.5], [3, 0.75], [4, 1]]
     assert call("charts/distribution.js", "m.distribution([3, 1], true)") == [[3, 0.5], [1, 1]]
@@ -333,9 +379,13 @@ def test_many_lines_are_sampled(call: Any) -> None:
 
 
 def test_charts_become_files(call: Any) -> None:
-    data = """{ columns: ["Trial", "=name"], rows: [[1, "=1+1"], [2, 'a "b", c'], [3, "-2.5"], [4, undefined]] }"""
-    expected = 'Trial,\'=name\r\n1,\'=1+1\r\n2,"a ""b"", c"\r\n3,-2.5\r\n4,\r\n'
+    data = """{ columns: ["Trial", "=name"], rows: [[1, "=1+1"], [2, 'a "b", c'], [3, "-2.5"], [4, undefined], [5, "\\n=1"], [6, "-Infinity"]] }"""
+    expected = 'Trial,\'=name\r\n1,\'=1+1\r\n2,"a ""b"", c"\r\n3,-2.5\r\n4,\r\n5,"\'\n=1"\r\n6,-Infinity\r\n'
     assert call("chart_export.js", f"m.toCsv({data})") == expected
+    exact = "[[12345.678, 0.1 + 0.2, -1.5e-12, 1e21, -0.25, NaN, Infinity, -Infinity, null, true]]"
+    assert call("chart_export.js", f"m.toCsv({{ columns: [], rows: {exact} }})") == (
+        "\r\n12345.678,0.30000000000000004,-1.5e-12,1e+21,-0.25,NaN,Infinity,-Infinity,null,true\r\n"
+    )
     assert call("chart_export.js", "[m.fileName('Two parameters', 'png'), m.fileName('../ß?', 'csv'), m.fileName('//', 'svg')]") == [
         "two-parameters.png", "ß.csv", "chart.svg",
     ]  # fmt: skip

@@ -51,7 +51,7 @@ export function bars(palette, entries) {
             type: "group",
             children: [
               { type: "rect", shape: { x, y: y - BAR_HEIGHT / 4, width: Math.max(1, end - x), height: BAR_HEIGHT / 2, r: 2 }, style: { fill: palette.accent } },
-              { type: "text", style: { text: formatNumber(api.value(0), 2), x: end + 8, y, verticalAlign: "middle", fill: palette.text, fontSize: 11 } },
+              { type: "text", style: { text: formatNumber(api.value(0), 2), x: end + 8, y, verticalAlign: "middle", fill: palette.text, fontSize: 11, fontFamily: palette.font } },
             ],
           };
         },

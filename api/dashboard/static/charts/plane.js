@@ -23,10 +23,10 @@ export function edges(dim, places) {
   const scale = dim.log ? Math.log10 : (x) => x;
   const back = dim.log ? (x) => 10 ** x : (x) => x;
   // A parameter with steps has few places, each used again and again: they become the cells.
-  const distinct = [...new Set(places)].sort((a, b) => a - b);
+  const distinct = [...new Set(places)].map(scale).sort((a, b) => a - b);
   if (distinct.length > 1 && distinct.length <= CELLS && places.length >= 3 * distinct.length) {
     const middles = distinct.slice(1).map((place, i) => (place + distinct[i]) / 2);
-    return [2 * distinct[0] - middles[0], ...middles, 2 * distinct.at(-1) - middles.at(-1)];
+    return [2 * distinct[0] - middles[0], ...middles, 2 * distinct.at(-1) - middles.at(-1)].map(back);
   }
   const [low, high] = extent(places).map(scale);
   if (!(high > low)) return [back(low - 0.5), back(low + 0.5)];
@@ -93,7 +93,7 @@ function span(dim, places) {
 
 // The axis from the first edge to the last, so that no cell is cut.
 function whole(palette, dim, bounds) {
-  if (dim.categorical || dim.log) return {};
+  if (dim.categorical) return {};
   const label = { color: palette.muted, fontSize: 11, hideOverlap: true, formatter: (value) => formatNumber(value), showMinLabel: false, showMaxLabel: false };
   return { min: bounds[0], max: bounds.at(-1), axisLabel: label };
 }
@@ -198,7 +198,7 @@ export function Plane({ feed, study, objective, shares }) {
           emphasis: pointed(palette),
           itemStyle: { color: palette.background, borderColor: palette.text, borderWidth: 1, opacity: 0.6 },
         },
-        { name: "best", type: "scatter", data: best ? [best] : [], symbolSize: 13, z: 5, itemStyle: { color: "transparent", borderColor: palette.text, borderWidth: 3 } },
+        { name: "best", type: "scatter", data: best ? [best] : [], symbolSize: 13, z: 5, itemStyle: { color: palette.background, borderColor: palette.text, borderWidth: 3 } },
       ],
     };
   };
