@@ -186,6 +186,8 @@ def test_planes_and_correlations(visitor: Visitor, bench: Bench, study: int) -> 
     expect(correlation.locator("figcaption")).to_contain_text("over 40 complete trials; strongest with accuracy")
     correlation.get_by_role("button", name="Table").click()
     expect(correlation.get_by_role("row")).to_have_count(3)  # head, accuracy, lr; momentum and the time are always the same
+    # Once it stands there, nothing but the states has the correlations computed anew.
+    expect(page.locator("figure", has_text="Importance for").get_by_role("row").first).to_be_visible(timeout=30_000)
     bench.add(study, None, "FAIL", 3)
     page.get_by_role("button", name=re.compile("^Failed")).click()
     expect(correlation).to_contain_text("Needs 5 complete trials")
@@ -242,6 +244,27 @@ def test_contours_that_did_not_load_are_tried_again(visitor: Visitor, bench: Ben
     page.unroute("**/d3-contour.js")
     add(20)
     expect(caption).to_contain_text("estimated from the trials near them: 0.")
+
+
+def test_red_is_for_failures_and_no_line_has_only_a_colour(visitor: Visitor, bench: Bench, study: int) -> None:
+    for number in range(2):
+        lease = bench.lease(study, number)
+        for step in range(3):
+            bench.report(lease, step, step / 4)
+        bench.tell(lease, 1.0)
+    page = visitor.page
+    drawn = {}
+    for tab, name in (("overview", "Learning curves"), ("explore", "Two parameters")):
+        visitor.log_in(f"/studies/{study}?tab={tab}")
+        figure = page.locator("figure", has_text=name)
+        figure.locator("canvas").first.wait_for()
+        figure.locator("summary", has_text="Save").click()
+        with page.expect_download() as download:
+            figure.get_by_role("button", name="Drawing (SVG)").click()
+        drawn[name] = download.value.path().read_text()
+    assert "stroke-dasharray" in drawn["Learning curves"]
+    failed = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--failed').trim()")
+    assert failed not in drawn["Two parameters"]
 
 
 def test_importance_is_saved_as_a_picture(visitor: Visitor, study: int) -> None:
