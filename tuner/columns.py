@@ -31,7 +31,10 @@ _FACTS = ("ids", "numbers", "state", "reason", "feasible", "started_at", "finish
 
 @dataclass(kw_only=True)
 class Columns:
-    """Trials in the order of their numbers. Times are seconds since 1970; None where a trial has none; NaN and infinities are texts."""
+    """Trials in the order of their numbers. Times are seconds since 1970; None where a trial has none; NaN and infinities are texts.
+
+    A parameter may have the choice null, which looks like one that is absent: `nulls` has the numbers of the trials that were given it.
+    """
 
     revision: int
     total: int
@@ -39,10 +42,13 @@ class Columns:
     facts: dict[str, list[Any]]
     values: dict[str, list[Any]]
     params: dict[str, list[Any]]
+    nulls: dict[str, list[int]]
 
     def to_json(self) -> dict[str, Any]:
-        """{revision, total, ids, numbers, state, reason, feasible, started_at, finished_at, values: {objective: []}, params: {name: []}}."""
-        return {"revision": self.revision, "total": self.total, **self.facts, "values": self.values, "params": self.params}
+        """{revision, total, ids, numbers, state, reason, feasible, started_at, finished_at, values: {objective: []}, params: {name: []},
+        nulls: {name of a parameter: numbers}}."""
+        columns = {**self.facts, "values": self.values, "params": self.params, "nulls": self.nulls}
+        return {"revision": self.revision, "total": self.total, **columns}
 
     @property
     def num_cells(self) -> int:
@@ -67,9 +73,16 @@ class Columns:
             for own, given in ((self.facts, changed.facts), (self.values, changed.values), (self.params, changed.params)):
                 for name, column in own.items():
                     _put(column, place, given[name][row] if name in given else None)
+        self._merge_nulls(changed)
         is_changed = bool(news) or self.total != changed.total
         self.revision, self.total = changed.revision, changed.total
         return is_changed
+
+    def _merge_nulls(self, changed: Columns) -> None:
+        for name in {*self.nulls, *changed.nulls}:
+            kept = set(self.nulls.get(name, ())).difference(changed.facts["numbers"])
+            self.nulls[name] = sorted(kept.union(changed.nulls.get(name, ())))
+        self.nulls = {name: numbers for name, numbers in self.nulls.items() if numbers}
 
 
 def _put(column: list[Any], place: int | None, cell: Any) -> None:
@@ -104,7 +117,18 @@ def _read(connection: Connection, study: Row[Any], since: int) -> Columns:
         facts=dict(zip(_FACTS, (ids, numbers, states, reasons, feasible, started, finished), strict=True)),
         values={name: [row[index] if index < len(row) else None for row in told] for index, name in enumerate(names)},
         params={name: [given.get(name) for given in parsed] for name in known},
+        nulls=_nulls(numbers, parsed),
     )
+
+
+def _nulls(numbers: list[int], parsed: list[dict[str, Any]]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for number, given in zip(numbers, parsed, strict=True):
+        if None in given.values():
+            for name, value in given.items():
+                if value is None:
+                    found.setdefault(name, []).append(number)
+    return found
 
 
 def _parse(text: str) -> Any:

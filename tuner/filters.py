@@ -2,9 +2,10 @@
 
 Terms stand side by side and all must hold. A term is a name, an operator (`=` or `:`, `!=`, `<`, `<=`, `>`, `>=`) and a value; `=` and `!=`
 take several values with commas between, and `*` in a text stands for anything; a value with blanks or commas is put in double
-quotes. Names are facts of a trial, objectives and parameters; a parameter's last part is enough where one alone has it. A trial without
-the value satisfies no comparison but `!=`. Here a text becomes a condition in SQL; the listings are `tuner.views`'. Weakness: parameters are
-JSON text without an index, so a filter reads every trial of the study.
+quotes, and so is a name with blanks or signs of an operator: `"val loss"<0.2`. Names are facts of a trial, objectives and parameters; a
+parameter's last part is enough where one alone has it. A trial without the value satisfies no comparison but `!=`. Here a text becomes a
+condition in SQL; the listings are `tuner.views`'. Weakness: parameters are JSON text without an index, so a filter reads every trial of the
+study.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from tuner.parameters import near
 from tuner.wire import NON_FINITE, TrialState
 
 MAX_TERMS = 30
-_NAME = r"[^\s:=!<>\",]+"
-_VALUE = r"(?:\"(?:[^\"\\]|\\.)*\"|[^\s\",]+)"
+_QUOTED = r"\"(?:[^\"\\]|\\.)*\""
+_NAME = rf"(?:{_QUOTED}|[^\s:=!<>\",]+)"
+_VALUE = rf"(?:{_QUOTED}|[^\s\",]+)"
 _TERM = re.compile(rf"\s*({_NAME})(!=|<=|>=|=|:|<|>)({_VALUE}(?:,{_VALUE})*)(?=\s|$)")
 _ORDERED = {"<", "<=", ">", ">="}
 _TEXTS: dict[str, ColumnElement[Any]] = {
@@ -95,7 +97,7 @@ def condition(text: str, names: Names) -> ColumnElement[bool]:
             raise _invalid(
                 "filter", f"cannot be read from {rest[:40]!r} on; terms look like state:complete lr<1e-3 optimizer=adam"
             )
-        terms.append(_term(match.group(1), match.group(2), match.group(3), names))
+        terms.append(_term(_plain(match.group(1)), match.group(2), match.group(3), names))
         at = match.end()
     if len(terms) > MAX_TERMS:
         raise _invalid("filter", f"has {len(terms)} terms; at most {MAX_TERMS} are allowed")

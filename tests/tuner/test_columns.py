@@ -71,9 +71,31 @@ def test_what_is_kept_follows_every_change(database: Database) -> None:
             with database.begin() as connection:
                 change = text("UPDATE trials SET params = :params WHERE number = :number")
                 connection.execute(
-                    change, {"params": json.dumps({f"late_{step % 3}": step, "x": float("inf")}), "number": rng.randrange(200)}
+                    change,
+                    {
+                        "params": json.dumps({f"late_{step % 3}": step if step % 2 else None, "x": float("inf")}),
+                        "number": rng.randrange(200),
+                    },
                 )
         assert kept(cache, database, "s") == fresh(database, "s")
+
+
+def test_a_choice_null_is_told_from_an_absent_parameter(database: Database) -> None:
+    space = {
+        "warm": {"type": "categorical", "choices": [None, True]},
+        "x": {"type": "float", "low": 0.0, "high": 1.0, "when": {"warm": [True]}},
+    }
+    studies.create(database, "default", external(space=space))
+    cache = ColumnCache(bytes)
+    for params in ({"warm": None}, {"warm": True, "x": 0.5}, {"warm": None}):
+        trials.create(database, "default", "s", TrialCreate(params=params))
+        found = kept(cache, database, "s")
+        assert found == fresh(database, "s")
+    assert found["params"] == {"warm": [None, True, None], "x": [None, 0.5, None]}
+    assert found["nulls"] == {"warm": [0, 2]}
+    with database.begin() as connection:
+        connection.execute(text("UPDATE trials SET params = '{\"warm\": true}' WHERE number = 0"))
+    assert kept(cache, database, "s")["nulls"] == fresh(database, "s")["nulls"] == {"warm": [2]}
 
 
 def test_numbers_that_appear_out_of_order_are_put_in_order(database: Database) -> None:

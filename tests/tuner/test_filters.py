@@ -83,6 +83,7 @@ CASES: list[tuple[str, Callable[[int, dict[str, Any], float | None], bool]]] = [
     ("schedule.lr!=0.5", lambda n, p, v: "schedule.lr" not in p),
     ("depth=1;drop", lambda n, p, v: False),
     ("params.warm=3 worker!=w", lambda n, p, v: p["warm"] in (3, "3")),
+    ('"optimizer"=adam "state":complete', lambda n, p, v: p["optimizer.name"] == "adam" and v is not None),
 ]
 
 
@@ -122,6 +123,8 @@ def test_sorts_by_parameter_and_pages(database: Database, study: str) -> None:
         ("depth <3", "cannot be read from 'depth <3'"),
         ("depth", "cannot be read"),
         ('optimizer="adam', "cannot be read"),
+        ('"optimizer=adam', "cannot be read"),
+        ('"val loss"<1', "'val loss' is unknown"),
         ("number=1 " * 31, "at most 30"),
     ],
 )
@@ -137,9 +140,10 @@ def test_optuna_studies_take_any_name_and_non_finite_parameters(database: Databa
     trials.create(database, "default", "s", TrialCreate(params={"x": 0.5}))
     with database.begin() as connection:
         connection.execute(text("UPDATE studies SET spec = NULL"))
-        odd = json.dumps({"b": 'a ": NaN, c', "c": -math.inf} | {"a": math.nan, "d": -math.inf})
+        odd = json.dumps({"b": 'a ": NaN, c', "c": -math.inf, 'say "hi", <=': 2} | {"a": math.nan, "d": -math.inf})
         connection.execute(text("UPDATE trials SET params = :odd WHERE number = 1"), {"odd": odd})
     assert find(database, "a=NaN") == [1]
     assert find(database, "d<0") == [1]
     assert find(database, "x>0") == [0]
     assert find(database, "never=1") == []
+    assert find(database, r'"say \"hi\", <=">=2 "params.say \"hi\", <="!=3') == [1]

@@ -2,12 +2,13 @@
 
 import { axis } from "./chart.js";
 import { extent } from "./extent.js";
-import { formatNumber, formatParam } from "./format.js";
+import { formatChoices, formatNumber } from "./format.js";
 
 const CHOICE_WIDTH = 64; // pixels of a choice's name on an axis
 const MAX_INTEGERS = 16; // so few in a range lie on the axis like choices
 
-// {name, categorical, log, choices, at(number)}: `at` gives a trial's place on the axis, undefined where it has none.
+// {name, categorical, log, choices, whole, at(number)}: `at` gives a trial's place on the axis, undefined where it has none; `whole`: all are
+// whole numbers.
 export function dimension(feed, name) {
   const { trials, study } = feed;
   const space = study.spec.space?.[name];
@@ -18,9 +19,10 @@ export function dimension(feed, name) {
   const log = !categorical && Boolean(space?.log) && given.every((value) => value > 0);
   if (!categorical) {
     const [low, high] = extent(given);
-    const integers = !log && given.length > 0 && high - low < MAX_INTEGERS && given.every(Number.isInteger);
+    const whole = given.every(Number.isInteger);
+    const integers = !log && given.length > 0 && high - low < MAX_INTEGERS && whole;
     const choices = integers ? Array.from({ length: high - low + 1 }, (_, index) => low + index) : undefined;
-    return { name, categorical: integers, log, choices, count: given.length, at: (number) => (integers && column[number] !== undefined ? column[number] - low : column[number]) };
+    return { name, categorical: integers, log, choices, whole, count: given.length, at: (number) => (integers && column[number] !== undefined ? column[number] - low : column[number]) };
   }
   const choices = space?.choices ?? [...new Set(given)].sort();
   const place = new Map(choices.map((choice, index) => [choice, index]));
@@ -30,6 +32,7 @@ export function dimension(feed, name) {
 export function dimensionAxis(palette, dim, rest = {}) {
   const label = { color: palette.muted, fontSize: 11, hideOverlap: true };
   if (dim.categorical) {
+    const names = formatChoices(dim.choices);
     return axis(palette, {
       type: "value",
       min: -0.5,
@@ -41,7 +44,7 @@ export function dimensionAxis(palette, dim, rest = {}) {
         width: CHOICE_WIDTH,
         overflow: "truncate",
         customValues: dim.choices.map((_, index) => index),
-        formatter: (index) => formatParam(dim.choices[Math.round(index)]),
+        formatter: (index) => names[Math.round(index)],
       },
       ...rest,
     });

@@ -6,6 +6,7 @@ import { fileName, picture, save, toCsv } from "./chart_export.js";
 import { CursorFrame } from "./chart_cursor.js";
 import { hover, onHover, places, trialOf } from "./chart_hover.js";
 import { Menu } from "./controls.js";
+import { formatCount, formatNumber, formatParam } from "./format.js";
 
 let library = null;
 const loadLibrary = () =>
@@ -19,6 +20,10 @@ const REPLACED = ["series", "xAxis", "yAxis", "parallelAxis"];
 
 // Points above which they are small, and ECharts draws them as one cloud: an element a point takes a hundred times as long.
 export const CLOUD = 1000;
+
+// Of lines side by side, which differ by more than their colour.
+const DASHES = ["solid", [8, 4], [2, 3], [8, 3, 2, 3]];
+export const dash = (index) => DASHES[index % DASHES.length];
 
 const EMPTY = 140; // height of a chart that has nothing to draw
 const NAME_WIDTH = 220; // of an axis; longer names end in dots
@@ -204,11 +209,18 @@ function Canvas({ build, label, height, onPoint, onRange, cursor, on = {} }) {
   return html`<${CursorFrame} label=${label} rows=${cursor} locate=${(at) => chart.current?.locate(at)}><div class="canvas" ref=${box} style=${size}></div><//>`;
 }
 
+// Trials' numbers are names: 12345, not 12,345.
+function cellText(column, cell) {
+  if (typeof cell !== "number") return formatParam(cell);
+  if (column === "Trial") return String(cell);
+  return Number.isSafeInteger(cell) ? formatCount(cell) : formatNumber(cell, 6);
+}
+
 function DataTable({ columns, rows }) {
   return html`
     <div class="chart-table" tabindex="0" role="region" aria-label="Data of the chart">
       <table><thead><tr>${columns.map((name) => html`<th scope="col">${name}</th>`)}</tr></thead>
-        <tbody>${rows.slice(0, 500).map((row) => html`<tr>${row.map((cell) => html`<td>${cell}</td>`)}</tr>`)}</tbody>
+        <tbody>${rows.slice(0, 500).map((row) => html`<tr>${row.map((cell, i) => html`<td>${cellText(columns[i], cell)}</td>`)}</tr>`)}</tbody>
       </table>
       ${rows.length > 500 && html`<p class="muted">The first 500 of ${rows.length} rows.</p>`}
     </div>`;
@@ -228,7 +240,7 @@ export function Save({ title, build, table, height }) {
 }
 
 // `on` are handlers (event, chart) of further events of ECharts; `cursor()` gives the rows of points that keys walk through (chart_cursor.js);
-// `table()` gives {columns, rows}; `empty` is the reason why there is nothing to draw, if so.
+// `table()` gives {columns, rows} of cells as they are (numbers, choices, undefined where one is absent), not as they are shown; `empty` is the reason why there is nothing to draw, if so.
 export function Chart({ title, summary, build, table, controls, empty, height = 280, onPoint, onRange, cursor, on, wide = false }) {
   const [asTable, setAsTable] = useState(false);
   return html`

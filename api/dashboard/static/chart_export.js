@@ -3,10 +3,11 @@
 const SCALE = 2; // pixels of a PNG a pixel of the page
 const MIN_WIDTH = 640;
 
+// Exact, and spelled as the api does; an absent cell is empty. A text that a spreadsheet would take for a formula gets an apostrophe in front,
+// numbers stay numbers.
 const quoted = (cell) => {
-  // A text that a spreadsheet would take for a formula gets an apostrophe in front; numbers stay numbers.
-  const text = cell === null || cell === undefined ? "" : String(cell);
-  const plain = /^[=+\-@\t\r]/.test(text) && !Number.isFinite(Number(text)) ? `'${text}` : text;
+  const text = cell === undefined ? "" : String(cell);
+  const plain = /^[=+\-@\t\r\n]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text;
   return /[",\n\r]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain;
 };
 

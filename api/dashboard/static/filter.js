@@ -13,27 +13,6 @@ import { remembered } from "./trials.js";
 const PAUSE = 250; // milliseconds without a keystroke before the server is asked
 const INTERVAL = 1_000; // of a changing study
 
-// A term of the filter language; texts with blanks, commas or quotes in double quotes.
-export function term(name, operator, value) {
-  const text = typeof value === "number" ? formatExact(value) : String(value);
-  return `${name}${operator}${/[\s,"*]/.test(text) || text === "" ? `"${text.replace(/(["\\])/g, "\\$1")}"` : text}`;
-}
-
-const formatExact = (value) => String(Number(value.toPrecision(6)));
-
-// The filter with the terms that bound a parameter replaced by a range, of which one end may be null; null: without them.
-export function withRange(text, name, range) {
-  const others = text.split(/\s+(?=(?:[^"]*"[^"]*")*[^"]*$)/).filter((old) => old && !old.startsWith(`${name}>=`) && !old.startsWith(`${name}<=`));
-  return [...others, ...(range ?? []).flatMap((bound, i) => (bound === null ? [] : [term(name, [">=", "<="][i], bound)]))].join(" ");
-}
-
-export const withValue = (text, name, value) => withValues(text, name, [value]);
-
-export function withValues(text, name, values) {
-  const others = text.split(/\s+(?=(?:[^"]*"[^"]*")*[^"]*$)/).filter((old) => old && !old.startsWith(`${name}=`));
-  return [...others, `${name}=${values.map((value) => term("", "", value)).join(",")}`].join(" ");
-}
-
 // {text, set, here, numbers, error}: `numbers` is the Set that passes, null without a filter or before the first answer; here(text) tells whether
 // the page itself can answer.
 export function useFilter(feed, version) {

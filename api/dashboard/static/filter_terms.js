@@ -4,8 +4,10 @@
 
 import { STATES } from "./trials.js";
 
-const NAME = String.raw`[^\s:=!<>",]+`;
-const VALUE = String.raw`(?:"(?:[^"\\]|\\.)*"|[^\s",]+)`;
+const PLAIN = String.raw`[^\s:=!<>",]+`;
+const QUOTED = String.raw`"(?:[^"\\]|\\.)*"`;
+const NAME = String.raw`(?:${QUOTED}|${PLAIN})`;
+const VALUE = String.raw`(?:${QUOTED}|[^\s",]+)`;
 const TERM = new RegExp(String.raw`\s*(${NAME})(!=|<=|>=|=|:|<|>)(${VALUE}(?:,${VALUE})*)(?=\s|$)`, "y");
 const VALUES = new RegExp(VALUE, "g");
 const NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i;
@@ -15,9 +17,17 @@ const MAX_TERMS = 30;
 const HERE = ["state", "reason", "number", "value", "feasible"];
 const ELSEWHERE = ["origin", "worker", "attempt", "parent", "duration"];
 
+// Names of what a trial has beside objectives and parameters.
+export const FACTS = [...HERE, ...ELSEWHERE];
+
+// Whether a name needs no quotes.
+export const isPlainName = (name) => new RegExp(`^${PLAIN}$`).test(name);
+
+const plain = (text) => (text.startsWith('"') ? text.slice(1, -1).replace(/\\(.)/gs, "$1") : text);
+
 function readNumber(text) {
-  const plain = text.replace(/(?<=\d)_(?=\d)/g, "");
-  return NUMBER.test(plain) ? Number(plain) : INFINITE[text.toLowerCase()];
+  const digits = text.replace(/(?<=\d)_(?=\d)/g, "");
+  return NUMBER.test(digits) ? Number(digits) : INFINITE[text.toLowerCase()];
 }
 
 // What a name stands for: {column, kind}; null where this is not the place to say it.
@@ -62,7 +72,7 @@ function equality(values, column) {
     const number = readNumber(value);
     const finite = Number.isFinite(number);
     tests.push((cell) => {
-      if (cell === undefined) return value === "null";
+      if (cell === undefined || cell === null) return value === "null";
       const text = textOf(cell);
       return (text !== null && matches(text)) || (finite && numberOf(cell) === number);
     });
@@ -75,7 +85,7 @@ function readTerm(name, operator, text, feed) {
   const { trials, objectives } = feed;
   const found = resolve(name, feed);
   if (!found) return null;
-  const values = text.match(VALUES).map((value) => (value.startsWith('"') ? value.slice(1, -1).replace(/\\(.)/gs, "$1") : value));
+  const values = text.match(VALUES).map(plain);
   const numeric = ["number", "value"].includes(found.kind);
   const first = trials.values[objectives[0]?.name] ?? [];
   const cell =
@@ -123,7 +133,7 @@ export function read(text, feed) {
     TERM.lastIndex = at;
     const match = TERM.exec(text);
     if (!match || terms.length === MAX_TERMS) return null;
-    const term = readTerm(match[1], match[2], match[3], feed);
+    const term = readTerm(plain(match[1]), match[2], match[3], feed);
     if (!term) return null;
     terms.push(term);
     at = TERM.lastIndex;

@@ -48,6 +48,24 @@ export function formatParam(value) {
   return String(value);
 }
 
+const SPELLINGS = [formatParam, String, (value) => JSON.stringify(value) ?? "absent"]; // the next for those that look the same in one
+
+// Texts of the values of one parameter, undefined where it is absent, such that no two look the same: 4 digits where they tell them apart, else
+// all of them, and texts in quotes where a number or the like is written the same.
+export function formatChoices(values) {
+  const level = values.map(() => 0);
+  const spell = () => values.map((value, i) => (value === undefined ? "absent" : SPELLINGS[level[i]](value)));
+  for (let round = 1; round < SPELLINGS.length; round += 1) {
+    const counts = new Map();
+    const texts = spell();
+    for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1);
+    texts.forEach((text, i) => {
+      if (counts.get(text) > 1) level[i] = round;
+    });
+  }
+  return spell();
+}
+
 export function formatCount(value) {
   return grouped(value, 0);
 }

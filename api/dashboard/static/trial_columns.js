@@ -72,7 +72,7 @@ const paramColumn = (trials, order, name, textual) => ({
   label: name,
   width: width(name),
   align: textual ? "left" : "right",
-  cell: (index) => html`<span class="mono" title=${String(trials.params[name][order[index]] ?? "absent")}>${formatParam(trials.params[name][order[index]])}</span>`,
+  cell: (index) => html`<span class="mono" title=${trials.params[name][order[index]] === undefined ? "absent" : String(trials.params[name][order[index]])}>${formatParam(trials.params[name][order[index]])}</span>`,
 });
 
 const cellColumn = (cells, order, key) => ({

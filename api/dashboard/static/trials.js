@@ -8,7 +8,7 @@ export const STATES = ["RUNNING", "WAITING", "COMPLETE", "PRUNED", "FAIL"];
 const time = (given) => (typeof given === "number" ? given * 1000 : given ? Date.parse(given) : undefined);
 const cell = (value) => (value === null ? undefined : value);
 
-// `numbers` in the order of one key; absent and NaN cells come last in both directions, ties stay as they were.
+// `numbers` in the order of one key; absent, null and NaN cells come last in both directions, as the server has them, ties stay as they were.
 function sorted(trials, numbers, { key, descending = false }, cells) {
   const read = trials.reader(key, cells);
   const present = [];
@@ -17,7 +17,7 @@ function sorted(trials, numbers, { key, descending = false }, cells) {
   let mixed = false;
   for (const number of numbers) {
     const value = read(number);
-    if (value === undefined || Number.isNaN(value)) absent.push(number);
+    if (value === undefined || value === null || Number.isNaN(value)) absent.push(number);
     else {
       present.push(number);
       values.push(value);
@@ -79,7 +79,7 @@ export class Trials {
     this.started = [];
     this.finished = [];
     this.values = {}; // objective -> array of numbers
-    this.params = {}; // parameter -> array
+    this.params = {}; // parameter -> array; null is a choice, undefined where it is absent
     this.all = this; // what a selection of them was made of
   }
 
@@ -99,6 +99,8 @@ export class Trials {
       columns.numbers.forEach((number, i) => {
         target[number] = cell(column[i]);
       });
+      // The choice null, where the parameter is not just absent. A replica of an older version does not tell them apart.
+      for (const number of columns.nulls?.[name] ?? []) target[number] = null;
     }
   }
 
@@ -106,7 +108,7 @@ export class Trials {
     this.#place(trial.number, trial.id, trial.state, trial.reason, trial.started_at, trial.finished_at);
     this.feasible[trial.number] = cell(trial.feasible);
     for (const [name, value] of Object.entries(trial.values ?? {})) (this.values[name] ??= [])[trial.number] = cell(decodeNumber(value));
-    for (const [name, value] of Object.entries(trial.params)) (this.params[name] ??= [])[trial.number] = cell(value);
+    for (const [name, value] of Object.entries(trial.params)) (this.params[name] ??= [])[trial.number] = value;
   }
 
   #place(number, id, state, reason, started, finished) {

@@ -117,6 +117,33 @@ def test_one_changed_byte_is_another_address(tmp_path: Path, monkeypatch: pytest
     assert digests[0] != digests[1]
 
 
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2: of two colours #rrggbb."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_lines_are_seen_and_have_no_colour_of_a_state() -> None:
+    """In each theme; the dark one stands twice, chosen and as the system's."""
+    sheet = (pages.FOLDER / "app.css").read_text()
+    themes = [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)) for block in re.findall(r":root[^{]*\{([^}]*)\}", sheet)]
+    themes = [theme for theme in themes if "series-1" in theme]
+    assert len(themes) == 3
+    assert themes[1] == themes[2]
+    for theme in themes:
+        series = [theme[f"series-{place}"] for place in range(1, 7)]
+        assert len(set(series)) == 6
+        assert not set(series) & {theme[state] for state in ("complete", "running", "pruned", "failed", "waiting")}
+        for colour in series:
+            assert min(contrast(colour, theme[ground]) for ground in ("background", "raised", "sunken")) >= 3
+
+
 def test_transferred_size() -> None:
     sent = [file for name, file in pages.static_files().files.items() if name.endswith((".js", ".css", ".svg"))]
     assert sum(len(file.compressed) for file in sent) < MAX_TRANSFER

@@ -8,7 +8,7 @@ import math
 import re
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.api.dashboard.conftest import Bench, Visitor, has_drawn
 from tuner.wire import Scope
@@ -172,7 +172,7 @@ def test_axes_are_arranged_in_the_address(visitor: Visitor, study: int) -> None:
     assert "axes=" not in page.url
 
 
-def test_planes_and_correlations(visitor: Visitor, study: int) -> None:
+def test_planes_and_correlations(visitor: Visitor, bench: Bench, study: int) -> None:
     visitor.log_in(f"/studies/{study}?tab=explore")
     page = visitor.page
     plane = page.locator("figure", has_text="Two parameters")
@@ -186,6 +186,98 @@ def test_planes_and_correlations(visitor: Visitor, study: int) -> None:
     expect(correlation.locator("figcaption")).to_contain_text("over 40 complete trials; strongest with accuracy")
     correlation.get_by_role("button", name="Table").click()
     expect(correlation.get_by_role("row")).to_have_count(3)  # head, accuracy, lr; momentum and the time are always the same
+    # Once it stands there, nothing but the states has the correlations computed anew.
+    expect(page.locator("figure", has_text="Importance for").get_by_role("row").first).to_be_visible(timeout=30_000)
+    bench.add(study, None, "FAIL", 3)
+    page.get_by_role("button", name=re.compile("^Failed")).click()
+    expect(correlation).to_contain_text("Needs 5 complete trials")
+
+
+def test_levels_are_told_apart_by_all_their_digits(visitor: Visitor, bench: Bench) -> None:
+    seeds = [1234567, 1234568, None]
+    made = bench.study(space={"seed": {"type": "categorical", "choices": seeds}})
+    for number in range(9):
+        body = {"params": {"seed": seeds[number % 3]}, "state": "COMPLETE", "values": {"accuracy": number / 10}}
+        bench.http.post(f"/v1/studies/{made}/trials", json=body).raise_for_status()
+    visitor.log_in(f"/studies/{made}?tab=explore&levels=seed")
+    figure = visitor.page.locator("figure", has_text="Distribution of values")
+    figure.get_by_role("button", name="Table").click()
+    expect(figure.get_by_role("row")).to_have_count(1 + 9)
+    for level in ("1,234,567", "1,234,568", "null"):
+        expect(figure.get_by_role("row").filter(has_text=level)).to_have_count(3)
+
+
+def test_a_trial_with_the_choice_null_runs_again(visitor: Visitor, bench: Bench) -> None:
+    made = bench.study(space={"warm": {"type": "categorical", "choices": [None, True]}})
+    body = {"params": {"warm": None}, "state": "COMPLETE", "values": {"accuracy": 0.5}}
+    bench.http.post(f"/v1/studies/{made}/trials", json=body).raise_for_status()
+    visitor.log_in(f"/studies/{made}/trials/0")
+    page = visitor.page
+    expect(page.get_by_role("region", name="Table: parameters").get_by_role("row").nth(1)).to_have_text("warmnull")
+    visitor.open(f"/studies/{made}?tab=trials")
+    page.get_by_label("Select trial 0").check()
+    page.get_by_role("button", name="Run again 1").click()
+    page.get_by_role("dialog").get_by_role("button", name="Run again").click()
+    expect(page.get_by_role("button", name=re.compile("^Waiting"))).to_contain_text("1")
+    assert bench.http.get(f"/v1/studies/{made}/trials/1").json()["params"] == {"warm": None}
+
+
+def test_contours_that_did_not_load_are_tried_again(visitor: Visitor, bench: Bench) -> None:
+    visitor.allowed = ("d3-contour", "ERR_FAILED")
+    made = bench.study(space={name: {"type": "float", "low": 0.0, "high": 1.0} for name in ("x", "y")})
+
+    def add(number: int) -> None:
+        body = {
+            "params": {"x": number * 7 % 30 / 30, "y": number * 11 % 30 / 30},
+            "state": "COMPLETE",
+            "values": {"accuracy": number / 30},
+        }
+        bench.http.post(f"/v1/studies/{made}/trials", json=body).raise_for_status()
+
+    for number in range(20):
+        add(number)
+    page = visitor.page
+    page.route("**/d3-contour.js", lambda route: route.abort())
+    visitor.log_in(f"/studies/{made}?tab=explore&plane=contours")
+    caption = page.locator("figure", has_text="Two parameters").locator("figcaption")
+    expect(caption).to_contain_text("did not load from the server; it is tried again with the next change")
+    page.unroute("**/d3-contour.js")
+    add(20)
+    expect(caption).to_contain_text("estimated from the trials near them: 0.")
+
+
+def test_red_is_for_failures_and_no_line_has_only_a_colour(visitor: Visitor, bench: Bench, study: int) -> None:
+    for number in range(2):
+        lease = bench.lease(study, number)
+        for step in range(3):
+            bench.report(lease, step, step / 4)
+        bench.tell(lease, 1.0)
+    page = visitor.page
+    drawn = {}
+    for tab, name in (("overview", "Learning curves"), ("explore", "Two parameters")):
+        visitor.log_in(f"/studies/{study}?tab={tab}")
+        figure = page.locator("figure", has_text=name)
+        figure.locator("canvas").first.wait_for()
+        figure.locator("summary", has_text="Save").click()
+        with page.expect_download() as download:
+            figure.get_by_role("button", name="Drawing (SVG)").click()
+        drawn[name] = download.value.path().read_text()
+    assert "stroke-dasharray" in drawn["Learning curves"]
+    failed = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--failed').trim()")
+    assert failed not in drawn["Two parameters"]
+
+
+def test_importance_is_saved_as_a_picture(visitor: Visitor, study: int) -> None:
+    visitor.log_in(f"/studies/{study}?tab=explore")
+    figure = visitor.page.locator("figure", has_text="Importance for accuracy")
+    expect(figure.get_by_role("row").filter(has_text="lr")).to_be_visible(timeout=30_000)
+    figure.locator("summary", has_text="Save").click()
+    with visitor.page.expect_download() as download:
+        figure.get_by_role("button", name="Drawing (SVG)").click()
+    drawn = download.value.path().read_text()
+    assert drawn.startswith("<svg")
+    for name in ("lr", "optimizer"):
+        assert f">{name}</text>" in drawn
 
 
 def test_explore_draws_and_a_dragged_range_filters(visitor: Visitor, study: int) -> None:
@@ -217,6 +309,73 @@ def test_explore_draws_and_a_dragged_range_filters(visitor: Visitor, study: int)
     page.mouse.up()
     expect(page.get_by_label("Filter of trials")).to_have_value(re.compile(r"^lr>=\S+ lr<=\S+$"))
     expect(page.get_by_text(re.compile(r"^(16|24) of 40 trials$"))).to_be_visible()
+
+
+def drag(page: Page, canvas: Locator, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Along a canvas between two places, in pixels from its corner."""
+    canvas.scroll_into_view_if_needed()
+    canvas.wait_for()
+    box = canvas.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + start[0], box["y"] + start[1])
+    page.mouse.down()
+    page.mouse.move(box["x"] + (start[0] + end[0]) / 2, box["y"] + (start[1] + end[1]) / 2, steps=5)
+    page.mouse.move(box["x"] + end[0], box["y"] + end[1], steps=5)
+    page.mouse.up()
+
+
+@pytest.fixture
+def odd_study(bench: Bench) -> int:
+    """21 trials; an objective with a blank in its name; few integers, and choices that are long numbers."""
+    seeds = [1234567, 2345678, 3456789]
+    made = bench.study(
+        objectives=[{"name": "val loss", "direction": "minimize"}],
+        space={
+            "num_layers": {"type": "int", "low": 1, "high": 7},
+            "seed": {"type": "categorical", "choices": seeds},
+        },
+    )
+    for number in range(21):
+        params = {"num_layers": 1 + number % 7, "seed": seeds[number % 3]}
+        body = {"params": params, "state": "COMPLETE", "values": {"val loss": number / 10}}
+        bench.http.post(f"/v1/studies/{made}/trials", json=body).raise_for_status()
+    return made
+
+
+@pytest.mark.parametrize(
+    "name, start, end, wanted, count",
+    [("num_layers", 1.2, 4.8, "num_layers>=2 num_layers<=6", 15), ("seed", 0.8, 2.2, "seed=2345678,3456789", 14)],
+)
+def test_dragging_over_places_means_all_of_them(
+    visitor: Visitor, odd_study: int, name: str, start: float, end: float, wanted: str, count: int
+) -> None:
+    visitor.log_in(f"/studies/{odd_study}?tab=explore")
+    page = visitor.page
+    page.get_by_role("heading", name="Slices").scroll_into_view_if_needed()
+    figure = page.locator("section[aria-label=Slices] figure", has=page.get_by_role("heading", name=name, exact=True))
+    canvas = figure.locator("canvas").first
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    # The axis goes from 52 pixels to 12 before the end.
+    places = {"num_layers": 7, "seed": 3}[name]
+    first, last = (52 + (box["width"] - 64) * (place + 0.5) / places for place in (start, end))
+    drag(page, canvas, (first, 80), (last, 80))
+    expect(page.get_by_label("Filter of trials")).to_have_value(wanted)
+    expect(page.get_by_text(f"{count} of 21 trials")).to_be_visible()
+
+
+def test_dragging_along_the_axis_of_an_objective_with_a_blank_filters(visitor: Visitor, odd_study: int) -> None:
+    visitor.log_in(f"/studies/{odd_study}?tab=explore&axes=seed")
+    page = visitor.page
+    canvas = page.locator("figure", has_text="Parallel coordinates").locator("canvas").first
+    canvas.wait_for()
+    box = canvas.bounding_box()
+    assert box is not None
+    x = box["width"] - 70
+    drag(page, canvas, (x, 60), (x, 200))
+    expect(page.get_by_label("Filter of trials")).to_have_value(re.compile(r'^"val loss">=\S+ "val loss"<=\S+$'))
+    expect(page.get_by_text(re.compile(r"^1?\d of 21 trials$"))).to_be_visible()
 
 
 def test_contours_join_places_of_equal_value(visitor: Visitor, bench: Bench) -> None:

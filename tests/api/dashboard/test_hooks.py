@@ -253,6 +253,20 @@ def test_points_are_put_into_words_when_they_are_read(stage: Stage) -> None:
     assert stage.see("[made, described]") == [1, 3]
 
 
+def test_levels_that_look_the_same_are_named_by_all_their_digits(stage: Stage) -> None:
+    stage.run(
+        """const best_after = { k: [1, 2], expected: [0.5, 0.4], low: [0.4, 0.3], high: [0.6, 0.5] };
+        const levels = [1234567, 1234568].map((level) => ({ level, best_after }));
+        show(m.BestAfter, { comparison: { by: "seed", metric: "loss", levels } });""",
+        "charts/best_after.js",
+    )
+    stage.page.locator(".chart-frame").focus()
+    for key, name in (("ArrowRight", "1234567"), ("ArrowDown", "1234568")):
+        stage.page.keyboard.press(key)
+        stage.pass_(250)
+        assert stage.see("root.querySelector('output').textContent").startswith(f"{name}, after 1 trial: 0.5")
+
+
 def test_text_is_read_once(stage: Stage) -> None:
     stage.run(
         """window.reads = 0;

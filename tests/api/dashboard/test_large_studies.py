@@ -134,10 +134,10 @@ def test_the_page_filters_as_the_server_does(visitor: Visitor, server: Server, s
     expect(page.locator(".grid .row").first).to_be_visible()
     terms = [
         "state:complete", "state!=fail,pruned", "state:*e*", "reason=exception", "reason!=exception", "reason:exc*", "number>=40 number<=90", "number=3,4,5",
-        f"{objective}<0.5", f"{objective}>=0.5", f"{objective}=Infinity", f"{objective}=null", f"{objective}!=null", f"values.{objective}>-inf", "value<0.5", "value>=0",
+        f"{objective}<0.5", f"{objective}>=0.5", f"{objective}=Infinity", f"{objective}=null", f"{objective}!=null", f"values.{objective}>-inf", f'"{objective}">=0.5', f'"values.{objective}"<1', "value<0.5", "value>=0",
         "feasible:true", "feasible=false", "feasible!=true", "feasible=true,false", "feasible=maybe", "feasible:t*", "feasible<1",
         *(f"{name}>1" for name in parameters), *(f"{name}=1,adam,x" for name in parameters), *(f"{name}!=m1,3" for name in parameters),
-        *(f"{name}=null" for name in parameters), *(f"params.{name}:*a*" for name in parameters), "worker=node-1", "state:nonsense", "unknown=1", "lr<", "lr=1e-3",
+        *(f'"{name}"!=m1,3' for name in parameters), '"state":complete', *(f"{name}=null" for name in parameters), *(f"params.{name}:*a*" for name in parameters), "worker=node-1", "state:nonsense", "unknown=1", "lr<", "lr=1e-3",
     ]  # fmt: skip
     base = page.evaluate("document.querySelector('script[type=module]').src.replace(/app.js$/, '')")
     script = """async ([base, study, terms]) => {

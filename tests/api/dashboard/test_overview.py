@@ -180,6 +180,23 @@ def test_chart_is_saved(visitor: Visitor, study: int, choice: str, name: str, st
         assert len(list(csv.reader(content.decode().splitlines()))) == 3
 
 
+def test_saved_data_are_exact_and_shown_ones_readable(visitor: Visitor, bench: Bench) -> None:
+    made = bench.study()
+    for number, value in enumerate((12345.678, "-Infinity", 0.123456789)):
+        bench.add(made, {"accuracy": value}, number=number)
+    visitor.log_in(f"/studies/{made}")
+    figure = visitor.page.locator("figure", has_text="Optimization history")
+    figure.get_by_role("button", name="Table").click()
+    expect(figure.get_by_role("row")).to_have_text(
+        ["TrialStateaccuracy", "0COMPLETE12,345.7", "1COMPLETE−∞", "2COMPLETE0.123457"]
+    )
+    figure.locator("summary", has_text="Save").click()
+    with visitor.page.expect_download() as download:
+        figure.get_by_role("button", name="Data (CSV)").click()
+    rows = Path(download.value.path()).read_text().splitlines()
+    assert rows == ["Trial,State,accuracy", "0,COMPLETE,12345.678", "1,COMPLETE,-Infinity", "2,COMPLETE,0.123456789"]
+
+
 def test_pointing_at_a_row_lights_the_trial_up(visitor: Visitor, study: int) -> None:
     visitor.log_in(f"/studies/{study}")
     page = visitor.page

@@ -1,12 +1,11 @@
 // Expected best value after k trials, one line a level with its 95 % band: what a budget of k trials would have found (Dodge et al. 2019).
 
 import { html } from "../vendor/htm-preact.js";
-import { axis, Chart, tip, tooltip } from "../chart.js";
+import { axis, Chart, dash, tip, tooltip } from "../chart.js";
 import { pointRow } from "../chart_cursor.js";
-import { decodeNumber, formatNumber, formatParam } from "../format.js";
+import { decodeNumber, formatChoices, formatNumber } from "../format.js";
 
 const MAX_BANDS = 3; // of the levels that lead: more of them on top of each other say nothing
-const DASHES = ["solid", [8, 4], [2, 3]];
 
 const finite = (value) => Number.isFinite(value);
 
@@ -20,7 +19,8 @@ export function curve(level) {
 }
 
 export function BestAfter({ comparison }) {
-  const levels = comparison.levels.map((level) => ({ name: formatParam(level.level), points: curve(level) })).filter(({ points }) => points.length);
+  const names = formatChoices(comparison.levels.map(({ level }) => level));
+  const levels = comparison.levels.map((given, i) => ({ name: names[i], level: given.level, points: curve(given) })).filter(({ points }) => points.length);
   const longest = Math.max(0, ...levels.map(({ points }) => points.at(-1)[0]));
   const summary = levels.length
     ? `Expected best ${comparison.metric} after 1 to ${longest} trials; bands are 95 % intervals${levels.length > MAX_BANDS ? ` of the ${MAX_BANDS} levels that lead` : ""}, drawn as far as they can be relied on.`
@@ -30,7 +30,7 @@ export function BestAfter({ comparison }) {
     return {
       color: palette.series,
       grid: { left: 64, right: 20, top: 46, bottom: 40 },
-      legend: { type: "scroll", data: levels.map(({ name }) => name), top: 0, left: 0, right: 0, itemWidth: 18, itemHeight: 8, textStyle: { color: palette.muted, fontSize: 11 } },
+      legend: { type: "scroll", data: levels.map(({ name }) => name), top: 0, left: 0, right: 0, itemWidth: 28, itemHeight: 8, textStyle: { color: palette.muted, fontSize: 11 } },
       tooltip: tooltip(palette, {
         trigger: "item",
         formatter: ({ data, seriesName, color }) =>
@@ -67,7 +67,7 @@ export function BestAfter({ comparison }) {
             symbolSize: 5,
             showSymbol: points.length < 30,
             triggerLineEvent: true,
-            lineStyle: { width: 2, type: DASHES[Math.floor(index / palette.series.length) % DASHES.length] },
+            lineStyle: { width: 2, type: dash(index) },
           },
         ];
       }),
@@ -80,6 +80,6 @@ export function BestAfter({ comparison }) {
     empty=${levels.length ? null : "No level has a result yet."}
     table=${() => ({
       columns: [comparison.by, "Trials", `Expected best ${comparison.metric}`, "Low", "High"],
-      rows: levels.flatMap(({ name, points }) => points.map(([k, expected, low, high]) => [name, k, formatNumber(expected, 6), formatNumber(low, 6), formatNumber(high, 6)])),
+      rows: levels.flatMap(({ level, points }) => points.map((point) => [level, ...point.map((cell) => cell ?? undefined)])),
     })} />`;
 }

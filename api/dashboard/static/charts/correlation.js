@@ -68,7 +68,7 @@ export function Correlation({ feed, objective, filter, shares }) {
   const complete = feed.study.counts.complete;
   // Anew when a twentieth of the trials is new: a study that runs would have it computed four times a second.
   const step = complete < 50 ? complete : Math.round(20 * Math.log(complete));
-  const { names, rows, count } = useMemo(() => correlations(feed, objective, shares), [feed.path, objective.name, step, filter?.numbers, shares]);
+  const { names, rows, count } = useMemo(() => correlations(feed, objective, shares), [feed.path, objective.name, step, filter?.numbers, filter?.states, shares]);
   const first = names.indexOf(objective.name);
   const strongest = (first < 0 ? [] : names)
     .map((name, i) => [name, rows[first][i]])
@@ -109,5 +109,5 @@ export function Correlation({ feed, objective, filter, shares }) {
   const cursor = () => rows.map((row, j) => pointRow(row.flatMap((value, i) => (value === null || i === j ? [] : [[i, j]])), describeCell));
   return html`<${Chart} title="Correlation" summary=${summary} build=${build} height=${320} cursor=${cursor}
     empty=${!strongest ? `Needs ${MIN_PAIRS} complete trials and a numeric parameter that varies.` : null}
-    table=${() => ({ columns: ["", ...names], rows: names.map((name, i) => [name, ...rows[i].map(signed)]) })} />`;
+    table=${() => ({ columns: ["", ...names], rows: names.map((name, i) => [name, ...rows[i].map((value) => value ?? undefined)]) })} />`;
 }

@@ -1,7 +1,7 @@
 // Learning curves: the best trials in colours, the running ones live, some others in grey for comparison; where a pruned one ended is marked.
 
 import { html, useEffect } from "../vendor/htm-preact.js";
-import { axis, Chart, tip, tooltip } from "../chart.js";
+import { axis, Chart, dash, tip, tooltip } from "../chart.js";
 import { pointRow } from "../chart_cursor.js";
 import { RANGES, SCALES, Setting, Settings } from "../chart_settings.js";
 import { Select } from "../controls.js";
@@ -10,7 +10,6 @@ import { navigate, trialAddress, useQuery } from "../router.js";
 import { choose, isHigherBetter, lonely, placed, smooth, worstOfBest } from "./curve_data.js";
 import { viridis } from "./viridis.js";
 
-const BAR = "path://M0 0h12v4H0z";
 const NUM_LISTED = 8; // rows of the tooltip
 const AXES = { step: "step", wall: "time since the start", busy: "time of training" };
 
@@ -122,11 +121,11 @@ export function LearningCurves({ feed, objective, study, version }) {
     const series = groups.map(({ number, kind, rank, data }) => {
       const name = `${number}`;
       if (kind === "running") return lineSeries(name, data, palette.running, { z: 4, lineStyle: { width: 1.5, color: palette.running, type: [4, 2] } });
-      if (kind === "best") return lineSeries(name, data, colour(rank), { z: 5, lineStyle: { width: 2, color: colour(rank) } });
+      if (kind === "best") return lineSeries(name, data, colour(rank), { z: 5, lineStyle: { width: 2, color: colour(rank), type: dash(rank) } });
       return lineSeries(name, data, palette.waiting, { z: 2, lineStyle: { width: 1, color: palette.waiting, opacity: rank === undefined ? 0.28 : 0.5 } });
     });
     const words = new Map(groups.map(({ number, kind, rank }) => [`${number}`, rank !== undefined ? `#${number}, rank ${rank + 1}` : `#${number}${kind === "running" ? ", running" : ""}`]));
-    const listed = groups.filter(({ kind }) => kind === "best").map(({ number }) => ({ name: `${number}`, icon: BAR }));
+    const listed = groups.filter(({ kind }) => kind === "best").map(({ number }) => ({ name: `${number}` }));
     return {
       grid: { left: 60, right: 20, top: 30, bottom: 40 },
       legend: {
@@ -137,8 +136,8 @@ export function LearningCurves({ feed, objective, study, version }) {
         left: 0,
         right: 0,
         type: "scroll",
-        itemWidth: 12,
-        itemHeight: 12,
+        itemWidth: 28,
+        itemHeight: 8,
         itemGap: 14,
         textStyle: { color: palette.muted, fontSize: 11 },
       },
@@ -189,7 +188,7 @@ export function LearningCurves({ feed, objective, study, version }) {
     onPoint=${({ seriesName, data }) => open(seriesName === "pruned" ? data[2] : seriesName)}
     cursor=${rows}
     table=${() => ({
-      columns: ["Trial", "Kind", `Last ${axisName}`, `Last ${shown}`],
-      rows: groups.map(({ number, kind, data }) => [number, kind, place(data.at(-1)[0]), formatNumber(data.at(-1)[1], 6)]),
+      columns: ["Trial", "Kind", view.by === "step" ? axisName : `${axisName} in seconds`, shown],
+      rows: groups.flatMap(({ number, kind, data }) => data.filter(([, value]) => value !== null).map((point) => [number, kind, ...point])),
     })} />`;
 }

@@ -2,10 +2,10 @@
 // a level of a parameter. A line that lies above another everywhere is the better level (Radosavovic et al. 2019).
 
 import { html } from "../vendor/htm-preact.js";
-import { axis, Chart, tip, tooltip } from "../chart.js";
+import { axis, Chart, dash, tip, tooltip } from "../chart.js";
 import { pointRow } from "../chart_cursor.js";
 import { Select } from "../controls.js";
-import { formatCount, formatNumber, formatParam } from "../format.js";
+import { formatChoices, formatCount, formatNumber } from "../format.js";
 import { useQuery } from "../router.js";
 import { describeOutside, hiddenEnds, typicalRange } from "./typical.js";
 
@@ -29,11 +29,13 @@ export function Distribution({ feed, objective }) {
   const value = (number) => trials.value(objective.name, number);
   const groups = new Map();
   for (const number of ranked) {
-    const level = by ? formatParam(trials.params[by]?.[number]) || "absent" : objective.name;
+    const level = by ? trials.params[by]?.[number] : objective.name;
     if (!groups.has(level)) groups.set(level, []);
     groups.get(level).push(value(number));
   }
-  const shown = [...groups].sort((a, b) => b[1].length - a[1].length).slice(0, MAX_LEVELS);
+  const most = [...groups].sort((a, b) => b[1].length - a[1].length).slice(0, MAX_LEVELS);
+  const names = formatChoices(most.map(([level]) => level));
+  const shown = most.map(([level, values], i) => [names[i], values, level]);
   const typical = typicalRange(ranked.map(value), maximize);
   const outside = describeOutside(ranked.map(value), typical, maximize);
   const summary = ranked.length
@@ -43,7 +45,7 @@ export function Distribution({ feed, objective }) {
   const build = (palette) => ({
     color: palette.series,
     grid: { left: 60, right: 20, top: by ? 46 : 12, bottom: 40 },
-    legend: { show: Boolean(by), type: "scroll", top: 0, left: 0, right: 0, itemWidth: 14, itemHeight: 8, textStyle: { color: palette.muted, fontSize: 11 } },
+    legend: { show: Boolean(by), type: "scroll", top: 0, left: 0, right: 0, itemWidth: 28, itemHeight: 8, textStyle: { color: palette.muted, fontSize: 11 } },
     tooltip: tooltip(palette, {
       trigger: "item",
       formatter: ({ data, seriesName, color }) =>
@@ -69,7 +71,7 @@ export function Distribution({ feed, objective }) {
       symbolSize: 4,
       showSymbol: values.length < 40,
       triggerLineEvent: true,
-      lineStyle: { width: 2, type: index < 6 ? "solid" : [6, 4] },
+      lineStyle: { width: 2, type: dash(index) },
       data: distribution(values, maximize),
     })),
   });
@@ -80,6 +82,6 @@ export function Distribution({ feed, objective }) {
     empty=${ranked.length > 1 ? null : "Needs at least two complete trials."}
     table=${() => ({
       columns: ["Level", objective.name, "Share at least as good"],
-      rows: shown.flatMap(([name, values]) => distribution(values, maximize).map(([number, share]) => [name, formatNumber(number, 6), `${Math.round(100 * share)} %`])),
+      rows: shown.flatMap(([, values, level]) => distribution(values, maximize).map((point) => [level === undefined ? "absent" : level, ...point])),
     })} />`;
 }

@@ -212,5 +212,5 @@ export function History({ feed, objective, study }) {
     empty=${all.length + running.length ? null : reasonForNothing(trials)}
     onPoint=${({ data }) => open(data[2])}
     cursor=${() => [pointRow([...all, ...running].sort((a, b) => a[0] - b[0]), describePoint, open)]}
-    table=${() => ({ columns: ["Trial", "State", objective.name], rows: ended.map(([, value, number]) => [number, trials.states[number], formatNumber(value, 6)]) })} />`;
+    table=${() => ({ columns: ["Trial", "State", objective.name], rows: ended.map(([, value, number]) => [number, trials.states[number], value]) })} />`;
 }

@@ -2,12 +2,14 @@
 
 import { html, useEffect, useState } from "../vendor/htm-preact.js";
 import { get } from "../api.js";
-import { Save } from "../chart.js";
+import { axis, Save } from "../chart.js";
 import { Choice } from "../controls.js";
 import { formatNumber } from "../format.js";
 import { MIN_TRIALS, useOccasions } from "../occasions.js";
 
 const MAX_BARS = 12; // until all are asked for
+const BAR_HEIGHT = 24; // pixels, in a picture
+const LABEL_WIDTH = 220;
 
 // {shares, error}: asked for when the method changes and, while trials complete, now and then.
 export function useImportance(feed, objective, method) {
@@ -26,11 +28,44 @@ export function useImportance(feed, objective, method) {
   return answer;
 }
 
+// The bars as a picture of ECharts, whose bundle here has no bars of its own.
+export function bars(palette, entries) {
+  return {
+    grid: { left: 12, right: 64, top: 12, bottom: 12, containLabel: true },
+    xAxis: { type: "value", min: 0, max: "dataMax", show: false },
+    yAxis: axis(palette, {
+      type: "category",
+      inverse: true,
+      data: entries.map(([name]) => name),
+      axisLabel: { color: palette.text, fontSize: 11, interval: 0, width: LABEL_WIDTH, overflow: "truncate" },
+    }),
+    series: [
+      {
+        type: "custom",
+        encode: { x: 0, y: 1 },
+        data: entries.map(([, share], place) => [share, place]),
+        renderItem: (_, api) => {
+          const [x, y] = api.coord([0, api.value(1)]);
+          const [end] = api.coord([api.value(0), api.value(1)]);
+          return {
+            type: "group",
+            children: [
+              { type: "rect", shape: { x, y: y - BAR_HEIGHT / 4, width: Math.max(1, end - x), height: BAR_HEIGHT / 2, r: 2 }, style: { fill: palette.accent } },
+              { type: "text", style: { text: formatNumber(api.value(0), 2), x: end + 8, y, verticalAlign: "middle", fill: palette.text, fontSize: 11, fontFamily: palette.font } },
+            ],
+          };
+        },
+      },
+    ],
+  };
+}
+
 export function Importance({ feed, objective, answer, method, setMethod }) {
   const { shares, error } = answer;
   const [whole, setWhole] = useState(false);
   const complete = feed.study.counts.complete;
   const entries = Object.entries(shares ?? {});
+  const shown = entries.slice(0, whole ? undefined : MAX_BARS);
   const most = Math.max(...entries.map(([, share]) => share), 1e-9);
   const empty =
     complete < MIN_TRIALS
@@ -47,11 +82,12 @@ export function Importance({ feed, objective, answer, method, setMethod }) {
           ["ped_anova", "PED-ANOVA"],
           ["fanova", "fANOVA"],
         ]} />
-        ${!empty && html`<${Save} title=${`Importance for ${objective.name}`} table=${() => ({ columns: ["Parameter", "Importance"], rows: entries })} />`}</div></div>
+        ${!empty && html`<${Save} title=${`Importance for ${objective.name}`} build=${(palette) => bars(palette, shown)} height=${24 + BAR_HEIGHT * shown.length}
+          table=${() => ({ columns: ["Parameter", "Importance"], rows: entries })} />`}</div></div>
       ${
         empty
           ? html`<p class="chart-note">${empty}</p>`
-          : html`<table class="bars"><tbody>${entries.slice(0, whole ? undefined : MAX_BARS).map(
+          : html`<table class="bars"><tbody>${shown.map(
               ([name, share]) => html`
               <tr><th scope="row" class="mono" title=${name}>${name}</th>
                 <td><svg role="img" aria-label=${`${Math.round(100 * share)} percent`} viewBox="0 0 100 10" preserveAspectRatio="none"><rect width=${(100 * share) / most} height="10" /></svg></td>

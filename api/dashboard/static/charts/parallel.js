@@ -6,9 +6,9 @@ import { html, useRef } from "../vendor/htm-preact.js";
 import { Chart, tip, tooltip } from "../chart.js";
 import { pointRow } from "../chart_cursor.js";
 import { Settings } from "../chart_settings.js";
-import { withRange, withValues } from "../filter.js";
 import { formatCount, formatDuration, formatNumber, formatParam } from "../format.js";
 import { navigate, trialAddress } from "../router.js";
+import { selected, termName } from "../selection.js";
 import { AxesPanel, parameterAxis, useAxes } from "./parallel_axes.js";
 import { describeOutside, isTypical, typicalRange } from "./typical.js";
 import { standout } from "./viridis.js";
@@ -23,16 +23,6 @@ export function sample(ranked, most = MAX_LINES) {
   const half = Math.floor(most / 2);
   const [best, rest] = [ranked.slice(0, half), ranked.slice(half)];
   return best.concat(Array.from({ length: most - half }, (_, i) => rest[Math.floor((i * rest.length) / (most - half))]));
-}
-
-// What a stretch [low, high] dragged along an axis means as a filter; a bound at the axis's end is left open.
-export function selection(text, name, axis, [low, high]) {
-  if (axis.type === "category") {
-    const chosen = axis.choices.filter((_, place) => place >= Math.ceil(low - 0.5) && place <= Math.floor(high + 0.5));
-    return chosen.length ? withValues(text, name, chosen) : text;
-  }
-  const room = 1e-9 * Math.max(Math.abs(axis.min ?? 0), Math.abs(axis.max ?? 0));
-  return withRange(text, name, [low <= axis.min + room ? null : low, high >= axis.max - room ? null : high]);
 }
 
 // Quality 0 to 1 of each of `shown` by the column that colours: its rank among them, 1 the best or greatest; undefined where it has none.
@@ -91,6 +81,8 @@ export function ParallelCoordinates({ feed, objective, study, filter, maxLines =
     const found = parameterAxes();
     const many = shown.length > MANY;
     const quality = qualities(feed, shown, axes.colour);
+    // Choices by their places: two may look the same.
+    const places = found.map(({ choices }) => choices && new Map(choices.map((choice, place) => [choice, place])));
     const nameStyle = { nameTextStyle: { color: palette.text, fontSize: 11 }, nameTruncate: { maxWidth: 2 * LEFT } };
     // Names of axes that run the other way would stand below: they are kept above.
     const named = (axis) => ({ ...axis, ...nameStyle, nameLocation: axis.inverse ? "start" : "end" });
@@ -138,7 +130,7 @@ export function ParallelCoordinates({ feed, objective, study, filter, maxLines =
               const cells = names.map((name, dim) => {
                 const cell = trials.params[name][number];
                 if (cell === undefined) return "-";
-                return found[dim].type === "category" ? formatParam(cell) : cell;
+                return places[dim] ? (places[dim].get(cell) ?? "-") : cell;
               });
               return { number, value: [...cells, value(number)], lineStyle: { ...line, width: rank < 3 && !axes.colour ? 2.5 : many ? 1 : 1.2 } };
             })
@@ -155,9 +147,9 @@ export function ParallelCoordinates({ feed, objective, study, filter, maxLines =
   const onSelect = ({ parallelAxisId, intervals }, library) => {
     if (!intervals?.length || !parallelAxisId) return;
     const name = parallelAxisId.slice(parallelAxisId.indexOf(":") + 1);
-    const axis = parameterAxes().find((one) => one.name === name) ?? { type: "value" };
+    const axis = parameterAxes().find((one) => one.name === name) ?? {};
     const range = [Math.min(...intervals[0]), Math.max(...intervals[0])];
-    const wanted = selection(filter.text, name || objective.name, axis, range);
+    const wanted = selected(filter.text, name ? termName(name, "params", feed) : termName(objective.name, "values", feed), axis, range);
     if (wanted === filter.text) library.dispatchAction({ type: "axisAreaSelect", parallelAxisId, intervals: [] });
     else {
       drags.current += 1;
@@ -172,6 +164,6 @@ export function ParallelCoordinates({ feed, objective, study, filter, maxLines =
     cursor=${() => [pointRow(shown.map((number, rank) => [rank, value(number), number]), describeLine, open)]}
     table=${() => ({
       columns: ["Trial", ...names, objective.name],
-      rows: shown.map((number) => [number, ...names.map((name) => formatParam(trials.params[name][number])), formatNumber(value(number), 6)]),
+      rows: shown.map((number) => [number, ...names.map((name) => trials.params[name][number]), value(number)]),
     })} />`;
 }

@@ -2,7 +2,7 @@
 
 import { html } from "../vendor/htm-preact.js";
 import { Setting } from "../chart_settings.js";
-import { formatParam } from "../format.js";
+import { formatChoices } from "../format.js";
 import { useQuery } from "../router.js";
 
 const MAX_AXES = 10;
@@ -52,10 +52,10 @@ export function parameterAxis(feed, name, { flipped, rescaled }) {
   const common = { name, inverse: flipped.has(name) };
   if (!numeric || space?.type === "categorical") {
     const choices = space?.choices ?? [...new Set(feed.trials.params[name])].filter((value) => value !== undefined).sort();
-    return { ...common, type: "category", choices, data: choices.map(formatParam) };
+    return { ...common, type: "category", choices, data: formatChoices(choices) };
   }
   const log = low > 0 && Boolean(space?.log) !== rescaled.has(name);
-  return { ...common, type: log ? "log" : "value", scale: true, min: low, max: high, ...(whole ? { minInterval: 1 } : {}) };
+  return { ...common, type: log ? "log" : "value", scale: true, min: low, max: high, whole, ...(whole ? { minInterval: 1 } : {}) };
 }
 
 function canRescale(trials, name) {

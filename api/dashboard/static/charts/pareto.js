@@ -110,6 +110,6 @@ export function Pareto({ feed, study, wide }) {
     cursor=${() => [best, points.filter(([, , number]) => !leading.has(number))].map((row) => pointRow(row, describePoint, open))}
     table=${() => ({
       columns: ["Trial", first.name, second.name, "On the front"],
-      rows: points.map(([a, b, number]) => [number, formatNumber(a, 6), formatNumber(b, 6), leading.has(number) ? "yes" : ""]),
+      rows: points.map(([a, b, number]) => [number, a, b, leading.has(number) ? "yes" : ""]),
     })} />`;
 }

@@ -23,10 +23,10 @@ export function edges(dim, places) {
   const scale = dim.log ? Math.log10 : (x) => x;
   const back = dim.log ? (x) => 10 ** x : (x) => x;
   // A parameter with steps has few places, each used again and again: they become the cells.
-  const distinct = [...new Set(places)].sort((a, b) => a - b);
+  const distinct = [...new Set(places)].map(scale).sort((a, b) => a - b);
   if (distinct.length > 1 && distinct.length <= CELLS && places.length >= 3 * distinct.length) {
     const middles = distinct.slice(1).map((place, i) => (place + distinct[i]) / 2);
-    return [2 * distinct[0] - middles[0], ...middles, 2 * distinct.at(-1) - middles.at(-1)];
+    return [2 * distinct[0] - middles[0], ...middles, 2 * distinct.at(-1) - middles.at(-1)].map(back);
   }
   const [low, high] = extent(places).map(scale);
   if (!(high > low)) return [back(low - 0.5), back(low + 0.5)];
@@ -55,14 +55,19 @@ function useKept(points) {
   return kept.current;
 }
 
-// Contours of the objective over the plane, from the worst level to the best: [{level, path(place)}], null where there are none to draw.
+// Contours of the objective over the plane, from the worst level to the best: {lines: [{level, path(place)}], extents}, null where there are none
+// to draw; and whether what draws them did not load, which is tried again with the next change.
 function useContours(wanted, dims, given, value, maximize, mark) {
   const [library, load] = useState(null);
+  const [isMissing, miss] = useState(false);
   const points = useKept(given);
   useEffect(() => {
-    if (wanted && !library) import("../vendor/d3-contour.js").then(({ contours }) => load(() => contours));
-  }, [wanted]);
-  return useMemo(() => {
+    if (!wanted || library) return;
+    import("../vendor/d3-contour.js")
+      .then(({ contours }) => load(() => contours))
+      .catch(() => miss(true));
+  }, [wanted, library, points]);
+  const found = useMemo(() => {
     if (!wanted || !library || points.length < MIN_SURFACE) return null;
     const extents = [0, 1].map((at) => span(dims[at], points.map((point) => point[at])));
     const stride = Math.max(1, Math.ceil(points.length / MAX_SURFACE));
@@ -72,10 +77,11 @@ function useContours(wanted, dims, given, value, maximize, mark) {
     const placed = points
       .filter((_, rank) => rank % stride === 0)
       .map(([x, y, number]) => [extents[0].share(x), extents[1].share(y), sign * value(number) < sign * bound ? sign * bound : sign * value(number)]);
-    const found = surface(placed);
-    const lines = library().size([found.side, found.side]).thresholds(levels(found))(found.values);
-    return { extents, lines: lines.map((line) => ({ level: sign * line.value, path: (place) => toPath(line, found.side, place) })) };
+    const field = surface(placed);
+    const lines = library().size([field.side, field.side]).thresholds(levels(field))(field.values);
+    return { extents, lines: lines.map((line) => ({ level: sign * line.value, path: (place) => toPath(line, field.side, place) })) };
   }, [wanted, library, points, mark]);
+  return [found, isMissing && !library];
 }
 
 // What an axis spans: its ends, and the share from 0 to 1 at which a place lies.
@@ -87,7 +93,7 @@ function span(dim, places) {
 
 // The axis from the first edge to the last, so that no cell is cut.
 function whole(palette, dim, bounds) {
-  if (dim.categorical || dim.log) return {};
+  if (dim.categorical) return {};
   const label = { color: palette.muted, fontSize: 11, hideOverlap: true, formatter: (value) => formatNumber(value), showMinLabel: false, showMaxLabel: false };
   return { min: bounds[0], max: bounds.at(-1), axisLabel: label };
 }
@@ -121,11 +127,13 @@ export function Plane({ feed, study, objective, shares }) {
   const shown = mode === "contours" && !continuous ? "cells" : mode;
   const asRanks = shown === "ranks";
   const value = (number) => trials.value(objective.name, number);
-  const contours = useContours(shown === "contours", dims, points, value, objective.direction === "maximize", [first, second, objective.name].join());
+  const [contours, isMissing] = useContours(shown === "contours", dims, points, value, objective.direction === "maximize", [first, second, objective.name].join());
   const about = {
     cells: "each cell shows the best value in it, the better the more it stands out",
     ranks: "each coloured by its rank, the better the more it stands out",
-    contours: `lines join places of equal ${objective.name}, estimated from the trials near them${contours ? `: ${contours.lines.map(({ level }) => formatNumber(level, 3)).join(", ")}` : ""}`,
+    contours: isMissing
+      ? "what draws contours did not load from the server; it is tried again with the next change"
+      : `lines join places of equal ${objective.name}, estimated from the trials near them${contours ? `: ${contours.lines.map(({ level }) => formatNumber(level, 3)).join(", ")}` : ""}`,
   };
   const summary = best
     ? `${formatCount(points.length)} complete trials; ${about[shown] ?? about.cells}. Best: ${first} ${formatParam(trials.params[first][best[2]])}, ${second} ${formatParam(trials.params[second][best[2]])}.`
@@ -190,7 +198,7 @@ export function Plane({ feed, study, objective, shares }) {
           emphasis: pointed(palette),
           itemStyle: { color: palette.background, borderColor: palette.text, borderWidth: 1, opacity: 0.6 },
         },
-        { name: "best", type: "scatter", data: best ? [best] : [], symbolSize: 13, z: 5, itemStyle: { color: "transparent", borderColor: palette.failed, borderWidth: 3 } },
+        { name: "best", type: "scatter", data: best ? [best] : [], symbolSize: 13, z: 5, itemStyle: { color: palette.background, borderColor: palette.text, borderWidth: 3 } },
       ],
     };
   };
@@ -218,6 +226,6 @@ export function Plane({ feed, study, objective, shares }) {
     cursor=${() => [pointRow(points, describePoint, open)]}
     table=${() => ({
       columns: ["Trial", first, second, objective.name],
-      rows: points.map(([, , number]) => [number, formatParam(trials.params[first][number]), formatParam(trials.params[second][number]), formatNumber(trials.value(objective.name, number), 6)]),
+      rows: points.map(([, , number]) => [number, trials.params[first][number], trials.params[second][number], value(number)]),
     })} />`;
 }

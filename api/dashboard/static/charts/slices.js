@@ -5,9 +5,9 @@ import { dimension, dimensionAxis } from "../axes.js";
 import { axis, Chart, CLOUD, tip, tooltip } from "../chart.js";
 import { pointRow } from "../chart_cursor.js";
 import { pointed } from "../chart_hover.js";
-import { withRange, withValue } from "../filter.js";
 import { formatCount, formatNumber, formatParam } from "../format.js";
 import { navigate, trialAddress } from "../router.js";
+import { selected, termName } from "../selection.js";
 import { remembered } from "../trials.js";
 import { InTurn } from "../turns.js";
 import { describeOutside, hiddenEnds, typicalRange } from "./typical.js";
@@ -91,19 +91,14 @@ function Slice({ feed, study, objective, name, share, filter }) {
         : []),
     ],
   });
-  const onRange = ([low, high]) => {
-    if (dim.categorical) {
-      const index = Math.round((low + high) / 2);
-      if (dim.choices[index] !== undefined) filter.set(withValue(filter.text, name, dim.choices[index]));
-    } else filter.set(withRange(filter.text, name, [low, high]));
-  };
+  const onRange = (range) => filter.set(selected(filter.text, termName(name, "params", feed), dim, range));
   return html`<${Chart} title=${name} height=${HEIGHT} summary=${summary} build=${build} onRange=${onRange}
     empty=${points.length ? null : "No complete trial has this parameter."}
     onPoint=${({ data }) => open(data[2])}
     cursor=${() => [pointRow([...points].sort((a, b) => a[0] - b[0]), describePoint, open)]}
     table=${() => ({
       columns: ["Trial", name, objective.name],
-      rows: points.map(([, value, number]) => [number, formatParam(trials.params[name][number]), formatNumber(value, 6)]),
+      rows: points.map(([, value, number]) => [number, trials.params[name][number], value]),
     })} />`;
 }
 

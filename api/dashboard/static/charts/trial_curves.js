@@ -1,7 +1,7 @@
 // The reports of one trial: a metric a chart, or all of one name's splits together (train_loss and val_loss share a chart).
 
 import { html } from "../vendor/htm-preact.js";
-import { axis, Chart, tip, tooltip } from "../chart.js";
+import { axis, Chart, dash, tip, tooltip } from "../chart.js";
 import { pointRow } from "../chart_cursor.js";
 import { formatNumber } from "../format.js";
 import { lineSeries } from "./curves.js";
@@ -15,8 +15,8 @@ export function groups(metrics) {
   return found;
 }
 
-// [[step, value on each line as text], ...] for all steps of the lines, Maps from step to value.
-const bySteps = (lines) => [...new Set(lines.flatMap((values) => [...values.keys()]))].sort((a, b) => a - b).map((step) => [step, ...lines.map((values) => formatNumber(values.get(step), 6))]);
+// [[step, value on each line], ...] for all steps of the lines, Maps from step to value.
+const bySteps = (lines) => [...new Set(lines.flatMap((values) => [...values.keys()]))].sort((a, b) => a - b).map((step) => [step, ...lines.map((values) => values.get(step))]);
 
 export function TrialCurves({ curves, number, resumes, first }) {
   const metrics = curves
@@ -36,7 +36,7 @@ export function TrialCurves({ curves, number, resumes, first }) {
         show: members.length > 1,
         top: 0,
         left: 0,
-        itemWidth: 14,
+        itemWidth: 28,
         itemHeight: 8,
         textStyle: { color: palette.muted, fontSize: 11 },
       },
@@ -60,7 +60,7 @@ export function TrialCurves({ curves, number, resumes, first }) {
           points.map(([step, value]) => [step, Number.isFinite(value) ? value : null]),
           palette.series[i % palette.series.length],
           {
-            lineStyle: { width: 2, color: palette.series[i % palette.series.length] },
+            lineStyle: { width: 2, color: palette.series[i % palette.series.length], type: dash(i) },
             triggerLineEvent: false,
             ...(i === 0 && resumes.length
               ? {
