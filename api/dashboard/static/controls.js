@@ -2,6 +2,7 @@
 
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { copyText } from "./clipboard.js";
+import { isAway } from "./connection.js";
 import { formatAgo } from "./format.js";
 
 const EDGE = 8; // pixels between a menu and the edge of the window
@@ -137,11 +138,11 @@ export function useDelayed(action, pause) {
   return delayed;
 }
 
-// Re-reads the clock each second while mounted: for ages and running durations.
+// Re-reads the clock each second while mounted and the page is not away: for ages and running durations.
 export function useClock(interval = 1000) {
   const [now, set] = useState(Date.now());
   useEffect(() => {
-    const timer = setInterval(() => set(Date.now()), interval);
+    const timer = setInterval(() => isAway() || set(Date.now()), interval);
     return () => clearInterval(timer);
   }, [interval]);
   return now;

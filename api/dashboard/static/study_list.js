@@ -1,8 +1,8 @@
 // The list of studies, live: one stream of summaries for the whole project; and how each has come along, asked for with the page.
 
 import { useEffect, useRef, useState } from "./vendor/htm-preact.js";
-import { get } from "./api.js";
-import { setConnection } from "./connection.js";
+import { get, isOutage } from "./api.js";
+import { isAway, Source } from "./connection.js";
 import { follow } from "./stream.js";
 
 const PAGE = 50;
@@ -48,7 +48,7 @@ export function useStudies(query, state, archived) {
         return true;
       } catch (error) {
         if (gone) return false;
-        const answered = error.status > 0 && error.status < 500;
+        const answered = !isOutage(error);
         change((old) => ({ ...old, error }));
         if (!answered) {
           clearTimeout(retrying); // of another that failed meanwhile
@@ -71,6 +71,8 @@ export function useStudies(query, state, archived) {
     };
     load(PAGE);
     let dropped = false;
+    const source = new Source();
+    source.open();
     const stop = follow("/v1/events", {
       lastId: () => null, // each connection begins with all summaries
       onEvent: ({ event, data }) => {
@@ -78,7 +80,7 @@ export function useStudies(query, state, archived) {
         merging ??= setTimeout(merge, REDRAW_INTERVAL);
       },
       onState: (connection) => {
-        setConnection(connection);
+        source.set(connection);
         if (connection === "live" && dropped) reload();
         dropped = connection === "reconnecting" || connection === "paused";
       },
@@ -90,6 +92,7 @@ export function useStudies(query, state, archived) {
       clearTimeout(merging);
       clearTimeout(retrying);
       stop();
+      source.close();
     };
   }, [query, state, archived]);
   const more = async () => {
@@ -123,7 +126,7 @@ export function useProgress(items) {
     };
     const again = () => {
       const running = [...seen.current].flatMap(([id, runs]) => (runs ? [id] : []));
-      if (!document.hidden) read.current([...new Set([...running, ...due.current])]);
+      if (!isAway()) read.current([...new Set([...running, ...due.current])]);
     };
     const timer = setInterval(again, PROGRESS_INTERVAL);
     return () => {

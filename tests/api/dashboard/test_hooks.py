@@ -305,3 +305,75 @@ def test_what_was_just_typed_does_not_reach_the_next_view(stage: Stage) -> None:
     stage.run("preact.render(null, root)")
     stage.pass_(250)
     assert stage.see("done") == ["ab"]
+
+
+ASKED = """
+window.failing = 0;
+window.made = 0;
+window.answers = () => (failing-- > 0 ? 503 : { made: (made += 1) });
+window.Asked = (props) => {
+    window.connection = m.useConnection();
+    window.shown = m.useAsked(({ signal }) => m.get(`/asked/${props.question}`, { signal }), { ...props, tells: true });
+    return null;
+};
+window.draw = (props) => show(Asked, { question: "a", interval: 10_000, ...props });
+"""
+ASKING = ("asking.js", "api.js", "connection.js")
+
+
+def test_what_was_asked_in_vain_is_asked_again_and_then_now_and_then(stage: Stage) -> None:
+    stage.run(f"{ASKED} failing = 2; draw()", *ASKING)
+    stage.pass_(500)
+    assert stage.see("[shown.answer, shown.error.status, connection.state]") == [None, 503, "reconnecting"]
+    stage.pass_(3_000)
+    assert stage.see("[shown.answer.made, shown.error, connection.state]") == [1, None, "live"]
+    stage.pass_(10_000)
+    assert stage.see("shown.answer.made") == 2
+    stage.see("failing = 1000")
+    stage.pass_(10_000)
+    assert stage.see("[shown.answer.made, shown.error.status, connection.state]") == [2, 503, "reconnecting"]
+    stage.see("failing = 0")
+    stage.pass_(2_000)
+    assert stage.see("[shown.answer.made, shown.error, connection.state]") == [3, None, "live"]
+    stage.run("preact.render(null, root)")
+    stage.see("asked.length = 0")
+    stage.pass_(20_000)
+    assert stage.see("asked") == [], "whoever has left asks nothing"
+
+
+def test_the_answer_to_another_question_does_not_stand_in(stage: Stage) -> None:
+    stage.run(f"{ASKED} draw()", *ASKING)
+    stage.pass_(500)
+    stage.see("failing = 1; draw({ question: 'b' })")
+    assert stage.see("[shown.answer.made, shown.question]") == [1, "a"], "until it is known"
+    stage.pass_(500)
+    assert stage.see("[shown.answer, shown.error.status, shown.question]") == [None, 503, "b"]
+    stage.pass_(2_000)
+    assert stage.see("[shown.answer.made, shown.error]") == [2, None]
+
+
+def test_a_page_that_is_held_asks_nothing_and_catches_up(stage: Stage) -> None:
+    stage.run(f"{ASKED} window.hold = m.hold; draw()", *ASKING)
+    stage.pass_(500)
+    stage.see("hold(true)")
+    stage.pass_(30_000)
+    assert stage.see("[shown.answer.made, connection.state, connection.held]") == [1, "paused", True]
+    stage.see("hold(false)")
+    stage.pass_(500)
+    assert stage.see("[shown.answer.made, connection.state, connection.held]") == [2, "live", False]
+
+
+def test_the_page_is_as_live_as_the_worst_of_what_is_looked_at(stage: Stage) -> None:
+    stage.run(
+        """window.Seen = () => ((window.connection = m.useConnection()), null);
+        window.sources = [new m.Source(), new m.Source()];
+        show(Seen);""",
+        "connection.js",
+    )
+    seen = []
+    for step in ("", "sources[0].open()", "sources[0].set('live')", "sources[1].open(); sources[1].set('reconnecting')",
+                 "sources[1].set('live')", "sources[1].set('reconnecting'); sources[1].close()", "sources[0].close()"):  # fmt: skip
+        stage.see(step or "0")
+        stage.pass_(250)
+        seen.append(stage.see("connection.state"))
+    assert seen == ["none", "connecting", "live", "reconnecting", "live", "live", "none"]
