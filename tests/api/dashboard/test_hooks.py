@@ -173,6 +173,68 @@ def test_trials_that_end_all_the_time_put_no_question_off(stage: Stage, module: 
     assert 3 <= stage.see(f"count('{part}')") <= 4, "with ten trials, and each quarter of a minute after that"
 
 
+LEVEL = """{ level: "a", trials: { counted: 3 }, best: null, expected_best: null, rank: null, sensitivity: null, seconds: 1, gpu_seconds: 0, curve: [] }"""
+PANELS = f"""
+window.failing = 0;
+window.refusal = 503;
+window.answers = (address) => failing-- > 0 ? refusal
+    : address.includes("/compare") ? {{ conclusion: "no difference", by: "x", k: 1, levels: [{LEVEL}], pairs: [], notes: [], test: "t", budgets: [], metric: "loss" }}
+    : {{ importance: {{ lr: 1 }}, items: [{{ kind: "a", sentence: "Train for longer." }}] }};
+window.draw = (complete) => {{
+    const study = {{ id: 1, counts: {{ complete, pruned: 0, fail: 0 }}, spec: {{ space: {{ x: {{ type: "float" }} }} }} }};
+    show(Asking, {{ study, feed: {{ path: "/v1/studies/1", study, objectives: [{{ name: "loss", direction: "minimize" }}] }} }});
+}};
+"""
+IMPORTANCE = """({ feed }) => {
+    const answer = m.useImportance(feed, feed.objectives[0], "fanova");
+    return preact.html`<${m.Importance} feed=${feed} objective=${feed.objectives[0]} answer=${answer} method="fanova" setMethod=${() => {}} />`;
+}"""
+
+
+@pytest.mark.parametrize(
+    ("module", "component", "part", "text"),
+    [
+        ("charts/importance.js", IMPORTANCE, "/importance", "100 percent"),
+        ("advice.js", "m.Advice", "/advice", "Train for longer."),
+        ("views/levels.js", "m.Levels", "/compare", "no difference"),
+    ],
+)
+def test_panels_keep_their_answer_and_ask_again(stage: Stage, module: str, component: str, part: str, text: str) -> None:
+    stage.run(f"const Asking = {component}; {PANELS} draw(20)", module)
+    there = f"root.innerHTML.includes('{text}')"
+    stage.pass_(500)
+    assert stage.see(there)
+    stage.see("failing = 3; draw(21)")
+    stage.pass_(16_000)
+    assert stage.see(f"[count('{part}') > 1, {there}]") == [True, True]
+    stage.pass_(6_000)
+    assert stage.see(f"[failing, {there}]") == [-1, True], "asked until there was an answer, without another trial"
+    stage.see("refusal = 409; failing = 1; draw(22)")
+    stage.pass_(16_000)
+    assert stage.see(f"[failing, {there}]") == [0, True]
+
+
+@pytest.mark.parametrize(
+    ("module", "component"),
+    [("charts/importance.js", IMPORTANCE), ("advice.js", "m.Advice"), ("views/levels.js", "m.Levels")],
+)
+def test_a_panel_that_failed_at_first_recovers_after_the_last_trial(stage: Stage, module: str, component: str) -> None:
+    stage.run(f"const Asking = {component}; {PANELS} failing = 2; draw(20)", module)
+    stage.pass_(500)
+    assert stage.see("failing") == 1
+    stage.pass_(4_000)
+    assert stage.see("failing") == -1
+    assert stage.see("/100 percent|Train for longer|no difference/.test(root.innerHTML)")
+
+
+def test_levels_are_compared_while_trials_end_all_the_time(stage: Stage) -> None:
+    stage.run(f"const Asking = m.Levels; {PANELS} failing = 1000; refusal = 409; draw(20)", "views/levels.js")
+    for second in range(50):
+        stage.see(f"draw({second + 20})")
+        stage.pass_(1_000)
+    assert stage.see("count('/compare')") == 4, "at once, and each quarter of a minute"
+
+
 FEED = """
 window.answers = (address) =>
     address.includes("/columns") ? { revision: 5, ids: [], numbers: [], values: {}, params: {} }
