@@ -35,10 +35,11 @@ function Connection() {
   useClock();
   if (state === "none") return null;
   const heard = lastHeard();
-  const lag = heard && `${formatDuration(Math.max(0, Math.round((Date.now() - heard) / 1000)))} ago`;
+  const seconds = Math.max(0, Math.round((Date.now() - heard) / 1000));
+  const lag = heard && `${seconds < 60 ? `${seconds}s` : formatDuration(seconds)} ago`;
   const title = `${TITLES[state] ?? "What you see is the last good state"}${lag ? `; heard ${lag}` : ""}`;
   return html`<span class="connection" data-state=${state} title=${title}>
-      <i aria-hidden="true"></i><span role="status">${WORDS[state]}</span>${state === "reconnecting" && lag && html`<em>, updated ${lag}</em>`}</span>
+      <i aria-hidden="true"></i><span class="words"><span role="status">${WORDS[state]}</span>${state === "reconnecting" && lag && `, updated ${lag}`}</span></span>
     <button class="quiet square" aria-pressed=${held} aria-label="Hold live updates" title=${held ? "Go on with live updates" : "Hold live updates"} onClick=${() => hold(!held)}>
       <svg class="icon" viewBox="0 0 16 16" aria-hidden="true">${held ? html`<path d="M5 3l8 5-8 5z" class="solid" />` : html`<path d="M5.500 3.500v9M10.500 3.500v9" />`}</svg></button>`;
 }

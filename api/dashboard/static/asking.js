@@ -9,7 +9,7 @@ import { isAway, Source, watchAway } from "./connection.js";
 const RETRY_INTERVAL = 1_500;
 const LONGEST_ANSWER = 60_000; // a comparison of many trials takes its time
 
-// {question, answer, error, again}: the last good answer and, where what was asked last came to nothing, why; `question` is the one that they are
+// {question, answer, error, again, replace}: the last good answer and, where what was asked last came to nothing, why; `question` is the one that they are
 // of. An error of another question than the answer's takes the answer's place. `read({known, signal})` asks, with the answer to the same question so
 // far; `tells`: the header shows whether there are answers.
 export function useAsked(read, { question = "", occasion = null, interval = null, tells = false, when = true } = {}) {
@@ -62,5 +62,9 @@ export function useAsked(read, { question = "", occasion = null, interval = null
       stop();
     };
   }, [question, occasion, interval, when]);
-  return { ...found, again: () => again.current() };
+  const replace = (answer) => {
+    set((old) => ({ ...old, answer }));
+    again.current(); // what is under way may be older
+  };
+  return { ...found, again: () => again.current(), replace };
 }

@@ -439,3 +439,105 @@ def test_the_page_is_as_live_as_the_worst_of_what_is_looked_at(stage: Stage) -> 
         stage.pass_(250)
         seen.append(stage.see("connection.state"))
     assert seen == ["none", "connecting", "live", "reconnecting", "live", "live", "none"]
+
+
+@pytest.mark.parametrize(("query", "state"), [("wanted", ""), ("", "PAUSED")])
+def test_a_search_is_not_repeated_with_each_change_of_what_it_does_not_find(stage: Stage, query: str, state: str) -> None:
+    stage.run(
+        f"""{STUDIES} streams = true;
+        window.other = {{ id: 9, name: "other", tags: [], state: "RUNNING", archived: false }};
+        studies = [{{ id: 3, name: "wanted", tags: [], state: "PAUSED", archived: false }}];
+        window.Found = () => ((window.shown = m.useStudies("{query}", "{state}", false)), null);
+        show(Found);""",
+        "study_list.js",
+    )
+    stage.pass_(500)
+    stage.see("send('study', other)")
+    stage.pass_(500)
+    stage.see("asked.length = 0")
+    for revision in range(20):
+        stage.see(
+            f"send('study', {{ ...other, revision: {revision} }}), send('study', {{ ...studies[0], revision: {revision} }})"
+        )
+        stage.pass_(500)
+    assert stage.see("[count('/v1/studies'), shown.items[0].revision]") == [0, 19]
+    stage.see("studies.unshift({ ...other, name: 'wanted too', state: 'PAUSED' }); send('study', studies[0])")
+    stage.pass_(500)
+    assert stage.see(f"[count('/v1/studies'), {NAMES}.join()]") == [1, "wanted too,wanted"]
+    stage.see("studies.shift(); send('study', other)")
+    stage.pass_(500)
+    assert stage.see(NAMES) == ["wanted"]
+
+
+LOG = """
+window.lines = Array.from({ length: 5000 }, (_, id) => ({ id, stream: "stdout", text: `line ${id}.`, created_at: "2026-01-01" }));
+window.failing = 0;
+window.answers = (address) => {
+    if (failing-- > 0) return 503;
+    const query = new URLSearchParams(address.split("?")[1]);
+    const after = Number(query.get("cursor") ?? -1);
+    const items = query.has("tail") ? lines.slice(-query.get("tail")) : lines.slice(after + 1, after + 1 + Number(query.get("limit")));
+    return { items, next_cursor: items.length ? String(items.at(-1).id) : query.get("cursor") };
+};
+window.draw = (running) => show(m.Logs, { trialId: 7, running });
+window.ends = () => [root.querySelector(".log").firstElementChild.textContent, root.querySelector(".log").lastElementChild.textContent];
+"""
+
+
+def test_a_log_is_read_from_its_end(stage: Stage) -> None:
+    stage.run(f"{LOG} draw(true)", "logs.js")
+    stage.pass_(500)
+    assert stage.see("[asked.length, ...ends()]") == [1, "line 3000.", "line 4999."]
+    stage.see("lines.push({ ...lines[0], id: 5000, text: 'line 5000.' })")
+    stage.pass_(2_000)
+    assert stage.see("[asked.length, ...ends()]") == [2, "line 3001.", "line 5000."]
+
+
+def test_the_log_of_a_trial_that_has_ended_is_asked_for_until_it_comes(stage: Stage) -> None:
+    stage.run(f"{LOG} failing = 1; draw(false)", "logs.js")
+    stage.pass_(500)
+    assert "No output" not in stage.see("root.textContent")
+    stage.pass_(2_000)
+    assert stage.see("ends()[1]") == "line 4999."
+    stage.pass_(10_000)
+    assert stage.see("asked.length") == 2
+
+
+def test_metrics_that_come_later_can_be_chosen(stage: Stage) -> None:
+    stage.run(
+        """window.metrics = ["loss"];
+        window.answers = () => ({ metrics, attributes: [], facts: [] });
+        window.Groups = ({ running }) => ((window.shown = m.useCellGroups({ path: "/v1/studies/1", study: { counts: { running } } })), null);
+        window.draw = (running) => show(Groups, { running });
+        draw(1);""",
+        "cells.js",
+    )
+    stage.pass_(500)
+    assert stage.see("shown[0][1]") == ["metric:loss:last", "metric:loss:min", "metric:loss:max"]
+    stage.see("metrics.push('lr')")
+    stage.pass_(15_000)
+    assert stage.see("shown[0][1].length") == 6
+    stage.see("metrics.push('grad'); draw(0)")
+    stage.pass_(500)
+    assert stage.see("shown[0][1].length") == 9
+
+
+def test_what_changes_by_itself_is_announced_now_and_then(stage: Stage) -> None:
+    stage.run("window.draw = (text) => show(m.Announced, { text }); draw('0 trials')", "announced.js")
+    heard = []
+    for turn in range(1, 200):
+        stage.see(f"draw('{turn} trials')")
+        stage.pass_(250)
+        if (text := stage.see("root.textContent")) not in heard:
+            heard.append(text)
+    assert len(heard) == 2, heard
+    stage.page.keyboard.press("a")
+    stage.see("draw('1 trial')")
+    stage.pass_(250)
+    assert stage.see("root.textContent") == "1 trial", "who has just acted is told at once"
+    stage.pass_(2_000)
+    stage.see("draw('2 trials')")
+    stage.pass_(25_000)
+    assert stage.see("root.textContent") == "1 trial"
+    stage.pass_(5_000)
+    assert stage.see("root.textContent") == "2 trials", "the last of all is told too"
