@@ -179,7 +179,7 @@ def test_live_updates_are_held_and_catch_up(visitor: Visitor, bench: Bench) -> N
     beside.goto(page.url)
     bench.add(study, {"accuracy": 0.75}, number=1)
     expect(beside.get_by_text("2 shown")).to_be_visible()
-    page.wait_for_function("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 500, true)))")
+    page.wait_for_timeout(500)
     expect(page.get_by_text("1 shown")).to_be_visible()
     page.get_by_role("link", name="Fleet").click()
     expect(page.get_by_role("heading", name="No workers yet")).to_be_visible()
