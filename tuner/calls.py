@@ -194,8 +194,11 @@ class Calls:
     def list_checkpoints(self, trial: int) -> list[wire.Checkpoint]:
         return _checkpoints.validate_python(_items(self._get(f"/v1/trials/{trial}/checkpoints")))
 
-    def list_logs(self, trial: int, *, cursor: str | None = None, limit: int | None = None) -> wire.LogPage:
-        return wire.LogPage.model_validate_json(self._get(f"/v1/trials/{trial}/logs", cursor=cursor, limit=limit).content)
+    def list_logs(
+        self, trial: int, *, cursor: str | None = None, limit: int | None = None, tail: int | None = None
+    ) -> wire.LogPage:
+        found = self._get(f"/v1/trials/{trial}/logs", cursor=cursor, limit=limit, tail=tail)
+        return wire.LogPage.model_validate_json(found.content)
 
     def cancel_trial(self, trial: int) -> wire.Trial:
         return wire.Trial.model_validate_json(self._send("POST", f"/v1/trials/{trial}/cancel").content)

@@ -186,13 +186,18 @@ def list_checkpoints(database: Database, project: str, trial_id: int) -> list[Ch
         return [Checkpoint.model_validate(dict(row)) for row in connection.execute(query).mappings()]
 
 
-def list_logs(database: Database, project: str, trial_id: int, cursor: str | None = None, limit: int = 1000) -> LogPage:
-    """Log lines in the order they came. `next_cursor` stands for the end of what there is: ask again with it to follow."""
+def list_logs(
+    database: Database, project: str, trial_id: int, cursor: str | None = None, limit: int = 1000, tail: int | None = None
+) -> LogPage:
+    """Log lines in the order they came, with `tail` the last ones. `next_cursor` stands for the end of them: ask again with it to follow."""
     after = 0 if cursor is None else _open_cursor(cursor, int)[0]
     with database.read() as connection:
         trials.find(connection, project, trial_id)
-        query = select(logs).where(logs.c.trial_id == trial_id, logs.c.id > after).order_by(logs.c.id).limit(_limit(limit))
+        query = select(logs).where(logs.c.trial_id == trial_id, logs.c.id > after)
+        query = query.order_by(logs.c.id).limit(_limit(limit)) if tail is None else query.order_by(logs.c.id.desc()).limit(tail)
         items = [LogLine.model_validate(dict(row)) for row in connection.execute(query).mappings()]
+    if tail is not None:
+        items.reverse()
     return LogPage(items=items, next_cursor=_cursor(items[-1].id) if items else cursor)
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from api.auth import READ, SUBMIT
 from api.routing import Call, Routes
 from tuner import trials, views, wire
-from tuner.errors import TrialNotFound
+from tuner.errors import FieldError, InvalidValue, TrialNotFound
 
 routes = Routes("trials")
 
@@ -27,6 +27,7 @@ class ReportQuery(wire.Body):
 class LogQuery(wire.Body):
     cursor: str | None = Field(default=None, max_length=2000, description="next_cursor of the answer before: ask on from there")
     limit: int = Field(default=1000, ge=1, le=1000)
+    tail: int | None = Field(default=None, ge=1, le=2000, description="instead: that many lines, the last there are")
 
 
 class ReportList(wire.Answer):
@@ -88,7 +89,9 @@ def list_attempts(call: Call, trial: int) -> AttemptList:
 @routes.route("GET", "/v1/trials/{trial}/logs", READ, answer=wire.LogPage)
 def list_logs(call: Call, trial: int, query: LogQuery) -> wire.LogPage:
     """Its log lines in the order they came."""
-    return views.list_logs(call.database, call.project, trial, query.cursor, query.limit)
+    if query.tail is not None and {"cursor", "limit"} & query.model_fields_set:
+        raise InvalidValue(errors=[FieldError("query.tail", "stands alone: without cursor and limit")])
+    return views.list_logs(call.database, call.project, trial, query.cursor, query.limit, query.tail)
 
 
 @routes.route("GET", "/v1/trials/{trial}/checkpoints", READ, answer=CheckpointList)

@@ -86,6 +86,22 @@ def test_a_study_from_creation_to_its_best_trial(http: httpx.Client) -> None:
     assert (curve["trial"], len(curve["reports"])) == (0, 2)
 
 
+def test_a_log_is_read_from_either_end(http: httpx.Client) -> None:
+    http.post("/v1/studies", json=STUDY).raise_for_status()
+    lease = lease_one(http)
+    path, logs = f"/v1/leases/{lease['id']}/logs", f"/v1/trials/{lease['trial']['id']}/logs"
+    assert http.get(logs, params={"tail": 3}).json() == {"items": [], "next_cursor": None}
+    http.post(path, json={"lines": [{"text": f"line {number}"} for number in range(5)]}).raise_for_status()
+    first = http.get(logs, params={"limit": 2}).json()
+    assert [item["text"] for item in first["items"]] == ["line 0", "line 1"]
+    last = http.get(logs, params={"tail": 2}).json()
+    assert [item["text"] for item in last["items"]] == ["line 3", "line 4"]
+    http.post(path, json={"lines": [{"text": "line 5"}]}).raise_for_status()
+    after = http.get(logs, params={"cursor": last["next_cursor"]}).json()
+    assert [item["text"] for item in after["items"]] == ["line 5"]
+    assert len(http.get(logs, params={"tail": 2000}).json()["items"]) == 6
+
+
 def test_importance_needs_ten_trials(http: httpx.Client) -> None:
     http.post("/v1/studies", json={**STUDY, "limits": {"max_trials": 20}})
     for index in range(12):

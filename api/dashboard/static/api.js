@@ -9,6 +9,9 @@ export class ApiError extends Error {
   }
 }
 
+// Nobody answered, or something that is not the server; it may answer when it is asked again.
+export const isOutage = ({ status }) => status === 0 || status >= 500;
+
 export function goToLogin() {
   if (location.pathname === "/login") return;
   location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
@@ -16,6 +19,7 @@ export function goToLogin() {
 
 export async function request(method, path, { body, headers, signal, login = true, cache = "no-store" } = {}) {
   let response;
+  let text;
   try {
     response = await fetch(path, {
       method,
@@ -30,11 +34,11 @@ export async function request(method, path, { body, headers, signal, login = tru
       },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
+    text = await response.text();
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError("the server does not answer", 0, "server_unreachable");
   }
-  const text = await response.text();
   let answer = null;
   try {
     answer = text ? JSON.parse(text) : null;

@@ -2,7 +2,7 @@
 
 import { html, render, useEffect, useErrorBoundary, useState } from "./vendor/htm-preact.js";
 import { get } from "./api.js";
-import { useConnection } from "./connection.js";
+import { hold, lastHeard, useConnection } from "./connection.js";
 import { CopyButton, ThemeSwitch, useClock } from "./controls.js";
 import { formatDuration } from "./format.js";
 import { Keyboard } from "./keyboard.js";
@@ -28,13 +28,33 @@ const SECTIONS = [
 const WORDS = { live: "Live", polling: "Live", connecting: "Connecting", reconnecting: "Reconnecting", paused: "Paused" };
 
 const TITLES = { live: "Changes appear as they happen", polling: "Changes are asked for every few seconds: something on the way holds streams back" };
+const STALE_AFTER = 5_000; // milliseconds without the server
 
 function Connection() {
+  const { state, held } = useConnection();
+  useClock();
+  if (state === "none") return null;
+  const heard = lastHeard();
+  const seconds = Math.max(0, Math.round((Date.now() - heard) / 1000));
+  const lag = heard && `${seconds < 60 ? `${seconds}s` : formatDuration(seconds)} ago`;
+  const title = `${TITLES[state] ?? "What you see is the last good state"}${lag ? `; heard ${lag}` : ""}`;
+  return html`<span class="connection" data-state=${state} title=${title}>
+      <i aria-hidden="true"></i><span class="words"><span role="status">${WORDS[state]}</span>${state === "reconnecting" && lag && `, updated ${lag}`}</span></span>
+    <button class="quiet square" aria-pressed=${held} aria-label="Hold live updates" title=${held ? "Go on with live updates" : "Hold live updates"} onClick=${() => hold(!held)}>
+      <svg class="icon" viewBox="0 0 16 16" aria-hidden="true">${held ? html`<path d="M5 3l8 5-8 5z" class="solid" />` : html`<path d="M5.500 3.500v9M10.500 3.500v9" />`}</svg></button>`;
+}
+
+// Whether what is shown may be out of date: nobody has answered for a while.
+function useStale() {
   const { state, since } = useConnection();
-  const now = useClock();
-  const away = formatDuration(Math.round((now - since) / 1000));
-  return html`<span class="connection" data-state=${state} title=${TITLES[state] ?? "What you see is the last good state"}>
-    <i aria-hidden="true"></i><span role="status">${WORDS[state]}</span>${state === "reconnecting" && html`<em>, updated ${away} ago</em>`}</span>`;
+  const [stale, set] = useState(false);
+  useEffect(() => {
+    set(false);
+    if (state !== "reconnecting") return undefined;
+    const timer = setTimeout(() => set(true), Math.max(0, since + STALE_AFTER - Date.now()));
+    return () => clearTimeout(timer);
+  }, [state, since]);
+  return stale;
 }
 
 function Header({ view }) {
@@ -78,12 +98,13 @@ function Guarded({ children }) {
 function Page() {
   const { view, params, path } = useRoute();
   const [help, setHelp] = useState(false);
+  const stale = useStale();
   if (view === "login") return html`<${Login} />`;
   const View = VIEWS[view];
   return html`
     <a class="skip" href="#content">Skip to content</a>
     <${Header} view=${view} />
-    <main id="content" class="page" tabindex="-1"><${Guarded} key=${path}>
+    <main id="content" class="page" tabindex="-1" data-stale=${stale || undefined}><${Guarded} key=${path}>
       ${View ? html`<${View} params=${params} />` : html`<${Empty} title="There is no such page"><p><${Link} href="/studies">All studies<//></p><//>`}
     <//></main>
     <${Footer} onHelp=${() => setHelp(true)} />

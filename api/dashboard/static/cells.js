@@ -1,11 +1,13 @@
 // Columns of a study's trials that the feed does not carry: last, least and greatest value of a metric, attributes, facts of a run. Each is asked
 // for when it is shown, and again now and then while trials change. A key is "metric:NAME:last|min|max", "attribute:NAME" or "fact:NAME".
 
-import { useEffect, useReducer, useRef, useState } from "./vendor/htm-preact.js";
+import { useEffect, useReducer, useRef } from "./vendor/htm-preact.js";
 import { get } from "./api.js";
+import { useAsked } from "./asking.js";
 import { decodeNumber } from "./format.js";
 
 const INTERVAL = 5_000;
+const NAMES_INTERVAL = 15_000;
 const PARTS = ["last", "min", "max"];
 const FACTS = { worker: "Worker", attempt: "Attempts", origin: "Origin", parent: "Parent", gpu_seconds: "GPU seconds" };
 
@@ -23,18 +25,10 @@ export function labelOf(key) {
   return kind === "fact" ? (FACTS[name] ?? name) : name;
 }
 
-// Groups of keys that can be shown: [[heading, keys], ...].
+// Groups of keys that can be shown: [[heading, keys], ...]. Trials that run may bring further ones.
 export function useCellGroups(feed) {
-  const [names, set] = useState(null);
-  useEffect(() => {
-    let gone = false;
-    get(`${feed.path}/cells/names`)
-      .then((answer) => gone || set(answer))
-      .catch(() => {});
-    return () => {
-      gone = true;
-    };
-  }, [feed.path]);
+  const interval = feed.study.counts.running > 0 ? NAMES_INTERVAL : null;
+  const { answer: names } = useAsked(({ signal }) => get(`${feed.path}/cells/names`, { signal }), { question: feed.path, interval });
   if (!names) return [];
   return [
     ["Metrics", names.metrics.flatMap((name) => PARTS.map((part) => `metric:${name}:${part}`))],

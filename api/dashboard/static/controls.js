@@ -2,6 +2,7 @@
 
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { copyText } from "./clipboard.js";
+import { isAway } from "./connection.js";
 import { formatAgo } from "./format.js";
 
 const EDGE = 8; // pixels between a menu and the edge of the window
@@ -137,7 +138,7 @@ export function useDelayed(action, pause) {
   return delayed;
 }
 
-// The time, read anew at each whole `interval` while mounted: for ages and running durations. All who ask for one interval get the same time, so
+// The time, read anew at each whole `interval` while mounted and the page is not away: for ages and running durations. All who ask for one interval get the same time, so
 // that two ages beside each other agree.
 export function useClock(interval = 1000) {
   const read = () => Math.floor(Date.now() / interval) * interval;
@@ -145,7 +146,7 @@ export function useClock(interval = 1000) {
   useEffect(() => {
     let timer;
     const tick = () => {
-      set(read());
+      if (!isAway()) set(read());
       timer = setTimeout(tick, interval - (Date.now() % interval));
     };
     tick();

@@ -2,8 +2,8 @@
 // event stream from their revision, so nothing is missed across reconnects; what comes twice is merged twice without harm.
 
 import { useEffect, useReducer, useState } from "./vendor/htm-preact.js";
-import { ApiError, get } from "./api.js";
-import { setConnection } from "./connection.js";
+import { ApiError, get, isOutage } from "./api.js";
+import { Source } from "./connection.js";
 import { follow } from "./stream.js";
 import { Curves, Trials } from "./trials.js";
 
@@ -18,6 +18,7 @@ export class StudyFeed {
   trials = new Trials();
   curves = new Curves();
   loaded = false; // whether all trials that were there at the start are here
+  source = new Source(); // open while somebody looks
   error = null; // what keeps the page from being shown at all, or null
   #revision = 0;
   #listeners = new Set();
@@ -87,7 +88,9 @@ export class StudyFeed {
       if (this.#stopped) return;
       this.error = error;
       this.#changed();
-      if (error.status === 0 || error.status >= 500) setTimeout(() => this.#stopped || this.#load(), RETRY_INTERVAL);
+      if (!isOutage(error)) return this.source.close();
+      this.source.set("reconnecting");
+      setTimeout(() => this.#stopped || this.#load(), RETRY_INTERVAL);
       return;
     }
     if (this.#stopped) return;
@@ -95,7 +98,7 @@ export class StudyFeed {
     this.#stopStream = follow(`/v1/events?study=${this.study.id}`, {
       lastId: () => this.#revision,
       onEvent: ({ event, data }) => (event === "deleted" ? this.#end() : this.#apply(data)),
-      onState: setConnection,
+      onState: (state) => this.source.set(state),
     });
   }
 
@@ -108,6 +111,7 @@ export class StudyFeed {
 
   #end() {
     this.stop();
+    this.source.close();
     this.loaded = false;
     this.error = new ApiError("It has been deleted.", 404);
     for (const listener of this.#listeners) listener();
@@ -148,12 +152,14 @@ function acquire(reference) {
   }
   clearTimeout(kept.timer);
   kept.users += 1;
+  kept.feed.source.open();
   return kept;
 }
 
 function release(entry) {
   entry.users -= 1;
   if (entry.users > 0) return;
+  entry.feed.source.close();
   if (entry !== kept || entry.feed.error) close(entry);
   else entry.timer = setTimeout(() => close(entry), LINGER);
 }

@@ -2,6 +2,7 @@
 // (`filter_terms.js`), or the server where they do not.
 
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
+import { Announced } from "./announced.js";
 import { get } from "./api.js";
 import { useDelayed } from "./controls.js";
 import { passing, read } from "./filter_terms.js";
@@ -101,6 +102,7 @@ export function FilterBar({ filter, total }) {
         placeholder="Filter: state:complete optimizer=adam lr<1e-3   /" value=${typed}
         onKeyDown=${(event) => event.key === "Escape" && apply("")}
         onInput=${(event) => apply(event.currentTarget.value)} />
-      <span id="filter-answer" role="status" class=${filter.error ? "bad" : "muted"}>${filter.error ?? found}</span>
+      <span id="filter-answer" role="status" aria-live=${filter.error ? "polite" : "off"} class=${filter.error ? "bad" : "muted"}>${filter.error ?? found}</span>
+      <${Announced} text=${filter.numbers && !filter.error ? `The filter finds ${formatCount(filter.numbers.size)}` : ""} />
     </div>`;
 }

@@ -2,7 +2,7 @@
 // A view names its own by `useKeys`; j, k, Enter and x walk through whatever rows it marks with `data-row`.
 
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/htm-preact.js";
-import { navigate, study } from "./router.js";
+import { match, navigate, studyAddress, withQuery } from "./router.js";
 
 const STORED = "tuner-keys";
 const PATIENCE = 1_200; // between g and the letter after it
@@ -77,8 +77,11 @@ const COMMON = {
 
 function go(letter) {
   if (PLACES[letter]) return navigate(PLACES[letter]);
-  const here = study();
-  if (here && TABS[letter]) navigate(`/studies/${here}${letter === "o" ? "" : `?tab=${TABS[letter]}`}`);
+  const { view, params } = match(location.pathname);
+  if (!params.study || !TABS[letter]) return;
+  const tab = letter === "o" ? null : TABS[letter];
+  if (view === "study") navigate(withQuery("tab", tab)); // filter and states stay
+  else navigate(studyAddress(encodeURIComponent(params.study)) + (tab ? `?tab=${tab}` : ""));
 }
 
 // Listens on the whole page and draws the help; stands once in the frame.

@@ -1,6 +1,7 @@
 // What a view shows when it has nothing to show: why, and what to do next.
 
 import { html, useEffect, useState } from "./vendor/htm-preact.js";
+import { isOutage } from "./api.js";
 
 // Placeholder while loading; blank for the first moments, so that quick answers do not flicker.
 export function Loading({ rows = 6 }) {
@@ -19,12 +20,18 @@ export function Empty({ title, children }) {
 }
 
 export function Failure({ error, what }) {
-  const waiting = error.status === 0 || error.status >= 500;
+  const waiting = isOutage(error);
   return html`
     <div class="empty" role="alert">
       <h2>${waiting ? "The server does not answer" : `No ${what} here`}</h2>
       <p>${waiting ? "Trying again every second or two." : error.message}</p>
     </div>`;
+}
+
+// In place of what a card has to show, while there is no answer yet: why.
+export function Pending({ error, rows }) {
+  if (!error) return html`<${Loading} rows=${rows} />`;
+  return html`<p class="chart-note" role="status">${isOutage(error) ? "The server does not answer. It is asked again every second or two." : error.message}</p>`;
 }
 
 // One line above the content: what an action answered when it failed.

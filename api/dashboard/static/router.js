@@ -17,7 +17,12 @@ const CHANGED = "tuner:address";
 export function match(path) {
   for (const [pattern, view, names] of ROUTES) {
     const found = pattern.exec(path);
-    if (found) return { view, params: Object.fromEntries(names.map((name, i) => [name, decodeURIComponent(found[i + 1])])) };
+    if (!found) continue;
+    try {
+      return { view, params: Object.fromEntries(names.map((name, i) => [name, decodeURIComponent(found[i + 1])])) };
+    } catch {
+      break; // no text stands for these signs
+    }
   }
   return { view: "missing", params: {} };
 }
@@ -43,8 +48,14 @@ export function useRoute() {
   return route;
 }
 
-// The study whose page, or whose trial's page, this is.
-export const study = () => match(location.pathname).params.study;
+// This address with one query parameter changed; null takes it away.
+export function withQuery(name, value) {
+  const query = new URLSearchParams(location.search);
+  if (value !== null) query.set(name, value);
+  else query.delete(name);
+  const text = query.toString();
+  return location.pathname + (text ? `?${text}` : "");
+}
 
 // One query parameter as state; the default value does not stand in the address.
 export function useQuery(name, initial = "") {
@@ -60,13 +71,7 @@ export function useQuery(name, initial = "") {
       removeEventListener(CHANGED, update);
     };
   }, [name, initial]);
-  const change = (next) => {
-    const query = new URLSearchParams(location.search);
-    if (next === initial) query.delete(name);
-    else query.set(name, next);
-    const text = query.toString();
-    navigate(location.pathname + (text ? `?${text}` : ""), { replace: true });
-  };
+  const change = (next) => navigate(withQuery(name, next === initial ? null : next), { replace: true });
   return [value, change];
 }
 

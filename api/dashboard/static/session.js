@@ -1,15 +1,28 @@
-// Who is logged in, asked once a page, and what that allows. The server decides; here it only hides what would be refused.
+// Who is logged in, asked until there is an answer, and what that allows. The server decides; here it only hides what would be refused.
 
 import { useEffect, useState } from "./vendor/htm-preact.js";
-import { get, request } from "./api.js";
+import { get, isOutage, request } from "./api.js";
 
-let asked = null;
+const RETRY_INTERVAL = 1_500;
+
+let asked = null; // one question for all who want to know
+
+async function askUntilAnswered() {
+  for (;;) {
+    try {
+      return await get("/v1/me");
+    } catch (error) {
+      if (!isOutage(error)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, RETRY_INTERVAL));
+    }
+  }
+}
 
 export function useCaller() {
   const [caller, set] = useState(null);
   useEffect(() => {
     let gone = false;
-    asked ??= get("/v1/me");
+    asked ??= askUntilAnswered();
     asked
       .then((answer) => gone || set(answer))
       .catch(() => {

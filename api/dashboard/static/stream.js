@@ -1,8 +1,9 @@
 // Server-sent events read with fetch rather than EventSource: only so can the first request say from which revision to go on,
-// a 401 be told from an outage, and a silent connection be given up. Hidden tabs hold no connection. Where answers come through but streams
+// a 401 be told from an outage, and a silent connection be given up. Pages that are away hold no connection. Where answers come through but streams
 // do not, as behind a proxy that waits for the end of each, the same events are asked for every few seconds.
 
 import { goToLogin } from "./api.js";
+import { isAway, watchAway } from "./connection.js";
 
 const SILENCE = 45_000; // the server sends a comment every 15 s
 const FIRST_SIGN = 5_000; // and something as soon as it opens
@@ -52,8 +53,7 @@ export function follow(path, { lastId, onEvent, onState, poll: ask }) {
         resolve();
       };
     });
-  const onVisibility = () => (document.hidden ? controller?.abort() : wake());
-  document.addEventListener("visibilitychange", onVisibility);
+  const forget = watchAway(() => (isAway() ? controller?.abort() : wake()));
 
   // Events of one answer until it ends. False: it did not come, or nothing in it for longer than a live server is silent.
   async function read(address, state) {
@@ -86,7 +86,7 @@ export function follow(path, { lastId, onEvent, onState, poll: ask }) {
       for (;;) {
         const { done, value } = await reader.read();
         if (done) return came;
-        if (!came) onState(state);
+        onState(state); // with each sign of life
         came = true;
         expect(SILENCE);
         for (const event of parser.push(value)) await onEvent({ ...event, data: JSON.parse(event.data) });
@@ -106,9 +106,9 @@ export function follow(path, { lastId, onEvent, onState, poll: ask }) {
   }
 
   async function poll() {
-    for (const end = performance.now() + POLLED_FOR; performance.now() < end && !stopped && !document.hidden; ) {
+    for (const end = performance.now() + POLLED_FOR; performance.now() < end && !stopped && !isAway(); ) {
       await pause(POLL_INTERVAL);
-      if (stopped || document.hidden || !(await once())) return;
+      if (stopped || isAway() || !(await once())) return;
     }
   }
 
@@ -116,7 +116,7 @@ export function follow(path, { lastId, onEvent, onState, poll: ask }) {
     onState("connecting");
     let answers = false; // an answer came through after the last stream that did not
     for (let failures = 0; !stopped;) {
-      if (document.hidden) {
+      if (isAway()) {
         onState("paused");
         await pause(null);
         continue;
@@ -124,21 +124,21 @@ export function follow(path, { lastId, onEvent, onState, poll: ask }) {
       const streams = await read(path, "live");
       if (stopped) return;
       failures = streams ? 0 : failures + 1;
-      if (!streams && !document.hidden) {
+      if (!streams && !isAway()) {
         // Asked once more for a stream before it is taken that none comes: a server that has just started gives both.
         if (answers) await poll();
         answers = !answers && (await once());
         if (answers) continue;
       }
       if (stopped) return;
-      if (!document.hidden) onState("reconnecting");
+      if (!isAway()) onState("reconnecting");
       await pause(Math.min(LONGEST_WAIT, 250 * 2 ** failures));
     }
   })();
 
   return () => {
     stopped = true;
-    document.removeEventListener("visibilitychange", onVisibility);
+    forget();
     controller?.abort();
     wake();
   };

@@ -4,6 +4,7 @@ import { html, useEffect, useMemo, useState } from "./vendor/htm-preact.js";
 import { get } from "./api.js";
 import { paretoFront } from "./charts/pareto.js";
 import { bestSoFar, points } from "./charts/history.js";
+import { isAway } from "./connection.js";
 import { useClock } from "./controls.js";
 import { decodeNumber, formatCount, formatDuration, formatNumber, formatRepeated, isValue, objectiveLabel } from "./format.js";
 import { Link, trialAddress } from "./router.js";
@@ -55,12 +56,11 @@ function useUsage(feed) {
   useEffect(() => {
     let gone = false;
     const ask = () =>
-      document.hidden ||
       get(`${feed.path}/usage`)
         .then((answer) => gone || set(answer))
         .catch(() => {});
     ask();
-    const timer = running ? setInterval(ask, INTERVAL) : null;
+    const timer = running ? setInterval(() => isAway() || ask(), INTERVAL) : null;
     return () => {
       gone = true;
       clearInterval(timer);

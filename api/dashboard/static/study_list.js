@@ -1,8 +1,8 @@
 // The list of studies, live: one stream of summaries for the whole project; and how each has come along, asked for with the page.
 
 import { useEffect, useRef, useState } from "./vendor/htm-preact.js";
-import { get } from "./api.js";
-import { setConnection } from "./connection.js";
+import { get, isOutage } from "./api.js";
+import { isAway, Source } from "./connection.js";
 import { follow } from "./stream.js";
 
 const PAGE = 50;
@@ -10,6 +10,9 @@ const REDRAW_INTERVAL = 250;
 const RETRY_INTERVAL = 1_500;
 const LONGEST_ANSWER = 10_000;
 const PROGRESS_INTERVAL = 15_000;
+
+// What decides whether a search or a choice of states finds a study.
+const marks = ({ name, tags, state, archived }) => JSON.stringify([name, tags, state, archived]);
 
 // Whether a study that is not shown would stand above the last one shown (newest first), and not on a later page.
 const newer = (study, items) => !items.length || study.id > items.at(-1).id;
@@ -33,6 +36,7 @@ export function useStudies(query, state, archived) {
     let merging = null;
     let retrying = null;
     const changed = new Map();
+    const seen = new Map(); // id -> its marks when last heard of
     // Reads the newest studies, at least `wanted` of them. Whether the server answered.
     const load = async (wanted) => {
       clearTimeout(retrying);
@@ -48,7 +52,7 @@ export function useStudies(query, state, archived) {
         return true;
       } catch (error) {
         if (gone) return false;
-        const answered = error.status > 0 && error.status < 500;
+        const answered = !isOutage(error);
         change((old) => ({ ...old, error }));
         if (!answered) {
           clearTimeout(retrying); // of another that failed meanwhile
@@ -58,12 +62,19 @@ export function useStudies(query, state, archived) {
       }
     };
     const reload = () => load(latest.current.items?.length ?? PAGE);
+    // Whether the page may have other studies than those shown after the change of one.
+    const moves = ([id, study], items) => {
+      if (!study) return false;
+      const shown = items.find((item) => item.id === id);
+      if (!query && !state) return !shown && study.archived === archived && newer(study, items);
+      return shown ? marks(shown) !== marks(study) : seen.get(id) !== marks(study) && newer(study, items);
+    };
     // Summaries replace the rows shown; a study that is not shown may belong on this page, so the page is asked for again.
     const merge = () => {
       merging = null;
       const { items } = latest.current;
-      const known = new Set(items?.map((study) => study.id));
-      const stale = !items || [...changed].some(([id, study]) => study && study.archived === archived && !known.has(id) && newer(study, items)) || state;
+      const stale = !items || [...changed].some((change) => moves(change, items));
+      for (const [id, study] of changed) if (study) seen.set(id, marks(study));
       const merged = items?.map((study) => (changed.has(study.id) ? changed.get(study.id) : study)).filter((study) => study && study.archived === archived) ?? null;
       changed.clear();
       change((old) => ({ ...old, error: null, items: merged }));
@@ -71,6 +82,8 @@ export function useStudies(query, state, archived) {
     };
     load(PAGE);
     let dropped = false;
+    const source = new Source();
+    source.open();
     const stop = follow("/v1/events", {
       lastId: () => null, // each connection begins with all summaries
       onEvent: ({ event, data }) => {
@@ -78,7 +91,7 @@ export function useStudies(query, state, archived) {
         merging ??= setTimeout(merge, REDRAW_INTERVAL);
       },
       onState: (connection) => {
-        setConnection(connection);
+        source.set(connection);
         if (connection === "live" && dropped) reload();
         dropped = connection === "reconnecting" || connection === "paused";
       },
@@ -90,6 +103,7 @@ export function useStudies(query, state, archived) {
       clearTimeout(merging);
       clearTimeout(retrying);
       stop();
+      source.close();
     };
   }, [query, state, archived]);
   const more = async () => {
@@ -123,7 +137,7 @@ export function useProgress(items) {
     };
     const again = () => {
       const running = [...seen.current].flatMap(([id, runs]) => (runs ? [id] : []));
-      if (!document.hidden) read.current([...new Set([...running, ...due.current])]);
+      if (!isAway()) read.current([...new Set([...running, ...due.current])]);
     };
     const timer = setInterval(again, PROGRESS_INTERVAL);
     return () => {

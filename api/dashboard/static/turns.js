@@ -17,7 +17,8 @@ const waiting = new Set();
 
 for (const kind of ["pointerup", "click", "keydown", "input", "popstate"]) addEventListener(kind, () => (lastInput = performance.now()), true);
 
-const isWatched = () => performance.now() - lastInput < ATTENTION;
+// Whether somebody has just pressed, typed or dragged.
+export const isWatched = () => performance.now() - lastInput < ATTENTION;
 
 // Milliseconds to wait before showing a change that came by itself.
 const pause = () => (isWatched() ? 0 : Math.max(0, earliest - performance.now()));

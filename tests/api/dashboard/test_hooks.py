@@ -173,6 +173,68 @@ def test_trials_that_end_all_the_time_put_no_question_off(stage: Stage, module: 
     assert 3 <= stage.see(f"count('{part}')") <= 4, "with ten trials, and each quarter of a minute after that"
 
 
+LEVEL = """{ level: "a", trials: { counted: 3 }, best: null, expected_best: null, rank: null, sensitivity: null, seconds: 1, gpu_seconds: 0, curve: [] }"""
+PANELS = f"""
+window.failing = 0;
+window.refusal = 503;
+window.answers = (address) => failing-- > 0 ? refusal
+    : address.includes("/compare") ? {{ conclusion: "no difference", by: "x", k: 1, levels: [{LEVEL}], pairs: [], notes: [], test: "t", budgets: [], metric: "loss" }}
+    : {{ importance: {{ lr: 1 }}, items: [{{ kind: "a", sentence: "Train for longer." }}] }};
+window.draw = (complete) => {{
+    const study = {{ id: 1, counts: {{ complete, pruned: 0, fail: 0 }}, spec: {{ space: {{ x: {{ type: "float" }} }} }} }};
+    show(Asking, {{ study, feed: {{ path: "/v1/studies/1", study, objectives: [{{ name: "loss", direction: "minimize" }}] }} }});
+}};
+"""
+IMPORTANCE = """({ feed }) => {
+    const answer = m.useImportance(feed, feed.objectives[0], "fanova");
+    return preact.html`<${m.Importance} feed=${feed} objective=${feed.objectives[0]} answer=${answer} method="fanova" setMethod=${() => {}} />`;
+}"""
+
+
+@pytest.mark.parametrize(
+    ("module", "component", "part", "text"),
+    [
+        ("charts/importance.js", IMPORTANCE, "/importance", "100 percent"),
+        ("advice.js", "m.Advice", "/advice", "Train for longer."),
+        ("views/levels.js", "m.Levels", "/compare", "no difference"),
+    ],
+)
+def test_panels_keep_their_answer_and_ask_again(stage: Stage, module: str, component: str, part: str, text: str) -> None:
+    stage.run(f"const Asking = {component}; {PANELS} draw(20)", module)
+    there = f"root.innerHTML.includes('{text}')"
+    stage.pass_(500)
+    assert stage.see(there)
+    stage.see("failing = 3; draw(21)")
+    stage.pass_(16_000)
+    assert stage.see(f"[count('{part}') > 1, {there}]") == [True, True]
+    stage.pass_(6_000)
+    assert stage.see(f"[failing, {there}]") == [-1, True], "asked until there was an answer, without another trial"
+    stage.see("refusal = 409; failing = 1; draw(22)")
+    stage.pass_(16_000)
+    assert stage.see(f"[failing, {there}]") == [0, True]
+
+
+@pytest.mark.parametrize(
+    ("module", "component"),
+    [("charts/importance.js", IMPORTANCE), ("advice.js", "m.Advice"), ("views/levels.js", "m.Levels")],
+)
+def test_a_panel_that_failed_at_first_recovers_after_the_last_trial(stage: Stage, module: str, component: str) -> None:
+    stage.run(f"const Asking = {component}; {PANELS} failing = 2; draw(20)", module)
+    stage.pass_(500)
+    assert stage.see("failing") == 1
+    stage.pass_(4_000)
+    assert stage.see("failing") == -1
+    assert stage.see("/100 percent|Train for longer|no difference/.test(root.innerHTML)")
+
+
+def test_levels_are_compared_while_trials_end_all_the_time(stage: Stage) -> None:
+    stage.run(f"const Asking = m.Levels; {PANELS} failing = 1000; refusal = 409; draw(20)", "views/levels.js")
+    for second in range(50):
+        stage.see(f"draw({second + 20})")
+        stage.pass_(1_000)
+    assert stage.see("count('/compare')") == 4, "at once, and each quarter of a minute"
+
+
 FEED = """
 window.answers = (address) =>
     address.includes("/columns") ? { revision: 5, ids: [], numbers: [], values: {}, params: {} }
@@ -338,3 +400,177 @@ def test_ages_beside_each_other_agree(stage: Stage) -> None:
         assert len(set(ages)) == 1, ages
         seen.add(ages[0])
     assert len(seen) > 1
+
+
+ASKED = """
+window.failing = 0;
+window.made = 0;
+window.answers = () => (failing-- > 0 ? 503 : { made: (made += 1) });
+window.Asked = (props) => {
+    window.connection = m.useConnection();
+    window.shown = m.useAsked(({ signal }) => m.get(`/asked/${props.question}`, { signal }), { ...props, tells: true });
+    return null;
+};
+window.draw = (props) => show(Asked, { question: "a", interval: 10_000, ...props });
+"""
+ASKING = ("asking.js", "api.js", "connection.js")
+
+
+def test_what_was_asked_in_vain_is_asked_again_and_then_now_and_then(stage: Stage) -> None:
+    stage.run(f"{ASKED} failing = 2; draw()", *ASKING)
+    stage.pass_(500)
+    assert stage.see("[shown.answer, shown.error.status, connection.state]") == [None, 503, "reconnecting"]
+    stage.pass_(3_000)
+    assert stage.see("[shown.answer.made, shown.error, connection.state]") == [1, None, "live"]
+    stage.pass_(10_000)
+    assert stage.see("shown.answer.made") == 2
+    stage.see("failing = 1000")
+    stage.pass_(10_000)
+    assert stage.see("[shown.answer.made, shown.error.status, connection.state]") == [2, 503, "reconnecting"]
+    stage.see("failing = 0")
+    stage.pass_(2_000)
+    assert stage.see("[shown.answer.made, shown.error, connection.state]") == [3, None, "live"]
+    stage.run("preact.render(null, root)")
+    stage.see("asked.length = 0")
+    stage.pass_(20_000)
+    assert stage.see("asked") == [], "whoever has left asks nothing"
+
+
+def test_the_answer_to_another_question_does_not_stand_in(stage: Stage) -> None:
+    stage.run(f"{ASKED} draw()", *ASKING)
+    stage.pass_(500)
+    stage.see("failing = 1; draw({ question: 'b' })")
+    assert stage.see("[shown.answer.made, shown.question]") == [1, "a"], "until it is known"
+    stage.pass_(500)
+    assert stage.see("[shown.answer, shown.error.status, shown.question]") == [None, 503, "b"]
+    stage.pass_(2_000)
+    assert stage.see("[shown.answer.made, shown.error]") == [2, None]
+
+
+def test_a_page_that_is_held_asks_nothing_and_catches_up(stage: Stage) -> None:
+    stage.run(f"{ASKED} window.hold = m.hold; draw()", *ASKING)
+    stage.pass_(500)
+    stage.see("hold(true)")
+    stage.pass_(30_000)
+    assert stage.see("[shown.answer.made, connection.state, connection.held]") == [1, "paused", True]
+    stage.see("hold(false)")
+    stage.pass_(500)
+    assert stage.see("[shown.answer.made, connection.state, connection.held]") == [2, "live", False]
+
+
+def test_the_page_is_as_live_as_the_worst_of_what_is_looked_at(stage: Stage) -> None:
+    stage.run(
+        """window.Seen = () => ((window.connection = m.useConnection()), null);
+        window.sources = [new m.Source(), new m.Source()];
+        show(Seen);""",
+        "connection.js",
+    )
+    seen = []
+    for step in ("", "sources[0].open()", "sources[0].set('live')", "sources[1].open(); sources[1].set('reconnecting')",
+                 "sources[1].set('live')", "sources[1].set('reconnecting'); sources[1].close()", "sources[0].close()"):  # fmt: skip
+        stage.see(step or "0")
+        stage.pass_(250)
+        seen.append(stage.see("connection.state"))
+    assert seen == ["none", "connecting", "live", "reconnecting", "live", "live", "none"]
+
+
+@pytest.mark.parametrize(("query", "state"), [("wanted", ""), ("", "PAUSED")])
+def test_a_search_is_not_repeated_with_each_change_of_what_it_does_not_find(stage: Stage, query: str, state: str) -> None:
+    stage.run(
+        f"""{STUDIES} streams = true;
+        window.other = {{ id: 9, name: "other", tags: [], state: "RUNNING", archived: false }};
+        studies = [{{ id: 3, name: "wanted", tags: [], state: "PAUSED", archived: false }}];
+        window.Found = () => ((window.shown = m.useStudies("{query}", "{state}", false)), null);
+        show(Found);""",
+        "study_list.js",
+    )
+    stage.pass_(500)
+    stage.see("send('study', other)")
+    stage.pass_(500)
+    stage.see("asked.length = 0")
+    for revision in range(20):
+        stage.see(
+            f"send('study', {{ ...other, revision: {revision} }}), send('study', {{ ...studies[0], revision: {revision} }})"
+        )
+        stage.pass_(500)
+    assert stage.see("[count('/v1/studies'), shown.items[0].revision]") == [0, 19]
+    stage.see("studies.unshift({ ...other, name: 'wanted too', state: 'PAUSED' }); send('study', studies[0])")
+    stage.pass_(500)
+    assert stage.see(f"[count('/v1/studies'), {NAMES}.join()]") == [1, "wanted too,wanted"]
+    stage.see("studies.shift(); send('study', other)")
+    stage.pass_(500)
+    assert stage.see(NAMES) == ["wanted"]
+
+
+LOG = """
+window.lines = Array.from({ length: 5000 }, (_, id) => ({ id, stream: "stdout", text: `line ${id}.`, created_at: "2026-01-01" }));
+window.failing = 0;
+window.answers = (address) => {
+    if (failing-- > 0) return 503;
+    const query = new URLSearchParams(address.split("?")[1]);
+    const after = Number(query.get("cursor") ?? -1);
+    const items = query.has("tail") ? lines.slice(-query.get("tail")) : lines.slice(after + 1, after + 1 + Number(query.get("limit")));
+    return { items, next_cursor: items.length ? String(items.at(-1).id) : query.get("cursor") };
+};
+window.draw = (running) => show(m.Logs, { trialId: 7, running });
+window.ends = () => [root.querySelector(".log").firstElementChild.textContent, root.querySelector(".log").lastElementChild.textContent];
+"""
+
+
+def test_a_log_is_read_from_its_end(stage: Stage) -> None:
+    stage.run(f"{LOG} draw(true)", "logs.js")
+    stage.pass_(500)
+    assert stage.see("[asked.length, ...ends()]") == [1, "line 3000.", "line 4999."]
+    stage.see("lines.push({ ...lines[0], id: 5000, text: 'line 5000.' })")
+    stage.pass_(2_000)
+    assert stage.see("[asked.length, ...ends()]") == [2, "line 3001.", "line 5000."]
+
+
+def test_the_log_of_a_trial_that_has_ended_is_asked_for_until_it_comes(stage: Stage) -> None:
+    stage.run(f"{LOG} failing = 1; draw(false)", "logs.js")
+    stage.pass_(500)
+    assert "No output" not in stage.see("root.textContent")
+    stage.pass_(2_000)
+    assert stage.see("ends()[1]") == "line 4999."
+    stage.pass_(10_000)
+    assert stage.see("asked.length") == 2
+
+
+def test_metrics_that_come_later_can_be_chosen(stage: Stage) -> None:
+    stage.run(
+        """window.metrics = ["loss"];
+        window.answers = () => ({ metrics, attributes: [], facts: [] });
+        window.Groups = ({ running }) => ((window.shown = m.useCellGroups({ path: "/v1/studies/1", study: { counts: { running } } })), null);
+        window.draw = (running) => show(Groups, { running });
+        draw(1);""",
+        "cells.js",
+    )
+    stage.pass_(500)
+    assert stage.see("shown[0][1]") == ["metric:loss:last", "metric:loss:min", "metric:loss:max"]
+    stage.see("metrics.push('lr')")
+    stage.pass_(15_000)
+    assert stage.see("shown[0][1].length") == 6
+    stage.see("metrics.push('grad'); draw(0)")
+    stage.pass_(500)
+    assert stage.see("shown[0][1].length") == 9
+
+
+def test_what_changes_by_itself_is_announced_now_and_then(stage: Stage) -> None:
+    stage.run("window.draw = (text) => show(m.Announced, { text }); draw('0 trials')", "announced.js")
+    heard = []
+    for turn in range(1, 200):
+        stage.see(f"draw('{turn} trials')")
+        stage.pass_(250)
+        if (text := stage.see("root.textContent")) not in heard:
+            heard.append(text)
+    assert len(heard) == 2, heard
+    stage.page.keyboard.press("a")
+    stage.see("draw('1 trial')")
+    stage.pass_(250)
+    assert stage.see("root.textContent") == "1 trial", "who has just acted is told at once"
+    stage.pass_(2_000)
+    stage.see("draw('2 trials')")
+    stage.pass_(25_000)
+    assert stage.see("root.textContent") == "1 trial"
+    stage.pass_(5_000)
+    assert stage.see("root.textContent") == "2 trials", "the last of all is told too"

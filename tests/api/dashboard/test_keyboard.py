@@ -45,6 +45,26 @@ def test_keys_lead_through_the_views(visitor: Visitor, bench: Bench) -> None:
     assert second > first
 
 
+def test_keys_to_tabs_keep_the_selection(visitor: Visitor, bench: Bench) -> None:
+    study = bench.study()
+    bench.add(study, {"accuracy": 0.5})
+    visitor.log_in(f"/studies/{study}?filter=lr%3E0&state=COMPLETE")
+    page = visitor.page
+    expect(page.get_by_role("searchbox")).to_have_value("lr>0")
+    for keys, tab in (("gt", "trials"), ("ge", "explore"), ("go", None)):
+        page.keyboard.type(keys)
+        expect(page.get_by_role("tab", name=(tab or "overview").capitalize())).to_have_attribute("aria-selected", "true")
+        assert page.evaluate("Object.fromEntries(new URLSearchParams(location.search))") == {
+            "filter": "lr>0",
+            "state": "COMPLETE",
+            **({"tab": tab} if tab else {}),
+        }
+    page.goto(f"{visitor.server.url}/studies/{study}/trials/0")
+    expect(page.get_by_role("heading", name="Trial 0")).to_be_visible()
+    page.keyboard.type("gt")
+    expect(page).to_have_url(re.compile(rf"/studies/{study}\?tab=trials$"))
+
+
 def test_the_pages_of_trials_are_turned(visitor: Visitor, bench: Bench) -> None:
     study = bench.study()
     for number in range(3):

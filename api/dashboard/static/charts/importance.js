@@ -1,7 +1,8 @@
 // How much each parameter matters for the objective, as the server estimates it from the complete trials of the whole study.
 
-import { html, useEffect, useState } from "../vendor/htm-preact.js";
+import { html, useState } from "../vendor/htm-preact.js";
 import { get } from "../api.js";
+import { useAsked } from "../asking.js";
 import { axis, Save } from "../chart.js";
 import { Choice } from "../controls.js";
 import { formatNumber } from "../format.js";
@@ -11,21 +12,12 @@ const MAX_BARS = 12; // until all are asked for
 const BAR_HEIGHT = 24; // pixels, in a picture
 const LABEL_WIDTH = 220;
 
-// {shares, error}: asked for when the method changes and, while trials complete, now and then.
+// {shares, error}: asked for when the method changes and, while trials complete, now and then; an error only where there are no shares.
 export function useImportance(feed, objective, method) {
-  const [answer, setAnswer] = useState({ shares: null, error: null });
-  const asked = useOccasions(feed.study.counts.complete);
-  useEffect(() => {
-    if (asked < MIN_TRIALS) return undefined;
-    let gone = false;
-    get(`${feed.path}/importance?method=${method}&objective=${encodeURIComponent(objective.name)}`)
-      .then(({ importance }) => gone || setAnswer({ shares: importance, error: null }))
-      .catch((error) => gone || setAnswer({ shares: null, error }));
-    return () => {
-      gone = true;
-    };
-  }, [feed.path, objective.name, method, asked]);
-  return answer;
+  const occasion = useOccasions(feed.study.counts.complete);
+  const question = `${feed.path}/importance?method=${method}&objective=${encodeURIComponent(objective.name)}`;
+  const { answer, error } = useAsked(({ signal }) => get(question, { signal }), { question, occasion, when: occasion >= MIN_TRIALS });
+  return { shares: answer?.importance ?? null, error: answer ? null : error };
 }
 
 // The bars as a picture of ECharts, whose bundle here has no bars of its own.

@@ -3,9 +3,9 @@
 import { html, useEffect, useState } from "../vendor/htm-preact.js";
 import { Activity } from "../activity.js";
 import { get, post, request } from "../api.js";
-import { setConnection } from "../connection.js";
+import { useAsked } from "../asking.js";
 import { Ago, Command, Confirm } from "../controls.js";
-import { Banner, Empty, Loading } from "../notices.js";
+import { Banner, Empty, Loading, Pending } from "../notices.js";
 import { useCaller } from "../session.js";
 
 const SCOPES = {
@@ -22,7 +22,7 @@ const LIFETIMES = [
 ];
 const OPERATOR_PROJECT = "default"; // its admins make keys of any project
 const LOG_PAGE = 50;
-const HEALTH_INTERVAL = 10_000;
+const ASKING = { interval: 15_000, tells: true };
 
 function NewKey({ project, onMade }) {
   const [name, setName] = useState("");
@@ -64,25 +64,15 @@ function status(key, now) {
 }
 
 function Keys({ caller, onMade }) {
-  const [keys, setKeys] = useState(null);
+  const { answer, error: missing, again: read } = useAsked(({ signal }) => get("/v1/keys", { signal }), ASKING);
+  const keys = answer?.items;
   const [made, setMade] = useState(null);
   const [asking, ask] = useState(null);
   const [failure, setFailure] = useState(null);
-  const read = () =>
-    get("/v1/keys").then(
-      ({ items }) => {
-        setKeys(items);
-        setConnection("live");
-      },
-      (error) => setFailure(error.message),
-    );
-  useEffect(() => {
-    read();
-  }, []);
   const revoke = async (key) => {
     try {
       await request("DELETE", `/v1/keys/${key.id}`);
-      await read();
+      read();
     } catch (error) {
       setFailure(`The key was not revoked: ${error.message}`);
     }
@@ -103,7 +93,7 @@ function Keys({ caller, onMade }) {
       ${failure && html`<${Banner} onClose=${() => setFailure(null)}>${failure}<//>`}
       ${
         !keys
-          ? html`<${Loading} rows=${3} />`
+          ? html`<${Pending} error=${missing} rows=${3} />`
           : html`<div class="scroll" tabindex="0" role="region" aria-label="Keys"><table class="list still">
         <thead><tr><th scope="col">Name</th><th scope="col">Scope</th><th scope="col">Project</th><th scope="col">State</th>
           <th scope="col">Made</th><th scope="col">Last used</th><th scope="col">Expires</th><th scope="col"><span class="visually-hidden">Actions</span></th></tr></thead>
@@ -125,34 +115,27 @@ function Keys({ caller, onMade }) {
 }
 
 function Health() {
-  const [server, set] = useState(null);
-  useEffect(() => {
-    const read = () => get("/v1/server").then(set, () => set((old) => old && { ...old, away: true }));
-    read();
-    const timer = setInterval(() => document.hidden || read(), HEALTH_INTERVAL);
-    return () => clearInterval(timer);
-  }, []);
+  const { answer: server, error } = useAsked(({ signal }) => get("/v1/server", { signal }), ASKING);
   if (!server) return null;
   const searching = server.searches > 0;
   return html`
     <dl class="strip" aria-label="Health">
-      <div class="stat"><dt>Server</dt><dd class="figure">${server.version}</dd><dd class="sub">${server.away ? html`<span class="bad">does not answer</span>` : "answers"}</dd></div>
+      <div class="stat"><dt>Server</dt><dd class="figure">${server.version}</dd><dd class="sub">${error ? html`<span class="bad">does not answer</span>` : "answers"}</dd></div>
       <div class="stat"><dt>Database</dt><dd class="figure">${server.database.split(" ")[0]}</dd><dd class="sub">PostgreSQL, schema ${server.schema_revision}</dd></div>
       <div class="stat"><dt>Search</dt><dd class="figure">${server.searches} ${server.searches === 1 ? "process" : "processes"}</dd>
         <dd class="sub">${searching ? "suggests and judges" : html`<span class="bad">nobody suggests: start <code>tuner search</code></span>`}</dd></div>
     </dl>`;
 }
 
-function Projects() {
-  const [projects, set] = useState(null);
-  useEffect(() => {
-    get("/v1/projects").then(({ items }) => set(items), () => set([]));
-  }, []);
+// `made`: how many keys have been made here; a key may have brought a project.
+function Projects({ made }) {
+  const { answer, error } = useAsked(({ signal }) => get("/v1/projects", { signal }), { ...ASKING, occasion: made });
+  const projects = answer?.items;
   return html`
     <section class="card table-card" aria-label="Projects"><h2>Projects</h2>
       ${
         !projects
-          ? html`<${Loading} rows=${2} />`
+          ? html`<${Pending} error=${error} rows=${2} />`
           : html`<div class="scroll" tabindex="0" role="region" aria-label="List of projects"><table class="list still"><thead><tr><th scope="col">Name</th>
         <th scope="col" class="right">Studies</th><th scope="col" class="right">Valid keys</th><th scope="col">Made</th></tr></thead>
         <tbody>${projects.map(
@@ -164,21 +147,25 @@ function Projects() {
     </section>`;
 }
 
+// {events, ended}: the newest pages of the log, and whether there is nothing older.
+async function readLog(pages, signal) {
+  const events = [];
+  for (let page = 0; page < pages; page += 1) {
+    const { items } = await get(`/v1/log?limit=${LOG_PAGE}${page ? `&before=${events.at(-1).id}` : ""}`, { signal });
+    events.push(...items);
+    if (items.length < LOG_PAGE) return { events, ended: true };
+  }
+  return { events, ended: false };
+}
+
 function Log() {
-  const [events, setEvents] = useState(null);
-  const [ended, setEnded] = useState(false);
-  const read = async (before) => {
-    const { items } = await get(`/v1/log?limit=${LOG_PAGE}${before ? `&before=${before}` : ""}`);
-    setEvents((old) => (before ? [...old, ...items] : items));
-    setEnded(items.length < LOG_PAGE);
-  };
-  useEffect(() => {
-    read().catch(() => setEvents([]));
-  }, []);
+  const [pages, show] = useState(1);
+  const { answer, error } = useAsked(({ signal }) => readLog(pages, signal), { ...ASKING, occasion: pages });
+  const { events, ended } = answer ?? {};
   return html`
     <section class="card pad" aria-label="Log"><h2>Log</h2>
-      ${!events ? html`<${Loading} rows=${3} />` : events.length ? html`<${Activity} events=${events} withStudy=${true} />` : html`<p class="chart-note">Nothing has happened yet.</p>`}
-      ${events?.length > 0 && !ended && html`<p class="centred"><button onClick=${() => read(events.at(-1).id)}>Show older</button></p>`}
+      ${!events ? html`<${Pending} error=${error} rows=${3} />` : events.length ? html`<${Activity} events=${events} withStudy=${true} />` : html`<p class="chart-note">Nothing has happened yet.</p>`}
+      ${events?.length > 0 && !ended && html`<p class="centred"><button onClick=${() => show(pages + 1)}>Show older</button></p>`}
     </section>`;
 }
 
@@ -191,5 +178,5 @@ export function Admin() {
   if (!caller) return html`<${Loading} />`;
   if (caller.scope !== "admin") return html`<${Empty} title="For admins"><p>The key ${caller.name} has the scope ${caller.scope}.</p><//>`;
   return html`<div class="page-head"><h1>Admin</h1><span class="muted">project ${caller.project}</span></div>
-    <${Health} /><${Keys} caller=${caller} onMade=${() => setMade((count) => count + 1)} /><${Projects} key=${made} /><${Log} />`;
+    <${Health} /><${Keys} caller=${caller} onMade=${() => setMade((count) => count + 1)} /><${Projects} made=${made} /><${Log} />`;
 }

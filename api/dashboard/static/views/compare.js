@@ -1,38 +1,40 @@
 // Studies held against each other; which ones stands in the address.
 
-import { html, useEffect, useState } from "../vendor/htm-preact.js";
-import { get } from "../api.js";
+import { html, useEffect } from "../vendor/htm-preact.js";
+import { get, isOutage } from "../api.js";
+import { useAsked } from "../asking.js";
 import { ComparisonView } from "../comparison.js";
-import { setConnection } from "../connection.js";
-import { Empty, Loading } from "../notices.js";
+import { Empty, Failure, Loading } from "../notices.js";
 import { Link, useQuery } from "../router.js";
+
+const INTERVAL = 10_000;
+
+// {comparison, ids, revisions}: of the studies named, compared anew where one of them has changed since `known`.
+async function compare(chosen, known, signal) {
+  const names = chosen.split(",").filter(Boolean);
+  const studies = await Promise.all(names.map((name) => get(`/v1/studies/${encodeURIComponent(name)}`, { signal })));
+  const revisions = studies.map(({ id, revision }) => `${id}:${revision}`).join();
+  if (known?.revisions === revisions) return known;
+  const comparison = await get(`/v1/compare?studies=${encodeURIComponent(chosen)}`, { signal });
+  return { comparison, ids: Object.fromEntries(studies.map(({ name, id }) => [name, id])), revisions };
+}
 
 export function Compare() {
   const [chosen] = useQuery("studies");
-  const [{ comparison, ids, error }, set] = useState({ comparison: null, ids: {}, error: null });
+  const { answer, error } = useAsked(({ known, signal }) => compare(chosen, known, signal), { question: chosen, interval: INTERVAL, tells: true });
   useEffect(() => {
     document.title = "Compare · Tuner";
-    let gone = false;
-    const names = chosen.split(",").filter(Boolean);
-    Promise.all([get(`/v1/compare?studies=${encodeURIComponent(chosen)}`), ...names.map((name) => get(`/v1/studies/${encodeURIComponent(name)}`))])
-      .then(([answer, ...studies]) => {
-        if (gone) return;
-        setConnection("live");
-        set({ comparison: answer, ids: Object.fromEntries(studies.map(({ name, id }) => [name, id])), error: null });
-      })
-      .catch((failure) => gone || set({ comparison: null, ids: {}, error: failure }));
-    return () => {
-      gone = true;
-    };
-  }, [chosen]);
+  }, []);
   return html`
     <nav class="crumbs" aria-label="Breadcrumb"><${Link} href="/studies">Studies<//></nav>
     <div class="page-head"><h1>Compare studies</h1></div>
     ${
-      error
-        ? html`<${Empty} title="These cannot be compared"><p>${error.message}</p><p><${Link} href="/studies">Choose studies<//></p><//>`
-        : comparison
-          ? html`<${ComparisonView} comparison=${comparison} ids=${ids} />`
-          : html`<${Loading} />`
+      answer
+        ? html`<${ComparisonView} comparison=${answer.comparison} ids=${answer.ids} />`
+        : !error
+          ? html`<${Loading} />`
+          : isOutage(error)
+            ? html`<${Failure} error=${error} what="comparison" />`
+            : html`<${Empty} title="These cannot be compared"><p>${error.message}</p><p><${Link} href="/studies">Choose studies<//></p><//>`
     }`;
 }

@@ -1,13 +1,13 @@
 // The levels of one parameter of a study held against each other.
 
-import { html, useEffect, useState } from "../vendor/htm-preact.js";
-import { get } from "../api.js";
+import { html } from "../vendor/htm-preact.js";
+import { get, isOutage } from "../api.js";
+import { useAsked } from "../asking.js";
 import { ComparisonView } from "../comparison.js";
 import { Select } from "../controls.js";
-import { Empty, Loading } from "../notices.js";
+import { Empty, Failure, Loading } from "../notices.js";
+import { useOccasions } from "../occasions.js";
 import { useQuery } from "../router.js";
-
-const INTERVAL = 10_000; // of a changing study: a comparison reads all trials
 
 // The parameter to begin with: the one the study compares, else its first categorical one, else its first.
 export function first(spec) {
@@ -19,24 +19,10 @@ export function Levels({ feed, study }) {
   const names = Object.keys(study.spec.space ?? {});
   const [by, setBy] = useQuery("by", first(study.spec) ?? "");
   const [metric, setMetric] = useQuery("objective", feed.objectives[0]?.name ?? "");
-  const [{ comparison, error }, set] = useState({ comparison: null, error: null });
   const finished = study.counts.complete + study.counts.pruned + study.counts.fail;
-  const [asked, ask] = useState(finished);
-  useEffect(() => {
-    if (asked === finished) return undefined;
-    const timer = setTimeout(() => ask(finished), INTERVAL);
-    return () => clearTimeout(timer);
-  }, [finished]);
-  useEffect(() => {
-    if (!by || !asked) return undefined;
-    let gone = false;
-    get(`${feed.path}/compare?by=${encodeURIComponent(by)}&metric=${encodeURIComponent(metric)}`)
-      .then((answer) => gone || set({ comparison: answer, error: null }))
-      .catch((failure) => gone || set({ comparison: null, error: failure }));
-    return () => {
-      gone = true;
-    };
-  }, [feed.path, by, metric, asked]);
+  const occasion = useOccasions(finished);
+  const question = `${feed.path}/compare?by=${encodeURIComponent(by)}&metric=${encodeURIComponent(metric)}`;
+  const { answer, error } = useAsked(({ signal }) => get(question, { signal }), { question, occasion, when: Boolean(by && occasion) });
   if (!by) return html`<${Empty} title="Nothing to compare"><p>This study has no search space.</p><//>`;
   if (!finished) return html`<${Empty} title="Nothing to compare yet"><p>No trial has finished.</p><//>`;
   return html`
@@ -44,5 +30,13 @@ export function Levels({ feed, study }) {
       <${Select} label="Compare by" value=${by} options=${names.map((name) => [name, `by ${name}`])} onChange=${setBy} />
       ${feed.objectives.length > 1 && html`<${Select} label="Objective" value=${metric} options=${feed.objectives.map(({ name }) => [name, name])} onChange=${setMetric} />`}
     </div>
-    ${error ? html`<${Empty} title="Not comparable yet"><p>${error.message}</p><//>` : comparison ? html`<${ComparisonView} comparison=${comparison} study=${study} />` : html`<${Loading} />`}`;
+    ${
+      answer
+        ? html`<${ComparisonView} comparison=${answer} study=${study} />`
+        : !error
+          ? html`<${Loading} />`
+          : isOutage(error)
+            ? html`<${Failure} error=${error} what="comparison" />`
+            : html`<${Empty} title="Not comparable yet"><p>${error.message}</p><//>`
+    }`;
 }

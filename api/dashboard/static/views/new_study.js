@@ -2,8 +2,8 @@
 
 import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
 import { get, post } from "../api.js";
-import { setConnection } from "../connection.js";
-import { Choice } from "../controls.js";
+import { useAsked } from "../asking.js";
+import { Choice, useDelayed } from "../controls.js";
 import { Banner, Failure, Loading } from "../notices.js";
 import { Link, navigate, studyAddress } from "../router.js";
 import { mayWrite, useCaller } from "../session.js";
@@ -11,6 +11,7 @@ import { fitting, INITIAL, toSpec } from "../spec_form.js";
 import { toYaml } from "../yaml.js";
 
 const PAUSE = 300; // milliseconds without a keystroke before the text is checked
+const CATALOG_INTERVAL = 15_000;
 const KINDS = [
   ["trainer", "Built-in trainer"],
   ["entrypoint", "Python function"],
@@ -128,24 +129,11 @@ function Form({ answers, set, catalog, strategies }) {
 
 // The server's judgement of a text, asked for once typing pauses; null while it is under way.
 function useCheck(text) {
-  const [check, setCheck] = useState({ text: null, answer: null, error: null });
-  useEffect(() => {
-    const abort = new AbortController();
-    const timer = setTimeout(async () => {
-      try {
-        const answer = await post("/v1/specs/check", { text }, { signal: abort.signal });
-        setConnection("live");
-        setCheck({ text, answer, error: null });
-      } catch (error) {
-        if (error.name !== "AbortError") setCheck({ text, answer: null, error });
-      }
-    }, PAUSE);
-    return () => {
-      clearTimeout(timer);
-      abort.abort();
-    };
-  }, [text]);
-  return check.text === text ? check : { answer: null, error: null };
+  const [asked, ask] = useState(null);
+  const asking = useDelayed(ask, PAUSE);
+  useEffect(() => asking.soon(text), [text]);
+  const { question, answer, error } = useAsked(({ signal }) => post("/v1/specs/check", { text: asked }, { signal }), { question: asked, when: asked !== null });
+  return question === text ? { answer, error } : { answer: null, error: null };
 }
 
 function Verdict({ answer, error, onLine }) {
@@ -168,11 +156,15 @@ function selectLine(area, line) {
   area.setSelectionRange(start, start + lines[line - 1].length);
 }
 
+async function readCatalog({ signal }) {
+  const [catalog, strategies] = await Promise.all(["/v1/catalog", "/v1/strategies"].map((path) => get(path, { signal })));
+  return { catalog, strategies };
+}
+
 export function NewStudy() {
   const caller = useCaller();
-  const [catalog, setCatalog] = useState(null);
-  const [strategies, setStrategies] = useState(null);
-  const [error, setError] = useState(null);
+  const { answer, error } = useAsked(readCatalog, { interval: CATALOG_INTERVAL, tells: true });
+  const { catalog = null, strategies = null } = answer ?? {};
   const [answers, setAnswers] = useState(INITIAL);
   const [written, write] = useState(null); // the text once it is edited by hand; null while the form makes it
   const [failure, setFailure] = useState(null);
@@ -180,12 +172,10 @@ export function NewStudy() {
   const area = useRef(null);
   useEffect(() => {
     document.title = "New study · Tuner";
-    get("/v1/catalog").then(setCatalog, setError);
-    get("/v1/strategies").then(setStrategies, setError);
   }, []);
   const text = written ?? toYaml(toSpec(answers, catalog));
   const check = useCheck(text);
-  if (error) return html`<${Failure} error=${error} what="catalogue" />`;
+  if (error && !answer) return html`<${Failure} error=${error} what="catalogue" />`;
   if (!catalog || !strategies || !caller) return html`<${Loading} />`;
   if (!mayWrite(caller)) return html`<${Failure} error=${{ status: 403, message: `The key ${caller.name} may look and not change anything.` }} what="form" />`;
 

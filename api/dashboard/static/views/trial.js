@@ -2,6 +2,7 @@
 
 import { html, useEffect, useState } from "../vendor/htm-preact.js";
 import { ApiError, get, post } from "../api.js";
+import { useAsked } from "../asking.js";
 import { TrialCurves } from "../charts/trial_curves.js";
 import { Attempts } from "../attempts.js";
 import { Ago, Command, Confirm, CopyButton, useClock } from "../controls.js";
@@ -17,40 +18,26 @@ import { Icon, State } from "../states.js";
 import { TrialNotes } from "../trial_notes.js";
 import { InTurn } from "../turns.js";
 
-const RETRY_INTERVAL = 1_500;
+const RUNNING_INTERVAL = 2_000;
 const FLAGS = { vanishing: "Some layer hardly learned beside another", exploding: "Steps were far too long" };
 
-// The trial with its attempts and checkpoints, asked for again whenever the study's stream says that it changed.
+// The trial with its attempts and checkpoints, asked for again when the study's stream says that its state has changed, and now and then while it runs:
+// reports come several times a second, and some without the objective.
 function useTrial(feed, number) {
-  const [found, setFound] = useState({ trial: null, attempts: [], checkpoints: [], error: null });
   const id = feed?.trials.ids[number];
-  const mark = [id, feed?.trials.states[number], feed?.curves.last(number, feed.objectives[0]?.name)?.[0]].join();
-  useEffect(() => {
-    if (!feed?.loaded) return undefined;
-    if (id === undefined) {
-      setFound((old) => ({ ...old, error: new ApiError(`This study has no trial ${number}.`, 404) }));
-      return undefined;
-    }
-    let gone = false;
-    let timer;
-    const read = () =>
-      Promise.all([get(`/v1/trials/${id}`), get(`/v1/trials/${id}/attempts`), get(`/v1/trials/${id}/checkpoints`)])
-        .then(
-          ([trial, attempts, checkpoints]) =>
-            gone || setFound({ trial, attempts: attempts.items ?? attempts, checkpoints: checkpoints.items ?? checkpoints, error: null }),
-        )
-        .catch((error) => {
-          if (gone) return;
-          setFound((old) => (old.trial?.id === id ? old : { ...old, error }));
-          if (error.status === 0 || error.status >= 500) timer = setTimeout(read, RETRY_INTERVAL);
-        });
-    read();
-    return () => {
-      gone = true;
-      clearTimeout(timer);
-    };
-  }, [mark, feed?.loaded]);
-  return { ...found, replace: (trial) => setFound((old) => ({ ...old, trial })) };
+  const state = feed?.trials.states[number];
+  const read = async ({ signal }) => {
+    const [trial, attempts, checkpoints] = await Promise.all(["", "/attempts", "/checkpoints"].map((part) => get(`/v1/trials/${id}${part}`, { signal })));
+    return { trial, attempts: attempts.items, checkpoints: checkpoints.items };
+  };
+  const { answer, error, replace } = useAsked(read, {
+    question: id,
+    occasion: state,
+    interval: state === "RUNNING" ? RUNNING_INTERVAL : null,
+    when: Boolean(feed?.loaded) && id !== undefined,
+  });
+  if (feed?.loaded && id === undefined) return { error: new ApiError(`This study has no trial ${number}.`, 404) };
+  return { ...answer, error, replace: (trial) => replace({ ...answer, trial }) };
 }
 
 function Actions({ trial, study, feed }) {
@@ -202,7 +189,7 @@ export function Trial({ params }) {
     "]": () => study && number + 1 < feed.trials.length && navigate(trialAddress(study.id, number + 1)),
   });
   if (feed?.error && !feed.loaded) return html`<${Failure} error=${feed.error} what="study" />`;
-  if (error && trial?.number !== number && feed?.trials.ids[number] === undefined) return html`<${Failure} error=${error} what="trial" />`;
+  if (error && trial?.number !== number) return html`<${Failure} error=${error} what="trial" />`;
   if (!study || !trial || trial.number !== number) return html`<${Loading} />`;
 
   const state = feed.trials.states[number] ?? trial.state;

@@ -2,6 +2,7 @@
 // stands in the address. Those that are shown can be exported, those that are selected run again, cancelled or copied together.
 
 import { html, useMemo, useState } from "../vendor/htm-preact.js";
+import { Announced } from "../announced.js";
 import { Bulk } from "../bulk.js";
 import { useCellGroups, useCells } from "../cells.js";
 import { Menu } from "../controls.js";
@@ -76,7 +77,8 @@ export function TrialsTable({ feed, study, version, filter }) {
   const none = filter.states.length ? "No trial is in these states." : filter.text ? "No trial passes the filter." : "No trials yet.";
   return html`
     <div class="table-bar">
-      <span class="muted" aria-live="polite">${formatCount(order.length)} shown${sorts.length > 1 ? `, sorted by ${sorts.length} columns` : ""}</span>
+      <span class="muted">${formatCount(order.length)} shown${sorts.length > 1 ? `, sorted by ${sorts.length} columns` : ""}</span>
+      <${Announced} text=${`${formatCount(order.length)} trials in the table`} />
       <${Jump} order=${order} onFound=${(index) => setTarget({ index })} />
       <span class="right-side">
         <button class="small quiet" aria-pressed=${compact} onClick=${() => setDensity(compact ? "wide" : "compact")}>Compact</button>

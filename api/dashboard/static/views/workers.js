@@ -2,7 +2,7 @@
 
 import { html, useEffect, useState } from "../vendor/htm-preact.js";
 import { get } from "../api.js";
-import { setConnection } from "../connection.js";
+import { isAway, Source } from "../connection.js";
 import { Ago, Choice, Command, useClock } from "../controls.js";
 import { formatBytes, formatCount, formatNumber } from "../format.js";
 import { FleetAlerts, UsageCell } from "../fleet.js";
@@ -40,8 +40,10 @@ function useLanes(seconds) {
   useEffect(() => {
     let gone = false;
     let timer;
+    let asked = false;
     const read = async () => {
-      if (!document.hidden) {
+      if (!isAway() || !asked) {
+        asked = true;
         try {
           const { items } = await get(`/v1/workers/lanes?seconds=${seconds}`);
           if (!gone) set(items);
@@ -81,18 +83,24 @@ export function Workers() {
     document.title = "Fleet · Tuner";
     let gone = false;
     let timer;
+    let asked = false;
+    const source = new Source();
+    source.open();
     const read = async () => {
-      if (!document.hidden) {
+      if (isAway() && asked) {
+        source.set("paused");
+      } else {
+        asked = true;
         try {
           const answer = await get("/v1/workers");
           if (gone) return;
           setWorkers(answer.items ?? answer);
           setError(null);
-          setConnection("live");
+          source.set("live");
         } catch (failure) {
           if (gone) return;
           setError(failure);
-          setConnection("reconnecting");
+          source.set("reconnecting");
         }
       }
       timer = setTimeout(read, POLL);
@@ -101,6 +109,7 @@ export function Workers() {
     return () => {
       gone = true;
       clearTimeout(timer);
+      source.close();
     };
   }, []);
   if (!workers) return error ? html`<${Failure} error=${error} what="workers" />` : html`<${Loading} />`;
