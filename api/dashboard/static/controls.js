@@ -138,8 +138,8 @@ export function useDelayed(action, pause) {
   return delayed;
 }
 
-// The time, read anew at each whole `interval` while mounted and the page is not away: for ages and running durations. All who ask for one interval get the same time, so
-// that two ages beside each other agree.
+// The time, read anew at each whole `interval` while mounted and the page is not away: for ages and running durations. All who ask for one
+// interval get the same time, so that two ages beside each other agree.
 export function useClock(interval = 1000) {
   const read = () => Math.floor(Date.now() / interval) * interval;
   const [now, set] = useState(read);
