@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect
 
+from api.dashboard import pages
 from tests.api.conftest import Server
 from tuner.wire import Scope
 
@@ -64,6 +66,18 @@ def visitor(browser: Browser, server: Server, request: pytest.FixtureRequest) ->
     yield visiting
     context.close()
     assert visiting.unexpected() == []
+
+
+@pytest.fixture
+def call(visitor: Visitor) -> Any:
+    """call(module, expression): the expression's value, with the module's exports in scope as `m`."""
+    visitor.open("/login")
+
+    def evaluate(module: str, expression: str) -> Any:
+        address = f"{pages.static_files().base}/{module}"
+        return visitor.page.evaluate(f"import({json.dumps(address)}).then((m) => {expression})")
+
+    return evaluate
 
 
 @dataclass
