@@ -9,18 +9,18 @@ import { Link, useQuery } from "../router.js";
 
 export function Compare() {
   const [chosen] = useQuery("studies");
-  const [{ comparison, ids, error }, set] = useState({ comparison: null, ids: {}, error: null });
+  const [{ comparison, studies, error }, set] = useState({ comparison: null, studies: [], error: null });
   useEffect(() => {
     document.title = "Compare · Tuner";
     let gone = false;
-    const names = chosen.split(",").filter(Boolean);
+    const names = [...new Set(chosen.split(",").filter(Boolean))];
     Promise.all([get(`/v1/compare?studies=${encodeURIComponent(chosen)}`), ...names.map((name) => get(`/v1/studies/${encodeURIComponent(name)}`))])
       .then(([answer, ...studies]) => {
         if (gone) return;
         setConnection("live");
-        set({ comparison: answer, ids: Object.fromEntries(studies.map(({ name, id }) => [name, id])), error: null });
+        set({ comparison: answer, studies, error: null });
       })
-      .catch((failure) => gone || set({ comparison: null, ids: {}, error: failure }));
+      .catch((failure) => gone || set({ comparison: null, studies: [], error: failure }));
     return () => {
       gone = true;
     };
@@ -32,7 +32,7 @@ export function Compare() {
       error
         ? html`<${Empty} title="These cannot be compared"><p>${error.message}</p><p><${Link} href="/studies">Choose studies<//></p><//>`
         : comparison
-          ? html`<${ComparisonView} comparison=${comparison} ids=${ids} />`
+          ? html`<${ComparisonView} comparison=${comparison} studies=${studies} />`
           : html`<${Loading} />`
     }`;
 }
