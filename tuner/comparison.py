@@ -20,7 +20,7 @@ from tuner import comparison_words, statistics
 from tuner.errors import Conflict, FieldError, InvalidValue
 from tuner.outcomes import Outcome, StudyOutcomes
 from tuner.parameters import CategoricalParameter, is_number, near, show
-from tuner.results import Best, BestAfter, Comparison, Estimate, LevelResult, LevelTrials, PairResult, RankEstimate
+from tuner.results import Best, BestAfter, BestSoFar, Comparison, Estimate, LevelResult, LevelTrials, PairResult, RankEstimate
 from tuner.statistics import Floats
 from tuner.wire import Scalar, TrialState
 
@@ -52,8 +52,12 @@ class _Sample:
     losses: Floats
 
     @property
-    def seconds(self) -> float:
-        return sum(outcome.seconds for outcome in self.counted)
+    def seconds(self) -> Floats:
+        return np.array([outcome.seconds for outcome in self.counted])
+
+    @property
+    def gpu_seconds(self) -> Floats:
+        return np.array([outcome.gpu_seconds for outcome in self.counted])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,13 +166,13 @@ def compare(
     budget, k = min(sizes), statistics.reliable(min(sizes))
     every = np.concatenate([sample.losses for sample in held])
     within = NEAR * float(np.median(every) - every.min())
-    seconds = min(sample.seconds for sample in held)
+    seconds = min(float(sample.seconds.sum()) for sample in held)
     rng = np.random.default_rng(0)
     results, tuned = [], {}
     for index, sample in enumerate(samples):
         result = LevelResult(level=sample.level.name, trials=_count(sample.level.outcomes))
         if sample.counted:
-            curve, tuned[index] = _best_after(sample.losses, k, sign, rng)
+            curve, tuned[index] = _best_after(sample, k, sign, rng)
             place = curve.k.index(k)
             best = int(np.argmin(sample.losses))
             result = LevelResult(
@@ -181,6 +185,7 @@ def compare(
                 best_at_equal_seconds=_best_within(sample, seconds, sign) if seconds > 0 else None,
                 expected_best=Estimate(value=curve.expected[place], low=curve.low[place], high=curve.high[place]),
                 best_after=curve,
+                best_so_far=_best_so_far(sample, sign),
                 sensitivity=float(np.mean(sample.losses <= every.min() + within)),
                 seconds=sum(outcome.seconds for outcome in sample.level.outcomes),
                 gpu_seconds=sum(outcome.gpu_seconds for outcome in sample.level.outcomes),
@@ -230,8 +235,8 @@ def _loss(outcome: Outcome, objective: int, sign: float) -> float:
     return math.inf if value is None or outcome.state == TrialState.FAIL or not outcome.feasible else sign * value
 
 
-def _best_after(losses: Floats, k: int, sign: float, rng: np.random.Generator) -> tuple[BestAfter, _Tuned]:
-    num_trials = len(losses)
+def _best_after(sample: _Sample, k: int, sign: float, rng: np.random.Generator) -> tuple[BestAfter, _Tuned]:
+    losses, num_trials = sample.losses, len(sample.losses)
     ks = sorted({*statistics.spaced(num_trials), k})
     num_resamples = max(200, min(NUM_RESAMPLES, MAX_DRAWS // num_trials))
     expected = statistics.expected_best(losses, ks)
@@ -247,14 +252,28 @@ def _best_after(losses: Floats, k: int, sign: float, rng: np.random.Generator) -
         low=low,
         high=high,
         reliable_up_to=statistics.reliable(num_trials),
+        seconds=(np.array(ks) * sample.seconds.mean()).tolist(),
+        gpu_seconds=(np.array(ks) * sample.gpu_seconds.mean()).tolist(),
     )
     place = ks.index(k)
     return curve, _Tuned(expected=float(expected[place]), resampled=resampled[:, place], num_trials=num_trials)
 
 
+def _best_so_far(sample: _Sample, sign: float) -> BestSoFar:
+    best = np.minimum.accumulate(sample.losses)
+    last = len(best) - 1
+    places = sorted({0, *(np.flatnonzero(np.diff(best)) + 1).tolist(), last})
+    return BestSoFar(
+        trials=[place + 1 for place in places],
+        seconds=np.cumsum(sample.seconds)[places].tolist(),
+        gpu_seconds=np.cumsum(sample.gpu_seconds)[places].tolist(),
+        value=(sign * best[places]).tolist(),
+    )
+
+
 def _best_within(sample: _Sample, seconds: float, sign: float) -> float | None:
     """Best of the first trials that together trained for no longer; None where already the first did."""
-    fitting = np.cumsum([outcome.seconds for outcome in sample.counted]) <= seconds * (1 + 1e-9)
+    fitting = np.cumsum(sample.seconds) <= seconds * (1 + 1e-9)
     return sign * float(sample.losses[fitting].min()) if fitting.any() else None
 
 

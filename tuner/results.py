@@ -47,6 +47,17 @@ class BestAfter(Answer):
     low: list[Number | None]
     high: list[Number | None]
     reliable_up_to: int = Field(description="the largest k whose interval can be relied on: a quarter of the trials")
+    seconds: list[float] = Field(default=[], description="of training that k of the level's counted trials take on average")
+    gpu_seconds: list[float] = Field(default=[], description="the same of GPUs")
+
+
+class BestSoFar(Answer):
+    """The best value as the trials came, where it became better and after the last of them, as parallel lists."""
+
+    trials: list[int] = Field(description="counted ones up to there, by number")
+    seconds: list[float] = Field(description="of training, of those together")
+    gpu_seconds: list[float]
+    value: list[Number]
 
 
 class RankEstimate(Answer):
@@ -67,6 +78,7 @@ class LevelResult(Answer):
     )
     expected_best: Estimate | None = Field(default=None, description="after k trials")
     best_after: BestAfter | None = None
+    best_so_far: BestSoFar | None = None
     rank: RankEstimate | None = Field(default=None, description="by expected_best, with a 95 % interval")
     sensitivity: float | None = Field(default=None, description="share of the trials within `within` of the best of all")
     seconds: float = Field(default=0.0, description="of training, of all trials together")

@@ -106,6 +106,32 @@ def test_curves_go_up_for_a_metric_to_maximize() -> None:
     assert curve.reliable_up_to == 1
 
 
+def test_curves_over_what_the_trials_cost() -> None:
+    costly = [
+        Outcome(number=n, state=TrialState.COMPLETE, reason=None, params={}, values=(v,), seconds=float(n), gpu_seconds=2.0 * n)
+        for n, v in ((1, 3.0), (3, 4.0), (5, 2.0), (7, 9.0))
+    ]
+    cheap = [outcome(number, value) for number, value in enumerate([5.0, 4.0, 4.0, 1.0])]
+    found = compare(
+        [Level(name="b", study="s", outcomes=costly), Level(name="a", study="s", outcomes=cheap)],
+        by="opt",
+        metric="loss",
+        direction="minimize",
+    )
+    a, b = (by_name(found.levels)[name] for name in "ab")
+    assert a.best_after is not None
+    assert a.best_so_far is not None
+    assert b.best_after is not None
+    assert b.best_so_far is not None
+    assert a.best_after.seconds == [1.0, 2.0, 3.0, 4.0]
+    assert b.best_after.seconds == [4.0, 8.0, 12.0, 16.0]  # k trials take k times the mean
+    assert b.best_after.gpu_seconds == [8.0, 16.0, 24.0, 32.0]
+    assert b.best_so_far.model_dump() == {
+        "trials": [1, 3, 4], "seconds": [1.0, 9.0, 16.0], "gpu_seconds": [2.0, 18.0, 32.0], "value": [3.0, 2.0, 2.0]
+    }  # fmt: skip
+    assert (a.best_so_far.trials, a.best_so_far.value) == ([1, 2, 4], [5.0, 4.0, 1.0])
+
+
 def test_intervals_never_promise_more_for_fewer_trials() -> None:
     """Accuracies near 1 with a long tail below: the interval of the best of two ends below that of the best of all."""
     rng = np.random.default_rng(2)

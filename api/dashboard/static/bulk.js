@@ -10,8 +10,9 @@ import { toYaml } from "./yaml.js";
 // Trials that an action applies to, and its question.
 const ACTIONS = {
   retry: { label: "Run again", states: ["FAIL", "PRUNED", "COMPLETE"], question: "Their parameters are tried once more, as new trials." },
-  cancel: { label: "Cancel", states: ["WAITING", "RUNNING"], question: "Running ones end at their next report and count as failed." },
+  cancel: { label: "Cancel", states: ["WAITING", "RUNNING"], question: "Running ones end at their next report and count as failed. This cannot be undone.", isFinal: true },
 };
+const MANY = 20; // trials; of more the number is typed before they are cancelled
 
 export const paramsOf = (trials, number) =>
   Object.fromEntries(
@@ -27,19 +28,26 @@ export function asText(trials, numbers, format) {
   return format === "yaml" ? toYaml(data) : `${JSON.stringify(data, null, 2)}\n`;
 }
 
+function Question({ asking: { verb, numbers }, study, onConfirm, onClose }) {
+  const { label, question, isFinal } = ACTIONS[verb];
+  const trials = `${formatCount(numbers.length)} ${numbers.length === 1 ? "trial" : "trials"}`;
+  return html`<${Confirm} title=${`${label}: ${trials} of ${study.name}?`} action=${`${label} ${trials}`} word=${isFinal && numbers.length > MANY ? String(numbers.length) : undefined}
+    what="how many they are" onConfirm=${onConfirm} onClose=${onClose}>${question}<//>`;
+}
+
 // One request a trial; the first refusal is shown and the rest goes on. Who may only read may only copy.
 export function Bulk({ feed, study, selected, clear, writer }) {
   const { trials } = feed;
-  const [asking, ask] = useState(null);
+  const [asking, ask] = useState(null); // {verb, numbers}, as they were when it was asked
   const [failure, setFailure] = useState(null);
   const [busy, setBusy] = useState(false);
   const numbers = [...selected].sort((a, b) => a - b);
   const able = (verb) => numbers.filter((number) => ACTIONS[verb].states.includes(trials.states[number]));
-  const act = async (verb) => {
+  const act = async ({ verb, numbers: chosen }) => {
     setBusy(true);
     setFailure(null);
     const failures = [];
-    for (const number of able(verb)) {
+    for (const number of chosen) {
       try {
         const enqueue = verb === "retry" && trials.states[number] === "COMPLETE";
         feed.mergeTrial(await (enqueue ? post(`${feed.path}/trials`, { params: paramsOf(trials, number) }) : post(`/v1/trials/${trials.ids[number]}/${verb}`)));
@@ -57,7 +65,7 @@ export function Bulk({ feed, study, selected, clear, writer }) {
       ${
         writer &&
         Object.entries(ACTIONS).map(
-          ([verb, { label }]) => html`<button class="small" disabled=${busy || !able(verb).length} onClick=${() => ask(verb)}>${label} ${able(verb).length || ""}</button>`,
+          ([verb, { label }]) => html`<button class="small" disabled=${busy || !able(verb).length} onClick=${() => ask({ verb, numbers: able(verb) })}>${label} ${able(verb).length || ""}</button>`,
         )
       }
       <${CopyButton} label="Copy as YAML" text=${asText(trials, numbers, "yaml")} />
@@ -67,7 +75,6 @@ export function Bulk({ feed, study, selected, clear, writer }) {
     ${failure && html`<${Banner} onClose=${() => setFailure(null)}>${failure}<//>`}
     ${
       asking &&
-      html`<${Confirm} title=${`${ACTIONS[asking].label}: ${able(asking).length} trials of ${study.name}?`} action=${ACTIONS[asking].label}
-        onConfirm=${() => act(asking)} onClose=${() => ask(null)}>${ACTIONS[asking].question}<//>`
+      html`<${Question} asking=${asking} study=${study} onConfirm=${() => act(asking)} onClose=${() => ask(null)} />`
     }`;
 }

@@ -100,23 +100,36 @@ export function Menu({ label, children }) {
   return html`<details class="menu" ref=${details} onToggle=${place}><summary class="button small">${label}</summary><div class="menu-panel">${children}</div></details>`;
 }
 
-// A modal question; focus goes back to where it was (the dialog element does that).
-export function Confirm({ title, children, action, onConfirm, onClose }) {
+// A modal question; focus goes back to where it was (the dialog element does that). With `word` (`what` says of what it is) that must be typed first:
+// for what cannot be undone.
+export function Confirm({ title, children, action, word, what, onConfirm, onClose }) {
   const dialog = useRef(null);
+  const [typed, type] = useState("");
+  const bare = (text) => text.trim().replace(/\s+/g, " "); // as a page shows it
+  const confirmed = word === undefined || bare(typed) === bare(word);
   useEffect(() => {
     dialog.current.showModal();
   }, []);
   return html`
     <dialog ref=${dialog} onClose=${onClose} aria-labelledby="confirm-title">
       <h2 id="confirm-title">${title}</h2>
-      <p>${children}</p>
-      <div class="actions">
-        <button onClick=${() => dialog.current.close()}>Keep it</button>
-        <button class="danger" onClick=${() => {
-          dialog.current.close();
-          onConfirm();
-        }}>${action}</button>
-      </div>
+      <form onSubmit=${(event) => {
+        event.preventDefault();
+        if (!confirmed) return;
+        dialog.current.close();
+        onConfirm();
+      }}>
+        <p>${children}</p>
+        ${
+          word !== undefined &&
+          html`<label class="field"><span class="wrap">To confirm, type ${what}: <b class="mono">${word}</b></span>
+          <input autocomplete="off" spellcheck=${false} value=${typed} onInput=${(event) => type(event.currentTarget.value)} /></label>`
+        }
+        <div class="actions">
+          <button type="button" onClick=${() => dialog.current.close()}>Keep it</button>
+          <button class="danger" disabled=${!confirmed}>${action}</button>
+        </div>
+      </form>
     </dialog>`;
 }
 

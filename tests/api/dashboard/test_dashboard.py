@@ -23,6 +23,7 @@ def test_code_logs_in_once_and_leaves_no_trace(visitor: Visitor) -> None:
     visitor.open(f"/login#code={code}")
     visitor.page.wait_for_url(visitor.server.url + "/")
     expect(visitor.page.get_by_role("heading", name="No studies yet")).to_be_visible()
+    expect(visitor.page.locator(".command")).to_contain_text(f"--watch --server {visitor.server.url}")
     cookie = next(cookie for cookie in visitor.context.cookies() if "session" in str(cookie.get("name")))
     assert cookie.get("httpOnly")
     assert cookie.get("sameSite") == "Strict"

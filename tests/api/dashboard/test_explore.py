@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import re
+from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -407,3 +408,16 @@ def test_contours_join_places_of_equal_value(visitor: Visitor, bench: Bench) -> 
     plane.get_by_label("Vertical parameter").select_option("c")  # no lines between choices
     expect(plane.get_by_role("button", name="Contours")).to_have_count(0)
     expect(plane.locator("figcaption")).to_contain_text("best value in it")
+
+
+@pytest.mark.parametrize(
+    "trial, command",
+    [
+        ({"executor": "command", "command": ["train"]}, "tuner worker --server {server}"),
+        ({"executor": "external"}, 'for trial in tuner.client.Client("{server}").asks("without trials"):'),
+    ],
+)
+def test_nothing_to_explore_names_the_next_command(visitor: Visitor, bench: Bench, trial: dict[str, Any], command: str) -> None:
+    visitor.log_in(f"/studies/{bench.study('without trials', trial=trial)}?tab=explore")
+    expect(visitor.page.get_by_role("heading", name="Nothing to explore yet")).to_be_visible()
+    expect(visitor.page.locator(".command code")).to_have_text(command.format(server=visitor.server.url))

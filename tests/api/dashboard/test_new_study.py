@@ -91,6 +91,20 @@ def test_written_by_hand(visitor: Visitor) -> None:
     expect(page.get_by_role("heading", name="by-hand")).to_be_visible()
 
 
+def test_edits_are_dropped_only_when_confirmed(visitor: Visitor) -> None:
+    visitor.log_in("/new")
+    page = visitor.page
+    file = page.get_by_role("textbox", name="Study file")
+    file.fill("name: by-hand\n")
+    page.get_by_role("button", name="Back to the form").click()
+    page.get_by_role("dialog", name="Drop the edits?").get_by_role("button", name="Keep it").click()
+    expect(file).to_have_value("name: by-hand\n")
+    page.get_by_role("button", name="Back to the form").click()
+    page.get_by_role("dialog").get_by_role("button", name="Drop the edits").click()
+    expect(page.get_by_role("region", name="Form")).to_be_visible()
+    expect(file).to_have_value(re.compile("^objectives:"))
+
+
 def test_a_taken_name_is_told(visitor: Visitor) -> None:
     visitor.allowed = ("409",)
     visitor.log_in("/new")

@@ -224,3 +224,11 @@ def test_all_reports_of_a_trial_are_on_its_page(visitor: Visitor, bench: Bench) 
     expect(own.locator("figcaption")).to_have_text("accuracy 0.9992 at step 1199.")
     own.get_by_role("button", name="Table").click()
     expect(own).to_contain_text("The first 500 of 1200 rows.")
+
+
+def test_attributes_are_in_full_in_their_titles(visitor: Visitor, bench: Bench) -> None:
+    study = bench.study()
+    bench.tell(bench.lease(study), 0.5, user_attrs={"peak_memory": 123456789, "host": "node-1"})
+    visitor.log_in(f"/studies/{study}/trials/0")
+    attributes = visitor.page.get_by_role("region", name="Attributes")
+    expect(attributes.get_by_text("1.235e8")).to_have_attribute("title", "123456789")

@@ -108,7 +108,7 @@ function Keys({ caller, onMade }) {
       }
       ${
         asking &&
-        html`<${Confirm} title=${`Revoke the key ${asking.name}?`} action="Revoke the key" onConfirm=${() => revoke(asking)} onClose=${() => ask(null)}>
+        html`<${Confirm} title=${`Revoke the key ${asking.name}?`} action="Revoke the key" word=${asking.name} what="its name" onConfirm=${() => revoke(asking)} onClose=${() => ask(null)}>
           ${asking.id === caller.key_id ? "This session acts as it: you will be logged out." : "Whoever uses it is refused from then on. This cannot be undone."}<//>`
       }
     </section>`;

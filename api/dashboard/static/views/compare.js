@@ -9,14 +9,14 @@ import { Link, useQuery } from "../router.js";
 
 const INTERVAL = 10_000;
 
-// {comparison, ids, revisions}: of the studies named, compared anew where one of them has changed since `known`.
+// {comparison, studies, revisions}: of the studies named, compared anew where one of them has changed since `known`.
 async function compare(chosen, known, signal) {
-  const names = chosen.split(",").filter(Boolean);
+  const names = [...new Set(chosen.split(",").filter(Boolean))];
   const studies = await Promise.all(names.map((name) => get(`/v1/studies/${encodeURIComponent(name)}`, { signal })));
   const revisions = studies.map(({ id, revision }) => `${id}:${revision}`).join();
   if (known?.revisions === revisions) return known;
   const comparison = await get(`/v1/compare?studies=${encodeURIComponent(chosen)}`, { signal });
-  return { comparison, ids: Object.fromEntries(studies.map(({ name, id }) => [name, id])), revisions };
+  return { comparison, studies, revisions };
 }
 
 export function Compare() {
@@ -30,7 +30,7 @@ export function Compare() {
     <div class="page-head"><h1>Compare studies</h1></div>
     ${
       answer
-        ? html`<${ComparisonView} comparison=${answer.comparison} ids=${answer.ids} />`
+        ? html`<${ComparisonView} comparison=${answer.comparison} studies=${answer.studies} />`
         : !error
           ? html`<${Loading} />`
           : isOutage(error)

@@ -4,56 +4,53 @@
 import { html, useEffect, useState } from "../vendor/htm-preact.js";
 import { Activity } from "../activity.js";
 import { get, request } from "../api.js";
-import { Ago, CopyButton } from "../controls.js";
-import { formatNumber, formatParam } from "../format.js";
+import { Ago, Confirm, CopyButton } from "../controls.js";
+import { formatCount, formatDuration, formatNumber } from "../format.js";
 import { Banner } from "../notices.js";
+import { navigate } from "../router.js";
 import { mayWrite, useCaller } from "../session.js";
 import { describeEdit } from "../space_edits.js";
+import { describeCondition, describeRange } from "../space_words.js";
 
-const LIMITS = [
-  ["max_trials", "Trials"],
-  ["max_concurrent_trials", "At once, at most"],
-  ["max_failed_trials", "Failures, at most"],
-];
+// Limits of a study: what they are called, and whether they are times.
+const LIMITS = {
+  max_trials: { label: "Trials" },
+  max_concurrent_trials: { label: "At once, at most" },
+  max_failed_trials: { label: "Failures, at most" },
+  max_attempts: { label: "Attempts of each, at most", empty: "" },
+  timeout: { label: "Time since creation, in seconds", isTime: true },
+  trial_timeout: { label: "Time of each, in seconds", isTime: true },
+  max_gpu_seconds: { label: "GPU time of all, in seconds", isTime: true },
+  target: { label: "Value at which it ends", empty: "none", single: true },
+};
 
-function range(parameter) {
-  if ("freeze" in parameter) return `frozen at ${formatParam(parameter.freeze)} (${whole(parameter)})`;
-  return whole(parameter);
+const limitsOf = (study) => Object.entries(LIMITS).filter(([, { single }]) => !single || study.spec.objectives?.length === 1);
+
+// A limit as typed: empty is none, and what is no number goes to the server as it stands, which says what is wrong with it.
+const typedLimit = (text) => (text.trim() === "" ? null : Number.isFinite(Number(text)) ? Number(text) : text);
+
+function LimitField({ name, limit, value, problem, onChange }) {
+  const id = `problem-${name}`;
+  const seconds = limit.isTime && value.trim() !== "" ? Number(value) : NaN;
+  return html`
+    <label class="field"><span>${limit.label}</span>
+      <input inputmode="decimal" aria-label=${limit.label} aria-invalid=${Boolean(problem)} aria-describedby=${problem ? id : undefined} placeholder=${limit.empty ?? "no limit"} value=${value}
+        onInput=${(event) => onChange(event.currentTarget.value)} />
+      ${problem ? html`<span id=${id} class="bad">${problem}</span>` : seconds > 0 && html`<small class="muted">${formatDuration(seconds)}</small>`}
+    </label>`;
 }
 
-function whole(parameter) {
-  if (parameter.type === "categorical") return (parameter.choices ?? []).map(formatParam).join(", ");
-  const parts = [`${formatNumber(parameter.low)} to ${formatNumber(parameter.high)}`];
-  if (parameter.log) parts.push("log");
-  if (parameter.step) parts.push(`step ${formatNumber(parameter.step)}`);
-  return parts.join(", ");
-}
-
-function condition(when) {
-  const SIGNS = { gt: ">", ge: "≥", lt: "<", le: "≤" };
-  const compare = (bounds) =>
-    Object.entries(bounds)
-      .map(([sign, bound]) => `${SIGNS[sign] ?? sign} ${formatParam(bound)}`)
-      .join(" and ");
-  return Object.entries(when)
-    .map(([name, wanted]) => {
-      if (Array.isArray(wanted)) return `${name} is ${wanted.map(formatParam).join(" or ")}`;
-      return `${name} ${wanted !== null && typeof wanted === "object" ? compare(wanted) : `is ${formatParam(wanted)}`}`;
-    })
-    .join("; ");
-}
-
-// Limits, tags and notes, changed in place.
+// Limits, tags and notes, changed in place; what the server refuses is said at its field.
 function Edit({ feed, study, onDone }) {
   const [notes, setNotes] = useState(study.notes);
   const [tags, setTags] = useState(study.tags.join(", "));
-  const [limits, setLimits] = useState(Object.fromEntries(LIMITS.map(([name]) => [name, String(study.spec.limits?.[name] ?? "")])));
+  const known = limitsOf(study);
+  const [limits, setLimits] = useState(Object.fromEntries(known.map(([name]) => [name, String(study.spec.limits?.[name] ?? "")])));
   const [failure, setFailure] = useState(null);
   const save = async (event) => {
     event.preventDefault();
     setFailure(null);
-    const number = (text) => (text.trim() === "" ? null : Number.isFinite(Number(text)) ? Number(text) : text);
-    const changed = Object.fromEntries(LIMITS.map(([name]) => [name, number(limits[name])]).filter(([name, value]) => value !== (study.spec.limits?.[name] ?? null)));
+    const changed = Object.fromEntries(known.map(([name]) => [name, typedLimit(limits[name])]).filter(([name, value]) => value !== (study.spec.limits?.[name] ?? null)));
     const body = {
       notes,
       tags: tags.split(",").map((tag) => tag.trim()).filter(Boolean),
@@ -63,20 +60,29 @@ function Edit({ feed, study, onDone }) {
       feed.replaceStudy(await request("PATCH", `/v1/studies/${study.id}`, { body }));
       onDone();
     } catch (error) {
-      setFailure(`Nothing was changed: ${error.message}`);
+      setFailure(error);
     }
   };
+  const problems = Object.fromEntries((failure?.errors ?? []).map(({ loc, msg }) => [loc.replace(/^(body\.)?limits\./, ""), msg]));
+  const placed = known.some(([name]) => problems[name]);
   return html`
     <form class="about" onSubmit=${save}>
-      ${failure && html`<${Banner} onClose=${() => setFailure(null)}>${failure}<//>`}
-      <div class="fields">${LIMITS.map(
-        ([name, label]) => html`<label class="field"><span>${label}</span>
-        <input inputmode="numeric" placeholder="no limit" value=${limits[name]} onInput=${(event) => setLimits({ ...limits, [name]: event.currentTarget.value })} /></label>`,
+      ${failure && html`<${Banner} onClose=${() => setFailure(null)}>${placed ? "Nothing was changed: see the fields." : `Nothing was changed: ${failure.message}`}<//>`}
+      <div class="fields limits">${known.map(
+        ([name, limit]) => html`<${LimitField} key=${name} name=${name} limit=${limit} value=${limits[name]} problem=${problems[name]} onChange=${(text) => setLimits({ ...limits, [name]: text })} />`,
       )}</div>
       <label class="field"><span>Tags</span><input value=${tags} placeholder="with commas between" onInput=${(event) => setTags(event.currentTarget.value)} /></label>
       <label class="field"><span>Notes</span><textarea rows="6" value=${notes} onInput=${(event) => setNotes(event.currentTarget.value)}></textarea></label>
       <div class="actions"><button class="primary">Save</button><button type="button" onClick=${onDone}>Leave as it was</button></div>
     </form>`;
+}
+
+function Limits({ study }) {
+  const given = limitsOf(study)
+    .map(([name, limit]) => [name, limit, study.spec.limits?.[name] ?? null])
+    .filter(([, , value]) => value !== null);
+  const show = ({ isTime }, value) => (isTime ? html`<span title=${`${value} seconds`}>${formatDuration(value)}</span>` : html`<span title=${String(value)}>${formatNumber(value)}</span>`);
+  return html`<dt>Limits</dt><dd>${given.length ? given.map(([name, limit, value]) => html`<div key=${name}>${limit.label.replace(", in seconds", "")}: ${show(limit, value)}</div>`) : html`<span class="muted">none</span>`}</dd>`;
 }
 
 function About({ feed, study }) {
@@ -95,6 +101,7 @@ function About({ feed, study }) {
         <dt>Objectives</dt><dd>${(study.spec.objectives ?? []).map(({ name, direction }) => `${direction} ${name}`).join(", ")}</dd>
         ${constraints.length > 0 && html`<dt>Constraints</dt><dd>${constraints.map((text) => html`<div class="mono wrap">${text}</div>`)}</dd>`}
         ${study.spec.repeat && html`<dt>Repeats</dt><dd>promising trials, on up to ${study.spec.repeat.max} seeds</dd>`}
+        <${Limits} study=${study} />
         <dt>Executor</dt><dd>${study.spec.trial?.executor ?? "–"}</dd>
         <dt>Tags</dt><dd>${study.tags.length ? study.tags.map((tag) => html`<span class="tag" title=${tag}>${tag}</span>`) : html`<span class="muted">none</span>`}</dd>
         <dt>Notes</dt><dd class="notes">${study.notes || html`<span class="muted">none</span>`}</dd>
@@ -135,6 +142,34 @@ function Happened({ study }) {
   return html`<section class="card pad" aria-label="What has happened"><h2>What has happened</h2><${Activity} events=${events} /></section>`;
 }
 
+// Nothing of a study is left once it is deleted, so its name is typed.
+function Delete({ study }) {
+  const caller = useCaller();
+  const [asking, ask] = useState(false);
+  const [failure, setFailure] = useState(null);
+  const { complete, pruned, fail, running, waiting } = study.counts;
+  const total = complete + pruned + fail + running + waiting;
+  const remove = async () => {
+    setFailure(null);
+    try {
+      await request("DELETE", `/v1/studies/${study.id}`);
+      navigate("/studies", { replace: true });
+    } catch (error) {
+      setFailure(`The study was not deleted: ${error.message}`);
+    }
+  };
+  if (!mayWrite(caller)) return null;
+  return html`<section class="card pad" aria-label="Delete"><div class="chart-head"><h2>Delete this study</h2>
+      <button class="small danger-quiet" onClick=${() => ask(true)}>Delete study</button></div>
+    <p class="muted">With its trials, their logs and checkpoints. To put it out of sight and keep it, archive it in the list of studies.</p>
+    ${failure && html`<${Banner} onClose=${() => setFailure(null)}>${failure}<//>`}
+    ${
+      asking &&
+      html`<${Confirm} title="Delete this study?" action="Delete the study" word=${study.name} what="its name" onConfirm=${remove} onClose=${() => ask(false)}>
+        ${formatCount(total)} ${total === 1 ? "trial goes" : "trials go"} with it, with ${total === 1 ? "its" : "their"} logs and checkpoints${running > 0 && `; ${formatCount(running)} of them ${running === 1 ? "runs" : "run"} and will be ended`}. This cannot be undone.<//>`
+    }</section>`;
+}
+
 export function Configuration({ feed, study }) {
   const text = JSON.stringify(study.spec, null, 2);
   const space = Object.entries(study.spec.space ?? {});
@@ -147,7 +182,7 @@ export function Configuration({ feed, study }) {
           <thead><tr><th scope="col">Parameter</th><th scope="col">Type</th><th scope="col">Range</th><th scope="col">Only when</th></tr></thead>
           <tbody>${space.map(
             ([name, parameter]) => html`<tr><td class="mono wrap">${name}</td><td>${parameter.type}</td>
-            <td class="wrap">${range(parameter)}</td><td class="wrap muted">${parameter.when ? condition(parameter.when) : ""}</td>
+            <td class="wrap">${describeRange(parameter)}</td><td class="wrap muted">${parameter.when ? describeCondition(parameter.when) : ""}</td>
             </tr>`,
           )}</tbody>
         </table></div>`
@@ -158,5 +193,6 @@ export function Configuration({ feed, study }) {
     </div>
     <section class="card pad"><div class="chart-head"><h2>Specification</h2>
       <${CopyButton} text=${text} /></div><pre class="code" tabindex="0">${text}</pre></section>
-    <${Happened} study=${study} />`;
+    <${Happened} study=${study} />
+    <${Delete} study=${study} />`;
 }

@@ -9,6 +9,7 @@ import { Pareto } from "../charts/pareto.js";
 import { Plane } from "../charts/plane.js";
 import { Slices } from "../charts/slices.js";
 import { Select } from "../controls.js";
+import { NoTrials } from "../no_trials.js";
 import { Empty } from "../notices.js";
 import { useQuery } from "../router.js";
 import { InTurn } from "../turns.js";
@@ -32,7 +33,7 @@ export function Explore({ feed, study, version, filter }) {
   const [name, setName] = useQuery("objective", objectives[0]?.name);
   const objective = objectives.find((found) => found.name === name) ?? objectives[0];
   if (!objective) return html`<${Empty} title="This study has no objective"><p>Nothing can be drawn.</p><//>`;
-  if (!trials.length) return html`<${Empty} title="Nothing to explore yet"><p>The first panels appear with two complete trials.</p><//>`;
+  if (!trials.length) return html`<${NoTrials} study=${study} title="Nothing to explore yet"><p>The first panels appear with two complete trials.</p><//>`;
   return html`
     ${objectives.length > 1 && html`<p class="about"><${Select} label="Objective" value=${objective.name} onChange=${setName} options=${objectives.map((found) => [found.name, found.name])} /></p>`}
     <${Panels} key=${objective.name} feed=${feed} study=${study} version=${version} objective=${objective} filter=${filter} />`;

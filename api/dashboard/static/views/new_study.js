@@ -3,7 +3,7 @@
 import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
 import { get, post } from "../api.js";
 import { useAsked } from "../asking.js";
-import { Choice, useDelayed } from "../controls.js";
+import { Choice, Confirm, useDelayed } from "../controls.js";
 import { Banner, Failure, Loading } from "../notices.js";
 import { Link, navigate, studyAddress } from "../router.js";
 import { mayWrite, useCaller } from "../session.js";
@@ -169,6 +169,7 @@ export function NewStudy() {
   const [written, write] = useState(null); // the text once it is edited by hand; null while the form makes it
   const [failure, setFailure] = useState(null);
   const [busy, setBusy] = useState(false);
+  const [dropping, drop] = useState(false);
   const area = useRef(null);
   useEffect(() => {
     document.title = "New study · Tuner";
@@ -201,7 +202,12 @@ export function NewStudy() {
           ? html`<${Form} answers=${answers} set=${(changes) => setAnswers((old) => ({ ...old, ...changes }))} catalog=${catalog} strategies=${strategies} />`
           : html`<section class="card pad"><h2>The file is yours now</h2>
             <p class="muted about">It was edited by hand, so the form does not touch it any more.</p>
-            <button onClick=${() => write(null)}>Back to the form, dropping the edits</button></section>`
+            <button onClick=${() => drop(true)}>Back to the form, dropping the edits</button></section>`
+      }
+      ${
+        dropping &&
+        html`<${Confirm} title="Drop the edits?" action="Drop the edits" onConfirm=${() => write(null)} onClose=${() => drop(false)}>
+          The file is written anew from the answers of the form; what was written by hand is lost.<//>`
       }
       <section class="card pad" aria-label="File">
         <div class="chart-head"><h2>Study file</h2><span class="muted">YAML or JSON: edit it, or paste your own</span></div>

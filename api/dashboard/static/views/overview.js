@@ -10,8 +10,9 @@ import { History } from "../charts/history.js";
 import { Importance, useImportance } from "../charts/importance.js";
 import { ParallelCoordinates } from "../charts/parallel.js";
 import { Pareto } from "../charts/pareto.js";
-import { Ago, Command } from "../controls.js";
+import { Ago, Select } from "../controls.js";
 import { formatDuration, formatNumber, formatParam } from "../format.js";
+import { NoTrials } from "../no_trials.js";
 import { Empty } from "../notices.js";
 import { Link, navigate, trialAddress, useQuery } from "../router.js";
 import { State } from "../states.js";
@@ -25,18 +26,6 @@ const MAX_LINES = 800; // of the parallel coordinates here, which a busy study r
 function ParameterCell({ value, numeric }) {
   const title = value === undefined ? "absent by its condition" : String(value);
   return html`<td class=${numeric ? "right mono" : "mono"} title=${title}>${formatParam(value)}</td>`;
-}
-
-// Why there are no trials.
-function NoTrials({ study }) {
-  const running = study.state === "RUNNING";
-  const external = study.spec.trial?.executor === "external";
-  const asked = external ? "Trials appear when a client asks for them." : "The search makes a trial when a worker asks for one. Start a worker:";
-  return html`
-    <${Empty} title="No trials yet">
-      <p>${running ? asked : "This study was never given a trial."}</p>
-      ${running && !external && html`<${Command} text=${`tuner worker --server ${location.origin}`} />`}
-    <//>`;
 }
 
 function Leading({ feed, study, objective }) {
@@ -111,10 +100,13 @@ function Latest({ feed, study, objective }) {
 
 export function Overview({ feed, study, version, filter }) {
   const { objectives, trials } = feed;
-  const objective = objectives[0];
+  const [name, setName] = useQuery("objective", objectives[0]?.name);
+  const objective = objectives.find((found) => found.name === name) ?? objectives[0];
   if (!objective) return html`<${Empty} title="This study has no objective"><p>Nothing can be drawn.</p><//>`;
   if (!trials.length) return html`<${NoTrials} study=${study} />`;
-  return html`<${Charts} feed=${feed} study=${study} version=${version} filter=${filter} objective=${objective} />`;
+  return html`
+    ${objectives.length > 1 && html`<p class="about"><${Select} label="Objective" value=${objective.name} onChange=${setName} options=${objectives.map((found) => [found.name, found.name])} /></p>`}
+    <${Charts} key=${objective.name} feed=${feed} study=${study} version=${version} filter=${filter} objective=${objective} />`;
 }
 
 function Charts(shared) {
@@ -123,7 +115,8 @@ function Charts(shared) {
   const answer = useImportance(feed, objective, method);
   return html`
     <div class="charts">
-      <${InTurn}>${() => (feed.objectives.length > 1 ? html`<${Pareto} ...${shared} />` : html`<${History} ...${shared} />`)}<//>
+      ${feed.objectives.length > 1 && html`<${InTurn}>${() => html`<${Pareto} ...${shared} wide=${true} />`}<//>`}
+      <${InTurn}>${() => html`<${History} ...${shared} />`}<//>
       <${InTurn}>${() => html`<${LearningCurves} ...${shared} />`}<//>
       <${Importance} ...${shared} answer=${answer} method=${method} setMethod=${setMethod} />
       <${InTurn}>${() => html`<${Latest} ...${shared} />`}<//>

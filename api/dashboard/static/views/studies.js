@@ -114,7 +114,7 @@ export function Studies() {
     <//>`;
   else if (!items.length) {
     content = html`<${Empty} title="No studies yet"><p>A study is one search: a space of parameters, an objective, and how to run a trial. Submit the example:</p>
-      <${Command} text="tuner study submit examples/optimizers-on-digits.yaml --watch" /><//>`;
+      <${Command} text=${`tuner study submit examples/optimizers-on-digits.yaml --watch --server ${location.origin}`} /><//>`;
   } else {
     content = html`
       <div class="card table-card scroll"><table class="list studies">

@@ -44,7 +44,7 @@ function Actions({ feed }) {
   };
   const questions = {
     stop: ["Stop this study?", "No new trials will start. Those that are running may end, and then the study is over.", "Stop the study"],
-    cancel: ["Cancel this study?", "Running trials end at their next report and count as failed.", "Cancel the study"],
+    cancel: ["Cancel this study?", "Running trials end at their next report and count as failed. This cannot be undone.", "Cancel the study", study.name],
   };
   return html`
     <div class="actions">
@@ -61,7 +61,7 @@ function Actions({ feed }) {
     ${failure && html`<${Banner} onClose=${() => setFailure(null)}>${failure}<//>`}
     ${
       asking &&
-      html`<${Confirm} title=${questions[asking][0]} action=${questions[asking][2]} onConfirm=${() => act(asking)} onClose=${() => ask(null)}>
+      html`<${Confirm} title=${questions[asking][0]} action=${questions[asking][2]} word=${questions[asking][3]} what="the study's name" onConfirm=${() => act(asking)} onClose=${() => ask(null)}>
         ${questions[asking][1]}<//>`
     }`;
 }

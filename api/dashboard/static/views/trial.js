@@ -76,7 +76,9 @@ function Actions({ trial, study, feed }) {
 
 function Parameters({ feed, number }) {
   const { trials, objectives, study } = feed;
-  const best = objectives.length === 1 ? (study.best_trial ?? undefined) : undefined;
+  // Of several objectives the first one's: no trial is the best in all of them.
+  const several = objectives.length > 1;
+  const best = (several ? trials.ranked(objectives[0])[0] : study.best_trial) ?? undefined;
   const compared = best !== undefined && best !== number;
   const names = trials
     .paramNames()
@@ -91,7 +93,7 @@ function Parameters({ feed, number }) {
   return html`
     <section class="card table-card"><div class="chart-head"><h2>Parameters</h2><${CopyButton} text=${text} label="Copy as JSON" /></div>
       <div class="scroll" tabindex="0" role="region" aria-label="Table: parameters"><table class="list still"><thead><tr><th scope="col">Parameter</th><th scope="col" class="right">This trial</th>
-        ${compared && html`<th scope="col" class="right">Best, <${Link} href=${trialAddress(study.id, best)}>${best}<//></th>`}</tr></thead>
+        ${compared && html`<th scope="col" class="right">Best${several && ` ${objectiveLabel(objectives[0])}`}, <${Link} href=${trialAddress(study.id, best)}>${best}<//></th>`}</tr></thead>
         <tbody>${names.map((name) => {
           const [mine, other] = [trials.params[name][number], compared ? trials.params[name][best] : undefined];
           let against = other === undefined ? "absent" : formatParam(other);
@@ -157,7 +159,7 @@ function Repeat({ trial, study, attempts }) {
     ${
       attributes.length > 0 &&
       html`<section class="card pad" aria-label="Attributes"><h2>Attributes</h2><dl class="facts">${attributes.map(
-        ([name, value]) => html`<dt class="mono">${name}</dt><dd class="wrap">${typeof value === "number" ? formatNumber(value) : show(value)}</dd>`,
+        ([name, value]) => html`<dt class="mono">${name}</dt><dd class="wrap" title=${show(value)}>${typeof value === "number" ? formatNumber(value) : show(value)}</dd>`,
       )}</dl></section>`
     }
     ${
