@@ -21,11 +21,11 @@ def test_one_slot_a_gpu() -> None:
 
 def test_slots_share_gpus_evenly() -> None:
     assert [(slot.gpu, slot.gpu_share) for slot in make_slots(TWO, slots=3)] == [("0", 0.5), ("1", 1.0), ("0", 0.5)]
-    assert [slot.gpu for slot in make_slots(TWO, gpus="1", slots=2)] == ["1", "1"]
+    assert [slot.devices for slot in make_slots(TWO, gpus="1", slots=2)] == [[1], [1]]
 
 
 def test_without_gpus_there_are_cpu_slots() -> None:
-    assert [(slot.gpu, slot.cpus, slot.device) for slot in make_slots(NONE)] == [(None, 8.0, "cpu")]
+    assert [(slot.devices, slot.cpus, slot.device) for slot in make_slots(NONE)] == [(None, 8.0, "cpu")]
     assert [slot.cpus for slot in make_slots(TWO, gpus="none", slots=4)] == [2.0] * 4
     assert [slot.cpus for slot in make_slots(NONE, slots=2, cpus=3)] == [1.5] * 2
 

@@ -85,7 +85,12 @@ def test_all_shown_a_range_and_other_tabs(visitor: Visitor, study: int) -> None:
     for key in ("Home", "x", "j", "Shift+X"):
         page.keyboard.press(key)
     expect(page.get_by_text("10 selected")).to_be_visible()
-    assert [page.get_by_label(f"Select trial {number}", exact=True).is_checked() for number in range(4)] == [True, True, True, False]
+    assert [page.get_by_label(f"Select trial {number}", exact=True).is_checked() for number in range(4)] == [
+        True,
+        True,
+        True,
+        False,
+    ]
     page.get_by_label("Select all 30 shown").click()
     expect(page.get_by_text("30 selected")).to_be_visible()
     page.get_by_label("Select all 30 shown").click()
