@@ -30,8 +30,8 @@ _LEASE = """
             FROM u JOIN LATERAL (SELECT * FROM checkpoints p WHERE p.id = u.source LIMIT 1) p ON true
         ) f ORDER BY f.id, f.trial_id = f.id DESC, f.epoch DESC, f.step DESC
     ), a AS (
-        INSERT INTO attempts (id, project, study_id, trial_id, epoch, worker, gpus, ttl, resumed_from, request_key, expires_at)
-        SELECT gen_random_uuid(), :project, u.study_id, u.id, u.epoch, CAST(:worker AS text), s.gpus, :ttl, k.step,
+        INSERT INTO attempts (id, project, study_id, trial_id, epoch, worker, gpus, devices, ttl, resumed_from, request_key, expires_at)
+        SELECT gen_random_uuid(), :project, u.study_id, u.id, u.epoch, CAST(:worker AS text), s.gpus, CAST(:devices AS integer[]), :ttl, k.step,
             CAST(:key AS text), clock_timestamp() + :ttl * interval '1 second'
         FROM u JOIN studies s ON s.id = u.study_id LEFT JOIN k ON k.trial_id = u.id
         RETURNING id, trial_id, ttl, expires_at

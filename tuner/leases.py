@@ -86,6 +86,7 @@ def take(
                 "project": project,
                 "count": count,
                 "worker": request.worker,
+                "devices": request.devices,
                 "ttl": ttl,
                 "key": request_key,
                 "running": row.state == StudyState.RUNNING,
@@ -111,6 +112,7 @@ def _take_at_once(
         "project": project,
         "count": request.count,
         "worker": request.worker,
+        "devices": request.devices,
         "ttl": ttl,
         "key": request_key,
     }

@@ -434,6 +434,12 @@ class Resources(Body):
     cpus: float = Field(default=1, ge=0, le=4096)
 
 
+Devices = Annotated[
+    list[Annotated[int, Field(ge=0, le=1023)]] | None,
+    Field(max_length=64, description="GPUs that the trials get, by their index on the worker; null: not told"),
+]
+
+
 class LeaseRequest(Body):
     worker: str | None = Field(default=None, max_length=200, description="name under which the worker registered")
     count: int = Field(default=1, ge=1, le=256)
@@ -445,6 +451,7 @@ class LeaseRequest(Body):
         default=None, description="executors this worker offers; null: all but external"
     )
     bundles: bool = Field(default=False, description="this worker also runs code that comes with a study")
+    devices: Devices = None
 
 
 class AskRequest(Body):
@@ -452,6 +459,7 @@ class AskRequest(Body):
     ttl: float | None = Field(default=None, ge=1, le=3600)
     wait: float = Field(default=10, ge=0, le=60)
     worker: str | None = Field(default=None, max_length=200)
+    devices: Devices = None
 
 
 class Resume(Answer):
@@ -563,6 +571,8 @@ class UsageSample(MachineUsage):
 
     at: datetime
     gpu: float | None = Field(default=None, ge=0, le=1, description="mean utilization of the GPUs")
+    gpu_memory: int | None = Field(default=None, ge=0, description="bytes in use on all GPUs together")
+    temperature: float | None = Field(default=None, description="degrees Celsius of the hottest GPU")
 
 
 class WorkerRegistration(Body):
@@ -603,6 +613,7 @@ class LaneAttempt(Answer):
     ended_at: datetime | None
     reason: str | None
     gpus: float
+    devices: list[int] | None = Field(default=None, description="GPUs it had, by their index on the worker; null: not told")
     resumed_from: int | None
 
 

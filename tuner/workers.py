@@ -36,7 +36,7 @@ _COLUMNS = [column for column in workers.c if column.name != "seen_at"]
 # An attempt that began more than a day ago and has ended is not worth reading all of them for.
 _LANES = text(
     """
-    SELECT a.worker, s.id AS study_id, s.name AS study, t.number, a.epoch, a.started_at, a.ended_at, a.reason, a.gpus, a.resumed_from
+    SELECT a.worker, s.id AS study_id, s.name AS study, t.number, a.epoch, a.started_at, a.ended_at, a.reason, a.gpus, a.devices, a.resumed_from
     FROM attempts a JOIN trials t ON t.id = a.trial_id JOIN studies s ON s.id = a.study_id
     WHERE a.project = :project AND a.worker IS NOT NULL AND (
         a.ended_at IS NULL
@@ -68,7 +68,14 @@ def _add_sample(connection: Connection, project: str, name: str, usage: MachineU
     here = (workers.c.project == project, workers.c.name == name)  # its row is locked since the upsert
     samples, now = connection.execute(select(workers.c.usage, func.clock_timestamp()).where(*here)).one()
     shares = [gpu.utilization for gpu in usage.gpus if gpu.utilization is not None]
-    sample = {"at": now.isoformat(), "gpu": fmean(shares) if shares else None, **usage.model_dump(mode="json")}
+    used = [gpu.memory for gpu in usage.gpus if gpu.memory is not None]
+    sample = {
+        "at": now.isoformat(),
+        "gpu": fmean(shares) if shares else None,
+        "gpu_memory": sum(used) if used else None,
+        "temperature": max((gpu.temperature for gpu in usage.gpus if gpu.temperature is not None), default=None),
+        **usage.model_dump(mode="json"),
+    }
     older = [{**old, "gpus": []} for old in samples[1 - MAX_SAMPLES :]]
     connection.execute(update(workers).where(*here).values(usage=[*older, sample]))
 

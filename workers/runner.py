@@ -130,6 +130,7 @@ class SlotRunner:
             resources=Resources(gpus=self._slot.gpu_share, cpus=self._slot.cpus),
             executors=offered(self._options.allow),
             bundles=self._options.bundles is not None,
+            devices=self._slot.devices,
         )
 
     def _hold(self, lease: Lease, asked_at: float) -> HeldTrial:

@@ -37,6 +37,11 @@ class Slot:
         """As the trial sees it: its process is shown one GPU only."""
         return "cpu" if self.gpu is None else "cuda:0"
 
+    @property
+    def devices(self) -> list[int] | None:
+        """As the host counts its GPUs; None on a CPU."""
+        return None if self.gpu is None else [int(self.gpu)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Host:

@@ -9,7 +9,7 @@ from tests.tuner.specs import external
 from tuner import leases, studies, trials, workers
 from tuner.db.postgres import Database
 from tuner.errors import WorkerNotFound
-from tuner.wire import AskRequest, Tell, TrialCreate, WorkerRegistration
+from tuner.wire import AskRequest, GpuUsage, MachineUsage, Tell, TrialCreate, WorkerRegistration
 
 
 def test_registration_renews_what_is_known(database: Database) -> None:
@@ -55,5 +55,27 @@ def test_lanes_are_the_attempts_of_the_window(database: Database) -> None:
         ("w", 1, "nan", False),
         ("w", 2, None, True),
     ]
+    assert {lane.devices for lane in found} == {None}, "nobody told on which GPUs"
     assert len(workers.list_lanes(database, "default", 4 * 3600)) == 3
     assert workers.list_lanes(database, "other", 3600) == []
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_an_attempt_keeps_on_which_gpus_it_ran(database: Database, at_once: bool) -> None:
+    study, _ = studies.create(database, "default", external())
+    trials.create(database, "default", "s", TrialCreate(params={"x": 0.5}))
+    (lease,) = leases.take(
+        database, "default", AskRequest(worker="w", wait=0, devices=[3, 1]), study=study.id if at_once else "s"
+    )
+    leases.tell(database, "default", lease.id, Tell(state="FAIL", reason="nan"))
+    (lane,) = workers.list_lanes(database, "default", 60)
+    assert lane.devices == [3, 1]
+
+
+def test_samples_tell_of_all_gpus_together(database: Database) -> None:
+    gpus = [GpuUsage(memory=10, temperature=50.0), GpuUsage(memory=32, temperature=71.5), GpuUsage(utilization=0.5)]
+    for usage in (MachineUsage(gpus=gpus), MachineUsage(memory=7)):
+        worker = workers.register(database, "default", WorkerRegistration(name="w", usage=usage))
+    first, second = worker.usage
+    assert (first.gpus, first.gpu_memory, first.temperature) == ([], 42, 71.5)
+    assert (second.memory, second.gpu_memory, second.temperature) == (7, None, None)

@@ -29,7 +29,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData(
     naming_convention={
@@ -218,6 +218,7 @@ attempts = Table(
     Column("epoch", Integer, nullable=False),
     Column("worker", Text),
     Column("gpus", Float, nullable=False, server_default="0"),
+    Column("devices", ARRAY(Integer)),  # indices of the worker's GPUs; null: not told
     Column("ttl", Float, nullable=False),
     Column("resumed_from", BigInteger),
     Column("request_key", Text, index=True),  # the same request again gets the same leases

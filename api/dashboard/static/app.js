@@ -92,7 +92,7 @@ function Footer({ onHelp }) {
 function Guarded({ children }) {
   const [error, reset] = useErrorBoundary((fault) => console.error(fault));
   if (!error) return children;
-  return html`<${Empty} title="This view has failed"><p>${String(error)}</p><p><button onClick=${reset}>Try again</button></p><//>`;
+  return html`<${Empty} title="This view has failed" heading="h1"><p>${String(error)}</p><p><button onClick=${reset}>Try again</button></p><//>`;
 }
 
 function Page() {
@@ -105,7 +105,7 @@ function Page() {
     <a class="skip" href="#content">Skip to content</a>
     <${Header} view=${view} />
     <main id="content" class="page" tabindex="-1" data-stale=${stale || undefined}><${Guarded} key=${path}>
-      ${View ? html`<${View} params=${params} />` : html`<${Empty} title="There is no such page"><p><${Link} href="/studies">All studies<//></p><//>`}
+      ${View ? html`<${View} params=${params} />` : html`<${Empty} title="There is no such page" heading="h1"><p><${Link} href="/studies">All studies<//></p><//>`}
     <//></main>
     <${Footer} onHelp=${() => setHelp(true)} />
     <${Keyboard} open=${help} onOpen=${() => setHelp(true)} onClose=${() => setHelp(false)} />`;

@@ -5,7 +5,10 @@ import { formatBytes, formatCount, formatDuration } from "./format.js";
 import { Sparkline } from "./sparkline.js";
 import { Icon } from "./states.js";
 
-const SHARE = [0, 1];
+const [SHARE, DEGREES] = [
+  [0, 1],
+  [20, 100],
+];
 const MAX_NAMED = 3;
 const HOT = 85; // degrees at which GPUs begin to slow down
 const percent = (share) => `${Math.round(100 * share)} %`;
@@ -22,30 +25,41 @@ export function gpuSummary({ gpus }) {
   };
 }
 
-function Meter({ samples, read, label, below }) {
-  const points = samples.map((sample) => [Date.parse(sample.at), read(sample)]).filter(([, share]) => share !== null && share !== undefined);
-  if (!points.length) return html`<span class="muted">–</span>`;
-  const latest = percent(points.at(-1)[1]);
-  return html`<div class="meter"><${Sparkline} points=${points} range=${SHARE} label=${`${label}: ${latest}`} />
-    <div><span class="figure">${latest}</span><div class="under muted">${below}</div></div></div>`;
+// A line of what was measured lately and its last value in words; null where nothing was. `say` gets the value.
+function Meter({ samples, read, label, range, say }) {
+  const points = samples.map((sample) => [Date.parse(sample.at), read(sample)]).filter(([, value]) => value !== null && value !== undefined);
+  if (!points.length) return null;
+  const latest = points.at(-1)[1];
+  const words = say(latest);
+  return html`<div class="meter"><${Sparkline} points=${points} range=${range} label=${`${label}: ${words}`} />
+    <span class=${label.startsWith("Temperature") && latest >= HOT ? "figure bad" : "figure"}>${words}</span></div>`;
 }
 
-// Two cells of the list of workers.
+// Two cells of the list of workers: its CPUs and its memory, its GPUs with theirs and how hot they are.
 export function UsageCell({ worker }) {
-  const { usage } = worker;
-  const latest = usage.at(-1);
-  const gpu = latest && gpuSummary(latest);
-  const parts = gpu
-    ? [
-        gpu.memory !== null && `${formatBytes(gpu.memory)}${gpu.total ? ` of ${formatBytes(gpu.total)}` : ""}`,
-        gpu.temperature !== null && html`<span class=${gpu.temperature >= HOT ? "bad" : ""}>${Math.round(gpu.temperature)} °C</span>`,
-      ].filter(Boolean)
-    : [];
-  const below = parts.map((part, i) => html`${i > 0 && " · "}${part}`);
-  return html`
-    <td><${Meter} samples=${usage} read=${({ cpu }) => cpu} label=${`CPUs of ${worker.name}`}
-      below=${latest?.memory ? `${formatBytes(latest.memory)} in use` : ""} /></td>
-    <td><${Meter} samples=${usage} read=${({ gpu }) => gpu} label=${`GPUs of ${worker.name}`} below=${below} /></td>`;
+  const { usage: samples, name, memory } = worker;
+  const { total } = samples.length ? gpuSummary(samples.at(-1)) : {};
+  const upTo = (most) => (most ? [0, most] : undefined);
+  const meters = [
+    [
+      { label: `CPUs of ${name}`, read: ({ cpu }) => cpu, range: SHARE, say: percent },
+      { label: `Memory of ${name}`, read: (sample) => sample.memory, range: upTo(memory), say: (bytes) => `${formatBytes(bytes)} in use` },
+    ],
+    [
+      { label: `GPUs of ${name}`, read: ({ gpu }) => gpu, range: SHARE, say: percent },
+      {
+        label: `GPU memory of ${name}`,
+        read: (sample) => sample.gpu_memory,
+        range: upTo(total),
+        say: (bytes) => `${formatBytes(bytes)}${total ? ` of ${formatBytes(total)}` : ""}`,
+      },
+      { label: `Temperature of ${name}`, read: ({ temperature }) => temperature, range: DEGREES, say: (degrees) => `${Math.round(degrees)} °C` },
+    ],
+  ];
+  const known = ({ read }) => samples.some((sample) => (read(sample) ?? null) !== null);
+  return meters.map(
+    (each) => html`<td>${each.some(known) ? html`<div class="meters">${each.map((meter) => html`<${Meter} samples=${samples} ...${meter} />`)}</div>` : html`<span class="muted">–</span>`}</td>`,
+  );
 }
 
 const trials = (count) => `${formatCount(count)} ${count === 1 ? "trial" : "trials"}`;

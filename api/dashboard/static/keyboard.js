@@ -10,7 +10,8 @@ const PLACES = { s: "/studies", f: "/workers", w: "/workers", a: "/admin" };
 const TABS = { o: "overview", t: "trials", e: "explore", c: "compare", n: "configuration" };
 const HELP = [
   ["Anywhere", [["/", "Search"], ["g s", "Studies"], ["g f", "Fleet"], ["g a", "Admin"], ["?", "This help"], ["Esc", "Close, clear, leave the field"]]],
-  ["Rows", [["j  k", "Next, previous"], ["Enter", "Open"], ["x", "Select"], ["c", "Compare the selected"]]],
+  ["Rows", [["j  k", "Next, previous"], ["Enter", "Open"], ["x", "Select"], ["c", "Compare the selected studies"]]],
+  ["The table of trials", [["Shift x", "Select all from the last one on"], ["←  →", "Other columns"], ["Shift End", "The last column"]]],
   ["A study", [["g o", "Overview"], ["g t", "Trials"], ["g e", "Explore"], ["g c", "Compare"], ["g n", "Configuration"], ["←  →", "On the tabs: the next"]]],
   ["A trial", [["[  ]", "Previous, next trial"]]],
   ["A chart", [["←  →", "Read its points"], ["↑  ↓", "Another curve"], ["Enter", "Open the point's trial"]]],
@@ -103,7 +104,7 @@ export function Keyboard({ open, onOpen, onClose }) {
       }
       if (event.key === "?") return onOpen();
       // A grid that has the focus walks through its own rows.
-      if (event.target.closest?.('[role="grid"]') && /^[jkx]$/.test(event.key)) return;
+      if (event.target.closest?.('[role="grid"]') && /^[jkx]$/i.test(event.key)) return;
       for (const keys of bound) {
         if (!(event.key in keys.current)) continue;
         event.preventDefault();

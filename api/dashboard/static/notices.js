@@ -15,15 +15,16 @@ export function Loading({ rows = 6 }) {
   );
 }
 
-export function Empty({ title, children }) {
-  return html`<div class="empty"><h2>${title}</h2>${children}</div>`;
+// `heading`: "h1" where this is all that the page shows.
+export function Empty({ title, children, heading = "h2" }) {
+  return html`<div class="empty"><${heading}>${title}<//>${children}</div>`;
 }
 
-export function Failure({ error, what }) {
+export function Failure({ error, what, heading = "h1" }) {
   const waiting = isOutage(error);
   return html`
     <div class="empty" role="alert">
-      <h2>${waiting ? "The server does not answer" : `No ${what} here`}</h2>
+      <${heading}>${waiting ? "The server does not answer" : `No ${what} here`}<//>
       <p>${waiting ? "Trying again every second or two." : error.message}</p>
     </div>`;
 }

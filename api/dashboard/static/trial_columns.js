@@ -4,7 +4,7 @@
 import { html, useMemo } from "./vendor/htm-preact.js";
 import { labelOf } from "./cells.js";
 import { Menu } from "./controls.js";
-import { formatAgo, formatDuration, formatNumber, formatParam, objectiveLabel } from "./format.js";
+import { formatAgo, formatCount, formatDuration, formatNumber, formatParam, objectiveLabel } from "./format.js";
 import { Link, trialAddress } from "./router.js";
 import { State } from "./states.js";
 
@@ -16,13 +16,16 @@ function ownColumns(trials, study, order, selection) {
     {
       key: "number",
       label: "Trial",
-      width: 100,
+      width: 112,
       grow: 0.4,
       descendingFirst: true,
       fixed: true,
+      before: html`<label class="tick"><input type="checkbox" aria-label=${`Select all ${formatCount(order.length)} shown`} disabled=${!order.length}
+        checked=${selection.all} indeterminate=${selection.numbers.size > 0 && !selection.all} onChange=${selection.toggleAll} /></label>`,
       cell: (index) => {
         const number = order[index];
-        return html`<label class="tick"><input type="checkbox" tabindex="-1" aria-label=${`Select trial ${number}`} checked=${selection.has(number)} onChange=${() => selection.toggle(number)} /></label>
+        return html`<label class="tick" title="With Shift all from the last one on"><input type="checkbox" tabindex="-1" aria-label=${`Select trial ${number}`}
+            checked=${selection.has(number)} onClick=${(event) => selection.toggle(number, event.shiftKey)} /></label>
           <${Link} href=${trialAddress(study.id, number)} tabindex="-1">${number}<//>`;
       },
     },

@@ -113,14 +113,14 @@ class Bench:
         trial: dict[str, Any] = self.http.post(f"/v1/studies/{study}/trials", json=body).raise_for_status().json()
         return trial
 
-    def lease(self, study: int, number: int = 0, worker: str | None = None) -> dict[str, Any]:
+    def lease(self, study: int, number: int = 0, worker: str | None = None, **request: Any) -> dict[str, Any]:
         """Enqueue a trial and lease it."""
         self.http.post(f"/v1/studies/{study}/trials", json={"params": self.params(number)}).raise_for_status()
-        return self.ask(study, worker)
+        return self.ask(study, worker, **request)
 
-    def ask(self, study: int, worker: str | None = None) -> dict[str, Any]:
+    def ask(self, study: int, worker: str | None = None, **request: Any) -> dict[str, Any]:
         """Lease a trial that waits."""
-        answer = self.http.post(f"/v1/studies/{study}/ask", json={"count": 1, "wait": 0, "worker": worker})
+        answer = self.http.post(f"/v1/studies/{study}/ask", json={"count": 1, "wait": 0, "worker": worker, **request})
         lease: dict[str, Any] = answer.raise_for_status().json()["leases"][0]
         return lease
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import re
 from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
+from pyarrow import parquet
 
 from tests.api.dashboard.conftest import Bench, Visitor, has_drawn
 from tuner.wire import Scope
@@ -63,6 +65,31 @@ def test_shown_trials_are_exported(visitor: Visitor, study: int) -> None:
     assert {row["params.optimizer"] for row in rows} == {"adam"}
     page.keyboard.press("Escape")
     expect(page.get_by_role("link", name="The trials shown as CSV")).to_be_hidden()
+
+
+def test_every_format_exports_the_same_numbers(visitor: Visitor, bench: Bench, study: int) -> None:
+    bench.add(study, None, "FAIL", 3)
+    visitor.log_in(f"/studies/{study}?tab=trials&filter=optimizer%3Dadam&state=COMPLETE")
+    page = visitor.page
+    expect(page.get_by_text("20 shown")).to_be_visible()
+    page.locator("summary", has_text="Export").click()
+    files = {}
+    for name in ("CSV", "JSON", "PARQUET"):
+        with page.expect_download() as download:
+            page.get_by_role("link", name=f"The trials shown as {name}").click()
+        files[name] = download.value.path().read_bytes()
+    csv_rows = list(csv.DictReader(io.StringIO(files["CSV"].decode())))
+    json_rows = json.loads(files["JSON"])["trials"]
+    parquet_rows = parquet.read_table(io.BytesIO(files["PARQUET"])).to_pylist()
+    assert len(csv_rows) == len(json_rows) == len(parquet_rows) == 20
+    for row, read, other in zip(csv_rows, json_rows, parquet_rows, strict=True):
+        number = int(row["number"])
+        assert number == read["number"] == other["number"]
+        assert row["state"] == read["state"] == other["state"] == "COMPLETE"
+        assert row["params.optimizer"] == read["params"]["optimizer"] == json.loads(other["params.optimizer"]) == "adam"
+        for group, name in (("params", "lr"), ("values", "accuracy")):
+            assert float(row[f"{group}.{name}"]) == read[group][name] == other[f"{group}.{name}"]
+        assert read["values"]["accuracy"] == math.sin(number) / 2
 
 
 def test_columns_are_chosen(visitor: Visitor, study: int) -> None:

@@ -70,11 +70,169 @@ def test_machines_and_alerts(visitor: Visitor, bench: Bench) -> None:
     page = visitor.page
     row = page.get_by_role("row").filter(has_text="busy")
     expect(row.get_by_role("img", name="GPUs of busy: 75 %")).to_be_visible()
-    expect(row).to_contain_text("40 GB of 80 GB · 91 °C")
+    for what in ("Memory of busy: 8.0 GB in use", "GPU memory of busy: 40 GB of 80 GB", "Temperature of busy: 91 °C"):
+        expect(row.get_by_role("img", name=what, exact=True)).to_be_visible()
+    expect(row.locator(".bad")).to_have_text("91 °C")
+    expect(page.get_by_role("row").filter(has_text="idle").locator(".spark")).to_have_count(0)
     alerts = page.get_by_role("list", name="Alerts")
     expect(alerts).to_contain_text("busy is hot: 91 °C")
     expect(alerts).to_contain_text(re.compile("lost has been silent for 5m .* and holds 1 trial"))
     expect(alerts).to_contain_text("idle is idle")
+
+
+@pytest.mark.browser
+def test_each_gpu_has_a_lane_where_that_is_known(visitor: Visitor, bench: Bench) -> None:
+    study = bench.study()
+    bench.worker("node-1", gpus=["H100"] * 3)
+    bench.worker("node-2", gpus=["H100"])
+    bench.lease(study, 0, worker="node-1", devices=[2])
+    bench.tell(bench.lease(study, 1, worker="node-1", devices=[0]), 0.5)
+    bench.lease(study, 2, worker="node-1")
+    bench.lease(study, 3, worker="node-2")
+    visitor.log_in("/workers")
+    page = visitor.page
+    groups = page.get_by_role("list", name="").locator(".lane-group")
+    first = groups.filter(has_text="node-1")
+    told = "GPU 0: 1 attempt: 1 complete; GPU 1: nothing; GPU 2: 1 attempt: 1 running; other: 1 attempt: 1 running"
+    expect(first.get_by_role("img", name=told, exact=True)).to_be_visible()
+    expect(first.locator(".lane-label")).to_have_text(["GPU 0", "GPU 1", "GPU 2", "other"])
+    assert [row.locator(".bar").count() for row in first.locator(".lane-row").all()] == [1, 0, 1, 1]
+    second = groups.filter(has_text="node-2")
+    expect(second.get_by_role("img", name="1 attempt: 1 running", exact=True)).to_be_visible()
+    expect(second.locator(".lane-label")).to_have_text([""])
+    left = "(row) => Math.round(row.getBoundingClientRect().left)"
+    assert first.locator(".lane-row").first.evaluate(left) == second.locator(".lane-row").evaluate(left), "one scale for all"
+
+
+def past_attempts(visitor: Visitor, study: int, count: int) -> None:
+    """Attempts of a hundredth of a second within the last hour, one after another; every tenth was lost."""
+    with visitor.server.database.begin() as connection:
+        connection.execute(
+            text(
+                """
+                WITH t AS (
+                    INSERT INTO trials (project, study_id, number, state, params)
+                    SELECT 'default', :study, i, 'COMPLETE', '{}' FROM generate_series(0, :count - 1) i RETURNING id, number
+                )
+                INSERT INTO attempts (id, project, study_id, trial_id, epoch, worker, ttl, expires_at, started_at, ended_at, reason)
+                SELECT gen_random_uuid(), 'default', :study, id, 1, 'node-1', 60, clock_timestamp(), began, began + interval '0.01 s',
+                    CASE WHEN number % 10 = 0 THEN 'lost' ELSE 'complete' END
+                FROM t, LATERAL (SELECT clock_timestamp() - interval '50 min' + number * interval '0.5 s' AS began) b
+                """
+            ),
+            {"study": study, "count": count},
+        )
+
+
+@pytest.mark.browser
+def test_bars_too_thin_to_tell_apart_are_one(visitor: Visitor, bench: Bench) -> None:
+    past_attempts(visitor, bench.study(), 4_000)
+    bench.worker("node-1")
+    visitor.log_in("/workers")
+    page = visitor.page
+    timeline = page.get_by_role("region", name="What ran when")
+    expect(timeline.get_by_role("img", name="4,000 attempts: 400 lost, 3,600 complete")).to_be_visible()
+    bars = timeline.locator(".bar")
+    assert 100 < bars.count() < 600
+    titles = bars.evaluate_all("bars => bars.map((bar) => bar.title)")
+    assert (
+        sum(int(found[1]) for title in titles if (found := re.match(r"(\d+) attempts?: ", title)))
+        + sum("trial" in title for title in titles)
+        == 4_000
+    )
+    assert bars.first.get_attribute("data-tone") == "complete", "what happened most"
+    bars.first.click()
+    assert page.url.endswith("/workers")
+
+
+@pytest.mark.browser
+def test_lanes_are_drawn_when_there_is_news(visitor: Visitor, bench: Bench) -> None:
+    bench.worker("node-1")
+    bench.lease(bench.study(), worker="node-1")
+    visitor.log_in("/workers")
+    page = visitor.page
+    expect(page.locator(".lane-row .bar")).to_be_visible()
+    changes = page.evaluate(
+        """async () => {
+            let changes = 0;
+            const observer = new MutationObserver((found) => { changes += found.length; });
+            observer.observe(document.querySelector(".lanes"), { subtree: true, childList: true, attributes: true, characterData: true });
+            while (!changes) await new Promise((resolve) => setTimeout(resolve, 20));
+            await new Promise((resolve) => setTimeout(resolve, 200));
+            changes = 0;
+            await new Promise((resolve) => setTimeout(resolve, 3_500));
+            return changes;
+        }"""
+    )
+    assert changes == 0
+
+
+def lanes_of_every_end(visitor: Visitor, bench: Bench) -> int:
+    """A study with an attempt of each colour; its id."""
+    study = bench.study(trial={"executor": "command", "command": ["train"]})
+    bench.worker("node-1", slots=5)
+    for number, told in enumerate(
+        ({"state": "COMPLETE"}, {"state": "PRUNED"}, {"state": "WAITING", "reason": "preempted"}, {"state": "FAIL"})
+    ):
+        lease = bench.lease(study, number, worker="node-1")
+        bench.tell(lease, 0.5 if told["state"] == "COMPLETE" else None, **told)
+        with visitor.server.database.begin() as connection:
+            connection.execute(
+                text(
+                    "UPDATE attempts SET started_at = started_at - :back * interval '1 min', ended_at = ended_at - (:back - 4) * interval '1 min' WHERE id = :id"
+                ),
+                {"id": lease["id"], "back": 10 + 10 * number},
+            )
+    bench.ask(study, "node-1")
+    return study
+
+
+LOOKS = """(selector) => Object.fromEntries([...document.querySelectorAll(selector)].map((element) => {
+    const { backgroundImage, backgroundColor } = getComputedStyle(element);
+    return [element.dataset.tone, backgroundImage === "none" ? backgroundColor : backgroundImage.replace(/(rgb|color)[^)]*\\)/g, "")];
+}))"""
+
+
+@pytest.mark.browser
+def test_ends_of_attempts_differ_by_more_than_their_colour(visitor: Visitor, bench: Bench) -> None:
+    lanes_of_every_end(visitor, bench)
+    visitor.log_in("/workers")
+    page = visitor.page
+    expect(page.locator(".lane-row .bar")).to_have_count(5)
+    for selector in (".lane-row .bar", ".legend i"):
+        looks = page.evaluate(LOOKS, selector)
+        assert set(looks) == {"complete", "pruned", "waiting", "failed", "running"}
+        assert len(set(looks.values())) == 5, looks
+        assert sum("gradient" in look for look in looks.values()) == 4, looks
+
+
+@pytest.mark.browser
+def test_nothing_vanishes_in_forced_colours(visitor: Visitor, bench: Bench) -> None:
+    study = lanes_of_every_end(visitor, bench)
+    visitor.log_in("/workers")
+    page = visitor.page
+    page.emulate_media(forced_colors="active", reduced_motion="reduce")
+    expect(page.locator(".lane-row .bar")).to_have_count(5)
+    for selector in (".lane-row .bar", ".legend i"):
+        assert len(set(page.evaluate(LOOKS, selector).values())) == 5, selector
+    ground = "element => getComputedStyle(element).backgroundColor"
+    page_ground = page.locator("body").evaluate(ground)
+    assert page.locator(".connection i").evaluate(ground) != page_ground
+    pressed, other = page.get_by_role("button", name="1 h"), page.get_by_role("button", name="6 h")
+    assert pressed.evaluate(ground) not in (other.evaluate(ground), page_ground)
+    compact = page.get_by_role("button", name="Table")
+    before = compact.evaluate(ground)
+    compact.click()
+    assert compact.evaluate(ground) != before
+    visitor.open(f"/studies/{study}?tab=trials")
+    chip = page.get_by_role("button", name=re.compile("^Failed"))
+    expect(chip).to_be_enabled()
+    before = chip.evaluate(ground)
+    chip.click()
+    expect(chip).to_have_attribute("aria-pressed", "true")
+    page.mouse.move(0, 0)
+    assert chip.evaluate(ground) != before
+    assert page.get_by_role("tab", name="Trials").evaluate(ground) != page.get_by_role("tab", name="Overview").evaluate(ground)
 
 
 @pytest.mark.browser

@@ -100,6 +100,43 @@ def test_keys_can_be_switched_off_and_stay_off(visitor: Visitor, bench: Bench) -
     expect(page).to_have_url(re.compile("/workers$"))
 
 
+def test_the_focus_returns_after_a_dialog(visitor: Visitor, bench: Bench) -> None:
+    study = bench.study()
+    bench.add(study, {"accuracy": 0.5})
+    visitor.log_in(f"/studies/{study}?tab=trials")
+    page = visitor.page
+    page.get_by_label("Select trial 0").check()
+    for name, answer in (("Add trial", "Escape"), ("Stop", "Keep it"), ("Run again 1", "Keep it"), ("Keys", "Close")):
+        button = page.get_by_role("button", name=name, exact=name != "Keys")
+        button.focus()
+        page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_be_visible()
+        assert dialog.evaluate("dialog => dialog.contains(document.activeElement)"), name
+        if answer == "Escape":
+            page.keyboard.press("Escape")
+        else:
+            dialog.get_by_role("button", name=answer).click()
+        expect(dialog).to_have_count(0)
+        expect(button).to_be_focused()
+
+
+def test_the_skip_link_leads_to_what_the_page_is_about(visitor: Visitor, bench: Bench) -> None:
+    bench.study()
+    visitor.log_in("/studies")
+    page = visitor.page
+    expect(page.get_by_role("link", name="digits")).to_be_visible()
+    skip = page.get_by_role("link", name="Skip to content")
+    page.keyboard.press("Tab")
+    expect(skip).to_be_focused()
+    expect(skip).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("main")).to_be_focused()
+    expect(page.get_by_role("link", name="digits")).to_be_visible()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.querySelector('main').contains(document.activeElement)")
+
+
 def tab_to(page: Page, target: Locator, most: int = 60) -> None:
     """Press Tab until the focus is on it."""
     for _ in range(most):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -107,6 +108,51 @@ def test_a_reload_asks_for_nothing_it_has(visit: watched.Visit, server: Server) 
     first = visit.received["Fetch"]
     visit.open(f"/studies/{study}?tab=trials&rows=compact", rows)
     assert visit.received["Fetch"] - first < first / 4, "columns and files come from the browser's cache"
+
+
+def test_only_the_columns_in_sight_are_in_the_document(visitor: Visitor, server: Server) -> None:
+    study = large_studies.make(
+        server.database, "wide", replace(large_studies.SHAPES["60 parameters"], trials=1_200, objectives=("val_loss",))
+    )
+    visitor.log_in(f"/studies/{study}?tab=trials&sort=number")
+    page = visitor.page
+    grid = page.get_by_role("grid", name="Trials")
+    heads, row = grid.get_by_role("columnheader"), page.locator("#row-0")
+    elements = "document.querySelectorAll('*').length"
+    expect(row).to_be_visible()
+    assert page.evaluate(elements) < 3_000
+    expect(grid).to_have_attribute("aria-colcount", "65")
+    assert heads.count() < 25
+    grid.focus()
+    page.keyboard.press("Shift+End")
+    last = grid.get_by_role("columnheader", name="group5.parameter_59")
+    expect(last).to_be_in_viewport(ratio=1)
+    expect(last).to_have_attribute("aria-colindex", "65")
+    expect(grid.get_by_role("columnheader", name="group0.parameter_0", exact=True)).to_have_count(0)
+    expect(heads.first).to_be_in_viewport(ratio=1)
+    assert page.evaluate(elements) < 3_000
+    places = """() => [".grid-head", "#row-0"].map((row) => [...document.querySelector(row).children].map((cell) =>
+        [cell.getAttribute("aria-colindex"), Math.round(cell.getBoundingClientRect().left)]))"""
+    head_places, row_places = page.evaluate(places)
+    assert head_places == row_places, "heads stand above their cells"
+    with server.http() as http:
+        first = http.get(f"/v1/studies/{study}/trials/0").json()["params"]
+    expect(row.get_by_role("gridcell").last).to_have_text(str(first["group5.parameter_59"]))
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    expect(grid.get_by_role("columnheader", name="group2.parameter_50")).to_be_in_viewport()
+    page.keyboard.press("End")
+    expect(page.locator("#row-1199.active")).to_be_visible()
+    expect(page.locator("#row-1199 [role=gridcell]").first).to_have_text("1199")
+    last.get_by_role("button").click()
+    expect(last).to_have_attribute("aria-sort", "ascending")
+    for _ in range(70):
+        page.keyboard.press("Shift+Tab")
+        page.evaluate("new Promise(requestAnimationFrame)")  # as slow as the quickest hand
+        if heads.first.locator(":focus").count():
+            break
+    expect(heads.first.get_by_role("button")).to_be_focused()
+    expect(grid.get_by_role("columnheader", name="group0.parameter_0", exact=True)).to_have_count(1)
 
 
 @pytest.mark.slow

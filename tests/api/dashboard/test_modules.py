@@ -237,6 +237,14 @@ def test_attempts_are_packed_in_lanes(call: Any) -> None:
     assert call("lanes.js", f"m.utilisation(m.pack({json.dumps(attempts)}, 10000), 2, 5000, 10000)") == 0.6
 
 
+def test_thin_bars_are_merged(call: Any) -> None:
+    items = "[[0, 1], [1.5, 2], [3.5, 4], [4, 20], [20, 20.5], [21, 22], [22, 23], [23, 24], [24, 25], [25, 26], [26, 27]]"
+    script = (
+        f"m.merged({items}.map(([from, to]) => ({{ from, to }})), 1).map(({{ items, from, to }}) => [items.length, from, to])"
+    )
+    assert call("lanes.js", script) == [[2, 0, 2], [1, 3.5, 4], [1, 4, 20], [5, 20, 25], [2, 25, 27]]
+
+
 def test_silent_workers_matter_when_they_held_something(call: Any) -> None:
     seen = "seen_at: '2026-01-01T00:05:00Z'"
     attempts = "[['a', 'lost', 9], ['a', 'lost', 1], ['b', 'lost', 9], ['a', 'complete', 9]].map(([worker, reason, minute]) => "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 import pytest
@@ -83,6 +84,44 @@ def test_trial_shows_attempts_logs_and_reports(visitor: Visitor, bench: Bench) -
     page.get_by_role("button", name="Cancel trial").click()
     page.get_by_role("dialog").get_by_role("button", name="Cancel the trial").click()
     expect(page.locator(".page-head .state")).to_contain_text("Failed")
+
+
+def test_checkpoints_are_listed_and_come_whole(visitor: Visitor, bench: Bench) -> None:
+    study = bench.study()
+    lease = bench.lease(study)
+    contents = {3: bytes(range(256)) * 400, 7: b"the later one" * 1_000}
+    for step, content in contents.items():
+        digest = hashlib.sha256(content).hexdigest()
+        path = f"/v1/leases/{lease['id']}/checkpoints/{step}"
+        bench.http.put(path, content=content, headers={"X-Content-SHA256": digest}).raise_for_status()
+    visitor.log_in(f"/studies/{study}/trials/0")
+    page = visitor.page
+    rows = page.get_by_role("region", name="Table: checkpoints").get_by_role("row")
+    expect(rows).to_have_count(3)
+    earlier = rows.filter(has=page.get_by_role("link", name="Download the checkpoint of step 3"))
+    expect(earlier).to_contain_text("102 KB")
+    expect(earlier).to_contain_text(hashlib.sha256(contents[3]).hexdigest()[:12])
+    for name, step in (
+        ("Download the checkpoint of step 3", 3),
+        ("Download the checkpoint of step 7", 7),
+        ("Download the latest", 7),
+    ):
+        with page.expect_download() as download:
+            page.get_by_role("link", name=name).click()
+        assert download.value.path().read_bytes() == contents[step], name
+
+
+def test_trial_shows_what_its_gradients_did(visitor: Visitor, bench: Bench) -> None:
+    study = bench.study()
+    bench.tell(bench.lease(study), 0.5, user_attrs={"flags": ["vanishing", "exploding", "unknown"]})
+    bench.tell(bench.lease(study, 1), 0.5, user_attrs={"flags": "vanishing"})
+    visitor.log_in(f"/studies/{study}/trials/0")
+    head = visitor.page.locator(".page-head")
+    expect(head.locator(".state")).to_have_text(["Complete", "vanishing gradients", "exploding gradients"])
+    assert all(head.locator(".state[title]").evaluate_all("marks => marks.map((mark) => mark.title)"))
+    visitor.open(f"/studies/{study}/trials/1")
+    expect(visitor.page.get_by_role("heading", name="Trial 1")).to_be_visible()
+    expect(head.locator(".state")).to_have_text(["Complete"])
 
 
 def test_trial_shows_how_to_repeat_it(visitor: Visitor, bench: Bench) -> None:

@@ -30,7 +30,7 @@ AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 OF_LAYOUT = ["color-contrast", "scrollable-region-focusable", "target-size"]
 """Rules whose outcome hangs on the theme or the width."""
-WIDTHS = (1440, 1024, 390)
+WIDTHS = (1440, 1024, 390, 320)
 THEMES = ("light", "dark")
 PROJECT_VIEWS = {"studies": "/studies", "fleet": "/workers", "new study": "/new", "admin": "/admin"}
 STUDY_VIEWS = {
@@ -204,11 +204,67 @@ def test_views_bear_the_state(window: Window, project: Seeded) -> None:
         for width in WIDTHS[1:]:
             page.set_viewport_size({"width": width, "height": 900})
             note(f"{view}, dark, {width}", misplaced(page))
-        note(f"{view}, dark, 390", objections(page, OF_LAYOUT, exclude=REPEATED))
+        note(f"{view}, dark, {WIDTHS[-1]}", objections(page, OF_LAYOUT, exclude=REPEATED))
         note(view, window.unexpected())
         page.emulate_media(color_scheme="light")
         page.set_viewport_size({"width": WIDTHS[0], "height": 900})
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.fixture
+def looked_at(browser: Browser, server: Server) -> Iterator[Window]:
+    """A window of its own, whose cookies and dialogs disturb no other test."""
+    context = browser.new_context(viewport={"width": WIDTHS[0], "height": 900}, color_scheme="light")
+    yield Window(context, server)
+    context.close()
+
+
+def wrong_with(window: Window) -> list[str]:
+    """What is wrong with the page as it stands, in both themes and at the widest and the narrowest."""
+    found = [*objections(window.page, RULES, exclude=[]), *misplaced(window.page)]
+    window.page.emulate_media(color_scheme="dark")
+    window.page.set_viewport_size({"width": WIDTHS[-1], "height": 900})
+    found += [*objections(window.page, OF_LAYOUT, exclude=[]), *misplaced(window.page), *window.unexpected()]
+    window.page.emulate_media(color_scheme="light")
+    window.page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+    return found
+
+
+def test_the_login_bears_a_look(looked_at: Window) -> None:
+    looked_at.open("/login")
+    looked_at.page.get_by_label("API key").wait_for()
+    assert wrong_with(looked_at) == []
+
+
+@pytest.mark.parametrize("project", ["one"], indirect=True)
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/nowhere", "There is no such page"),
+        ("/studies/987654", "No study here"),
+        ("/studies/{study}/trials/987654", "No trial here"),
+    ],
+)
+def test_what_is_not_there_bears_a_look(looked_at: Window, project: Seeded, path: str, words: str) -> None:
+    looked_at.allowed = ("status of 404",)
+    looked_at.enter(project)
+    looked_at.open("/studies")
+    looked_at.settle()
+    looked_at.page.evaluate(GO, path.format(study=project.study))
+    looked_at.page.get_by_role("heading", name=words, level=1).wait_for()
+    assert wrong_with(looked_at) == []
+
+
+@pytest.mark.parametrize("project", ["one"], indirect=True)
+@pytest.mark.parametrize("button", ["Add trial", "Stop", "Run again 1", "Keys"])
+def test_open_dialogs_bear_a_look(looked_at: Window, project: Seeded, button: str) -> None:
+    looked_at.enter(project)
+    looked_at.open(f"/studies/{project.study}?tab=trials")
+    page = looked_at.page
+    page.get_by_label("Select trial 0").check()
+    page.get_by_role("button", name=button, exact=button != "Keys").click()
+    page.get_by_role("dialog").wait_for()
+    assert wrong_with(looked_at) == []
 
 
 READING = re.compile(

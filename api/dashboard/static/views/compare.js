@@ -34,7 +34,7 @@ export function Compare() {
         : !error
           ? html`<${Loading} />`
           : isOutage(error)
-            ? html`<${Failure} error=${error} what="comparison" />`
+            ? html`<${Failure} error=${error} what="comparison" heading="h2" />`
             : html`<${Empty} title="These cannot be compared"><p>${error.message}</p><p><${Link} href="/studies">Choose studies<//></p><//>`
     }`;
 }

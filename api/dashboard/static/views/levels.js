@@ -36,7 +36,7 @@ export function Levels({ feed, study }) {
         : !error
           ? html`<${Loading} />`
           : isOutage(error)
-            ? html`<${Failure} error=${error} what="comparison" />`
+            ? html`<${Failure} error=${error} what="comparison" heading="h2" />`
             : html`<${Empty} title="Not comparable yet"><p>${error.message}</p><//>`
     }`;
 }

@@ -108,7 +108,7 @@ export function Studies() {
   const sorter = ORDERS[order]?.[1];
   const sorted = sorter && items ? [...items].sort((a, b) => sorter(a, b, progress)) : items;
   let content;
-  if (!items) content = error ? html`<${Failure} error=${error} what="studies" />` : html`<${Loading} />`;
+  if (!items) content = error ? html`<${Failure} error=${error} what="studies" heading="h2" />` : html`<${Loading} />`;
   else if (!items.length && filtered)
     content = html`<${Empty} title="No study matches"><p>${archive ? "Nothing that has been archived" : "Nothing in this project"} has that name, tag or state.</p>
     <//>`;

@@ -5,6 +5,7 @@ import { html, useMemo, useState } from "../vendor/htm-preact.js";
 import { Announced } from "../announced.js";
 import { Bulk } from "../bulk.js";
 import { useCellGroups, useCells } from "../cells.js";
+import { useChosen } from "../chosen.js";
 import { Menu } from "../controls.js";
 import { formatCount } from "../format.js";
 import { Grid } from "../grid.js";
@@ -59,19 +60,12 @@ export function TrialsTable({ feed, study, version, filter }) {
   const [shownText, setShown] = useQuery("show");
   const [sortText, setSort] = useQuery("sort", "-number");
   const [density, setDensity] = useQuery("rows", "wide");
-  const [selected, select] = useState(new Set());
   const [target, setTarget] = useState(null);
   const [hidden, shown, sorts] = [list(hiddenText), list(shownText), readSorts(sortText)];
   const { cells, loaded } = useCells(feed, shown, version);
   const cellGroups = useCellGroups(feed);
   const order = useMemo(() => trials.order({ sorts, cells }), [trials, version, filter.states.join(), sortText, loaded]);
-  const toggleSelected = (number) =>
-    select((old) => {
-      const next = new Set(old);
-      if (!next.delete(number)) next.add(number);
-      return next;
-    });
-  const selection = { has: (number) => selected.has(number), toggle: toggleSelected };
+  const selection = useChosen(study.id, order);
   const { columns, groups } = useColumns({ feed, study, order, version, selection, shown, hidden, cells });
   const compact = density === "compact";
   const none = filter.states.length ? "No trial is in these states." : filter.text ? "No trial passes the filter." : "No trials yet.";
@@ -87,11 +81,11 @@ export function TrialsTable({ feed, study, version, filter }) {
         <${Export} study=${study} filter=${filter} />
       </span>
     </div>
-    ${selected.size > 0 && html`<${Bulk} feed=${feed} study=${study} selected=${selected} clear=${() => select(new Set())} writer=${writer} />`}
+    ${selection.numbers.size > 0 && html`<${Bulk} feed=${feed} study=${study} selection=${selection} shown=${order} writer=${writer} />`}
     <div class="card grid-card">
       <${Grid} label="Trials" columns=${columns} length=${order.length} rowKey=${(index) => order[index]} sorts=${sorts} compact=${compact} target=${target}
         onSort=${(click) => setSort(writeSorts(sortedBy(sorts, click)))} onOpen=${(index) => navigate(trialAddress(study.id, order[index]))}
-        onToggle=${(index) => toggleSelected(order[index])} />
+        onToggle=${(index, through) => selection.toggle(order[index], through)} />
       ${!order.length && html`<p class="chart-note">${none}</p>`}
     </div>`;
 }

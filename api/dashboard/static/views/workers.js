@@ -1,6 +1,6 @@
 // The fleet: who offers slots, what is running there, how busy its machines are, who has fallen silent. Polled, because workers have no revision to follow.
 
-import { html, useEffect, useState } from "../vendor/htm-preact.js";
+import { html, useEffect, useMemo, useState } from "../vendor/htm-preact.js";
 import { get } from "../api.js";
 import { isAway, Source } from "../connection.js";
 import { Ago, Choice, Command, useClock } from "../controls.js";
@@ -34,9 +34,9 @@ export function formatGpus(gpus) {
   return [...counts].map(([name, count]) => (count > 1 ? `${count} × ${name}` : name)).join(", ");
 }
 
-// Attempts of the last `seconds`, asked for every few of them; null before the first answer.
+// {attempts, at}: those of the last `seconds` and when they were told, asked for every few of them; null before the first answer.
 function useLanes(seconds) {
-  const [attempts, set] = useState(null);
+  const [lanes, set] = useState(null);
   useEffect(() => {
     let gone = false;
     let timer;
@@ -46,7 +46,7 @@ function useLanes(seconds) {
         asked = true;
         try {
           const { items } = await get(`/v1/workers/lanes?seconds=${seconds}`);
-          if (!gone) set(items);
+          if (!gone) set({ attempts: items, at: Date.now() });
         } catch {
           /* the list of workers above tells that the server is away */
         }
@@ -59,17 +59,22 @@ function useLanes(seconds) {
       clearTimeout(timer);
     };
   }, [seconds]);
-  return attempts;
+  return lanes;
 }
 
-function Timeline({ workers, attempts, seconds, setSeconds, now }) {
+// Thousands of bars: drawn when there is news of them, not each time that the list of workers above is.
+function Timeline({ workers, lanes, seconds, setSeconds }) {
   const [asTable, setAsTable] = useState(false);
-  const Shown = asTable ? AttemptTable : Lanes;
+  const known = JSON.stringify(workers.map(({ id, name, slots, gpus }) => [id, name, slots, gpus]));
+  const drawn = useMemo(() => {
+    const Shown = asTable ? AttemptTable : Lanes;
+    return lanes && html`<${Shown} workers=${workers} attempts=${lanes.attempts} seconds=${Number(seconds)} now=${lanes.at} />`;
+  }, [known, lanes, seconds, asTable]);
   return html`
     <section class="card pad" aria-label="What ran when">
       <div class="chart-head"><h2>What ran when</h2><div class="chart-controls"><${Choice} label="Time shown" options=${WINDOWS} value=${seconds} onChange=${setSeconds} />
         <button class="small quiet" aria-pressed=${asTable} onClick=${() => setAsTable(!asTable)}>Table</button></div></div>
-      ${attempts && html`<${Shown} workers=${workers} attempts=${attempts} seconds=${Number(seconds)} now=${now} />`}
+      ${drawn}
     </section>`;
 }
 
@@ -77,8 +82,8 @@ export function Workers() {
   const [workers, setWorkers] = useState(null);
   const [error, setError] = useState(null);
   const [seconds, setSeconds] = useQuery("window", "3600");
-  const attempts = useLanes(seconds);
-  const now = useClock();
+  const lanes = useLanes(seconds);
+  const now = useClock(LANES_POLL);
   useEffect(() => {
     document.title = "Fleet · Tuner";
     let gone = false;
@@ -123,7 +128,7 @@ export function Workers() {
   const rank = (worker) => (heard.includes(worker) ? 0 : 1);
   return html`
     <div class="page-head"><h1>Fleet</h1></div>
-    <${FleetAlerts} workers=${workers} heard=${heard} attempts=${attempts ?? []} now=${now} />
+    <${FleetAlerts} workers=${workers} heard=${heard} attempts=${lanes?.attempts ?? []} now=${now} />
     <dl class="strip">
       <div class="stat main"><dt>Working now</dt>
         <dd class="figure">${formatCount(sum(heard, ({ running }) => running))}<span class="muted"> / ${formatCount(sum(heard, ({ slots }) => slots))}</span>
@@ -150,5 +155,5 @@ export function Workers() {
           <${UsageCell} worker=${worker} />
           <td class="muted">${worker.version}</td><td class="muted"><${Ago} at=${worker.seen_at} /></td></tr>`;
         })}</tbody></table></div></div>
-    <${Timeline} workers=${workers} attempts=${attempts} seconds=${seconds} setSeconds=${setSeconds} now=${now} />`;
+    <${Timeline} workers=${workers} lanes=${lanes} seconds=${seconds} setSeconds=${setSeconds} />`;
 }
