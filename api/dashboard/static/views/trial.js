@@ -7,7 +7,7 @@ import { TrialCurves } from "../charts/trial_curves.js";
 import { Attempts } from "../attempts.js";
 import { Ago, Command, Confirm, CopyButton, useClock } from "../controls.js";
 import { useStudyFeed } from "../feed.js";
-import { decodeNumber, formatBytes, formatCount, formatDuration, formatNumber, formatParam, formatReason, objectiveLabel, shellWord } from "../format.js";
+import { decodeNumber, formatBytes, formatCount, formatDuration, formatNumber, formatParam, objectiveLabel, shellWord } from "../format.js";
 import { useKeys } from "../keyboard.js";
 import { Lineage } from "../lineage.js";
 import { Logs } from "../logs.js";
