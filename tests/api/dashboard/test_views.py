@@ -268,8 +268,8 @@ def test_open_dialogs_bear_a_look(looked_at: Window, project: Seeded, button: st
 
 
 READING = re.compile(
-    r"Copy.*|Table|Save|Settings|Columns|Compact|Export|Error|As at first|Picture.*|Drawing.*|Data .*|Linear|Log|Trial|Time|Typical|All values"
-    r"|PED-ANOVA|fANOVA|Best|Ranks|Contours|1 day|1 h|6 h|15 min|(Running|Waiting|Complete|Pruned|Failed)\d+|.+: (further .*|upside down|logarithmic|leave out)"
+    r"Copy.*|Table|Save|Settings|Columns|Compact|Export|Error|As at first|Picture.*|Drawing.*|Data .*|Linear|Log|Trials?|Time|Typical|All values"
+    r"|GPU-hours|Expected|As it ran|PED-ANOVA|fANOVA|Best|Ranks|Contours|1 day|1 h|6 h|15 min|(Running|Waiting|Complete|Pruned|Failed)\d+|.+: (further .*|upside down|logarithmic|leave out)"
 )
 """Buttons that only look: all that a viewer is offered."""
 
