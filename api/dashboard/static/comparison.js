@@ -3,6 +3,7 @@
 import { html } from "./vendor/htm-preact.js";
 import { BestAfter } from "./charts/best_after.js";
 import { decodeNumber, formatCount, formatDuration, formatNumber, formatParam } from "./format.js";
+import { Inline } from "./markdown.js";
 import { Link, studyAddress, trialAddress } from "./router.js";
 import { SpaceDiff } from "./space_diff.js";
 
@@ -101,7 +102,7 @@ export function ComparisonView({ comparison, study, studies = [] }) {
     <${Pairs} comparison=${comparison} />
     ${!study && html`<${SpaceDiff} studies=${studies} />`}
     <section class="card pad"><h2>What this rests on</h2>
-      <ul class="rests muted"><li>${comparison.test}</li>${comparison.notes.map((note) => html`<li>${note}</li>`)}</ul>
+      <ul class="rests muted"><li>${comparison.test}</li>${comparison.notes.map((note) => html`<li><${Inline} text=${note} /></li>`)}</ul>
       ${!study && html`<p>${studies.map(({ id, name }) => html`<${Link} href=${studyAddress(id)}>${name}<//> `)}</p>`}
     </section>`;
 }

@@ -50,7 +50,7 @@ export function blocks(text) {
 
 const TAGS = { code: "code", bold: "strong", italic: "em" };
 
-function Inline({ text }) {
+export function Inline({ text }) {
   return inline(text).map((part) => {
     if (typeof part === "string") return part;
     if (part.kind === "link") return html`<a href=${part.href} rel="noreferrer noopener" target="_blank">${part.text}</a>`;

@@ -95,10 +95,13 @@ def test_ten_thousand_trials(visit: watched.Visit, server: Server) -> None:
         assert visit.nodes() < 3_000
         assert visit.heap() < 150e6
     expect(page.get_by_text("Being estimated")).to_have_count(0, timeout=60_000)
-    page.wait_for_timeout(500)
-    visit.requests.clear()
-    page.wait_for_timeout(3_000)
-    assert len([path for path in visit.requests if path.startswith("/v1/")]) <= 1, "nothing changes, nothing is asked for"
+    for _ in range(5):  # what was asked for may take a busy machine its time
+        visit.requests.clear()
+        page.wait_for_timeout(3_000)
+        asked = [path for path in visit.requests if path.startswith("/v1/")]
+        if len(asked) <= 1:
+            break
+    assert len(asked) <= 1, f"nothing changes, and yet it asks for {asked}"
 
 
 def test_a_reload_asks_for_nothing_it_has(visit: watched.Visit, server: Server) -> None:
