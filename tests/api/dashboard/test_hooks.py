@@ -317,8 +317,8 @@ def test_points_are_put_into_words_when_they_are_read(stage: Stage) -> None:
 
 def test_levels_that_look_the_same_are_named_by_all_their_digits(stage: Stage) -> None:
     stage.run(
-        """const best_after = { k: [1, 2], expected: [0.5, 0.4], low: [0.4, 0.3], high: [0.6, 0.5] };
-        const levels = [1234567, 1234568].map((level) => ({ level, best_after }));
+        """const best_after = { k: [1, 2], expected: [0.5, 0.4], low: [0.4, 0.3], high: [0.6, 0.5], seconds: [1, 2], gpu_seconds: [0, 0] };
+        const levels = [1234567, 1234568].map((level) => ({ level, best_after, trials: { counted: 2 } }));
         show(m.BestAfter, { comparison: { by: "seed", metric: "loss", levels } });""",
         "charts/best_after.js",
     )
