@@ -129,7 +129,7 @@ def watch(visits: Sequence[Visit], seconds: float, every: float) -> list[Soaked]
 def open_views(browser: Browser, server: str, key: str, study: int) -> list[Visit]:
     visits = [visit(browser, server, key) for _ in VIEWS]
     for visiting, view in zip(visits, VIEWS, strict=True):
-        visiting.open(f"/studies/{study}{view}", "document.querySelector('.connection').dataset.state === 'live'")
+        visiting.open(f"/studies/{study}{view}", "document.querySelector('.connection')?.dataset.state === 'live'")
     return visits
 
 
