@@ -10,6 +10,7 @@ import { navigate, trialAddress, useQuery } from "../router.js";
 import { choose, isHigherBetter, lonely, placed, smooth, worstOfBest } from "./curve_data.js";
 import { viridis } from "./viridis.js";
 
+const DIAMOND = "path://M5 0l5 5-5 5-5-5z"; // a path keeps its shape in a legend whose marks are wide
 const NUM_LISTED = 8; // rows of the tooltip
 const AXES = { step: "step", wall: "time since the start", busy: "time of training" };
 
@@ -129,7 +130,7 @@ export function LearningCurves({ feed, objective, study, version }) {
     return {
       grid: { left: 60, right: 20, top: 30, bottom: 40 },
       legend: {
-        data: [...(count <= palette.series.length ? listed : []), ...(pruned.length ? [{ name: "pruned", icon: "diamond" }] : [])],
+        data: [...(count <= palette.series.length ? listed : []), ...(pruned.length ? [{ name: "pruned", icon: DIAMOND }] : [])],
         formatter: (name) => (name === "pruned" ? "pruned here" : `trial ${name}`),
         selectedMode: false,
         top: 0,
