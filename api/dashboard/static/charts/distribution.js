@@ -7,7 +7,7 @@ import { pointRow } from "../chart_cursor.js";
 import { Select } from "../controls.js";
 import { formatChoices, formatCount, formatNumber } from "../format.js";
 import { useQuery } from "../router.js";
-import { describeOutside, hiddenEnds, typicalRange } from "./typical.js";
+import { hiddenEnds, spread } from "./typical.js";
 
 const MAX_LEVELS = 8;
 const MAX_POINTS = 400;
@@ -36,8 +36,7 @@ export function Distribution({ feed, objective }) {
   const most = [...groups].sort((a, b) => b[1].length - a[1].length).slice(0, MAX_LEVELS);
   const names = formatChoices(most.map(([level]) => level));
   const shown = most.map(([level, values], i) => [names[i], values, level]);
-  const typical = typicalRange(ranked.map(value), maximize);
-  const outside = describeOutside(ranked.map(value), typical, maximize);
+  const { range: typical, outside } = spread(trials, objective);
   const summary = ranked.length
     ? `${formatCount(ranked.length)} complete trials; half are at least as good as ${formatNumber(value(ranked[Math.floor((ranked.length - 1) / 2)]))}` +
       `${shown.length < groups.size ? `; the ${MAX_LEVELS} levels with most trials of ${groups.size}` : ""}${outside && `; ${outside} outside the range shown`}.`

@@ -10,7 +10,7 @@ import { formatCount, formatDuration, formatNumber, formatParam } from "../forma
 import { navigate, trialAddress } from "../router.js";
 import { selected, termName } from "../selection.js";
 import { AxesPanel, parameterAxis, useAxes } from "./parallel_axes.js";
-import { describeOutside, isTypical, typicalRange } from "./typical.js";
+import { isTypical, spread } from "./typical.js";
 import { standout } from "./viridis.js";
 
 const MAX_LINES = 1000;
@@ -60,8 +60,7 @@ export function ParallelCoordinates({ feed, objective, study, filter, maxLines =
   const ranked = trials.drawable(objective);
   const maximize = objective.direction === "maximize";
   const value = (number) => trials.value(objective.name, number);
-  const range = typicalRange(ranked.map(value), maximize);
-  const outside = describeOutside(ranked.map(value), range, maximize);
+  const { range, outside } = spread(trials, objective);
   const typical = outside ? ranked.filter((number) => isTypical(range, value(number))) : ranked;
   const shown = sample(typical, maxLines);
   const axes = useAxes(trials, shown);

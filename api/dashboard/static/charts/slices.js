@@ -8,20 +8,10 @@ import { pointed } from "../chart_hover.js";
 import { formatCount, formatNumber, formatParam } from "../format.js";
 import { navigate, trialAddress } from "../router.js";
 import { selected, termName } from "../selection.js";
-import { remembered } from "../trials.js";
 import { InTurn } from "../turns.js";
-import { describeOutside, hiddenEnds, typicalRange } from "./typical.js";
+import { hiddenEnds, spread } from "./typical.js";
 
 const HEIGHT = 190;
-
-// What all slices share: {range, outside} of the objective's values.
-const spread = (trials, objective) =>
-  remembered(trials, `spread ${objective.direction} ${objective.name}`, () => {
-    const maximize = objective.direction === "maximize";
-    const values = trials.drawable(objective).map((number) => trials.value(objective.name, number));
-    const range = typicalRange(values, maximize);
-    return { range, outside: describeOutside(values, range, maximize) };
-  });
 
 // Drawn once it comes into sight: a study may have sixty parameters.
 function Lazily({ children, height }) {

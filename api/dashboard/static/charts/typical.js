@@ -1,6 +1,8 @@
 // Which values of an objective are worth drawing: one that is absurdly far from the others (a diverged loss, a bug's 1e300) would press all of
 // them into one line. Values cut off are counted in the captions, and the best one is only cut off where nothing else could be told apart.
 
+import { remembered } from "../trials.js";
+
 const MIN = 10; // values; of fewer nobody knows which are typical
 const ABSURD = 1000; // times the spread of the others, which a chart of some hundred pixels shows as one line then
 
@@ -35,3 +37,12 @@ export function describeOutside(values, range, maximize) {
   const say = (count, word) => (count ? `${count} far ${word} ${count === 1 ? "value" : "values"}` : "");
   return [say(worse, "worse"), say(better, "better")].filter(Boolean).join(" and ");
 }
+
+// {range, outside} of the values of an objective that charts have a place for, which several of them ask for at each change.
+export const spread = (trials, objective) =>
+  remembered(trials, `spread ${objective.direction} ${objective.name}`, () => {
+    const maximize = objective.direction === "maximize";
+    const values = trials.drawable(objective).map((number) => trials.value(objective.name, number));
+    const range = typicalRange(values, maximize);
+    return { range, outside: describeOutside(values, range, maximize) };
+  });
